@@ -1,0 +1,2 @@
+BUILD_PROFILE: str
+__version__: str

@@ -1,0 +1,26 @@
+//! PyO3 glue for `equipoise._rust`: exports only, one file per family.
+
+mod arrays;
+mod error;
+mod margin;
+mod quoter;
+mod shape;
+mod solve;
+
+use pyo3::prelude::*;
+
+/// Compiled core of the `equipoise` package.
+#[pymodule]
+mod _rust {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        margin::register(module)?;
+        quoter::register(module)?;
+        shape::register(module)?;
+        solve::register(module)
+    }
+}
