@@ -1,0 +1,1 @@
+"""Readers of recorded market data, and the seeded market generator."""

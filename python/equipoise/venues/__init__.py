@@ -1,0 +1,1 @@
+"""Exchange I/O: the venue contract, the paper venue, live adapters."""
