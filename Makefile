@@ -1,0 +1,71 @@
+# The only entrance. `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+OUT := out
+SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
+export HYPOTHESIS_PROFILE ?= $(if $(CI),ci,dev)
+
+.PHONY: help demo test dev lint bench bench-count docs crash fuzz matrix clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.built ## build, quote a market on the paper venue, write the report
+	@$(PY) examples/demo.py --out $(OUT)
+
+test: $(VENV)/.built ## Rust and Python tests, docs code, tidy checks, wheel from the sdist
+	cargo test --locked --workspace --exclude equipoise-binding --quiet
+	$(PY) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+dev: $(VENV)/.installed ## debug build in place, overflow and assertion checks on
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
+	@rm -f $(VENV)/.built
+
+lint: $(VENV)/.built ## formatting, clippy, ruff, mypy, stub against the binary
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/stubtest equipoise._rust --allowlist tests/tidy/stubtest-allowlist.txt
+
+bench: $(VENV)/.built ## wall-clock benches with their peers, interleaved in one run
+	cargo bench --locked -p equipoise
+	$(PY) -m benches
+
+bench-count: ## instruction counts per solve (needs valgrind)
+	benches/count.sh
+
+docs: $(VENV)/.docs ## Rust and Python documentation, warnings are errors
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet -p equipoise
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(OUT)/site
+
+crash: $(VENV)/.built ## SIGKILL suites at full length
+	$(PY) -m pytest tests/crash -m "deep or not deep" --timeout 900
+
+fuzz: $(VENV)/.built ## long property runs: FUZZ_CASES cases a property (default 200000)
+	PROPTEST_CASES=$${FUZZ_CASES:-200000} cargo test --locked --release -p equipoise
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest -m "deep or not deep" tests/unit tests/boundary tests/reservation --timeout 3600
+
+matrix: $(VENV)/.built ## every tape, rule and balance, whole tapes; writes the table
+	$(PY) -m pytest tests/session -m "deep or not deep" --timeout 3600 -n 2
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) $(OUT) target
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet $$($(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; x = p["optional-dependencies"]; print(" ".join(p["dependencies"] + x["dev"] + x["report"] + x["replay"] + x["sqlite"]).replace("equipoise[report,replay]", ""))')
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --quiet
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.built
+	$(BIN)/pip install --quiet $$($(PY) -c 'import tomllib; print(" ".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"]))')
+	@touch $@
