@@ -36,7 +36,7 @@ class Order:
     price_ticks
         Limit price in ticks; positive.
     hold
-        Charge of the order under the order-margin rule, in micro-units of the account currency (rounded up). Zero for an
+        Charge of the order under the order-margin rule, in micro-units of the account currency, rounded up. Zero for an
         order that can only reduce.
     price, size
         The same price and size as exact decimals, for people and wire formats.
