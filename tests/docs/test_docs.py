@@ -9,8 +9,9 @@ import pkgutil
 import re
 from pathlib import Path
 
-import equipoise
 import pytest
+
+import equipoise
 from equipoise import _rust
 
 ROOT = Path(__file__).resolve().parents[2]

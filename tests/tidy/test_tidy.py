@@ -11,8 +11,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import equipoise
 import pytest
+
+import equipoise
 
 ROOT = Path(__file__).resolve().parents[2]
 
