@@ -1,2 +1,39 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from equipoise.status import Status
+
 BUILD_PROFILE: str
 __version__: str
+
+# Optimizers
+
+@final
+class SideResult:
+    @property
+    def status(self) -> Status: ...
+    @property
+    def share(self) -> NDArray[np.float64]: ...
+    @property
+    def objective(self) -> float: ...
+    @property
+    def entropy(self) -> float: ...
+    @property
+    def entropy_max(self) -> float: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def dual_bound(self) -> float: ...
+    @property
+    def gap(self) -> float: ...
+    @property
+    def violation(self) -> float: ...
+    @property
+    def iterations(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+def solve_side(
+    utility: ArrayLike, *, entropy_min: float, floor: ArrayLike = 0.0, cap: ArrayLike = 1.0
+) -> SideResult: ...

@@ -1,7 +1,7 @@
 //! Reading numbers and arrays from Python: exact types in, the wrong argument named.
 
 use equipoise::units::Decimal;
-use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 
@@ -16,6 +16,49 @@ pub(crate) fn floats<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult
         return Err(input(argument, None, "contiguous", "a strided array"));
     }
     array.try_readonly().map_err(|error| input(argument, None, "readable", error))
+}
+
+/// Any one-dimensional sequence of real numbers as a contiguous float64 array. An array that is one already passes as it
+/// is; lists, integers, other widths, strides and byte orders go through `numpy.asarray` here, and only here.
+pub(crate) fn normalised<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray1<'py, f64>> {
+    const REQUIREMENT: &str = "a one-dimensional array of real numbers";
+    if let Ok(array) = value.cast::<PyArray1<f64>>()
+        && array.is_c_contiguous()
+        && array.is_aligned()
+    {
+        return array.try_readonly().map_err(|error| input(argument, None, "readable", error));
+    }
+    let py = value.py();
+    let numpy = py.import("numpy")?;
+    let array =
+        numpy.call_method1("asarray", (value,)).map_err(|error| input(argument, None, REQUIREMENT, error.value(py)))?;
+    let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
+    let rank: usize = array.getattr("ndim")?.extract()?;
+    let size: usize = array.getattr("size")?.extract()?;
+    // An empty list has no type of its own: the core says what is wrong with it.
+    if rank != 1 || (!matches!(kind.as_str(), "f" | "i" | "u") && size > 0) {
+        let got =
+            format!("{} of shape {} and dtype {}", self::kind(value), array.getattr("shape")?, array.getattr("dtype")?);
+        return Err(input(argument, None, REQUIREMENT, got));
+    }
+    let plain = numpy.call_method1("require", (array, "f8", ("C", "A")))?;
+    floats(argument, &plain)
+}
+
+/// A real number: float, int, or numpy scalar. Not a bool, not text, not an array of one.
+pub(crate) fn number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return float.extract();
+    }
+    let array = value.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() > 0);
+    if !array
+        && !value.is_instance_of::<PyBool>()
+        && !value.is_instance_of::<PyString>()
+        && let Ok(number) = value.extract::<f64>()
+    {
+        return Ok(number);
+    }
+    Err(input(argument, None, "a real number", kind(value)))
 }
 
 /// A new read-only array that owns a copy of `values`.

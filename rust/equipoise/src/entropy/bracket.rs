@@ -1,0 +1,203 @@
+//! The search that always ends: temperature bracketed in the logarithm, normaliser bracketed inside it.
+//!
+//! Differences are taken from the marginal level of the knapsack. Any other reference, the largest utility above all, can
+//! lie hundreds of temperatures away when caps bind, and the exponentials underflow.
+
+use super::bounds::{Feasible, clip};
+use super::{Found, Work};
+
+/// Exponents stay clear of the subnormal range, which is slow and gains nothing.
+const EXPONENT_MAX: f64 = 600.0;
+/// Below this fraction of the largest entropy, `H_max − H` is computed without cancellation.
+const NEAR_MAX: f64 = 1e-3;
+/// Largest factor of one temperature step.
+const STEP_MAX: f64 = 16.0;
+const ITERATIONS_MAX: u32 = 400;
+
+/// Shares at one temperature, summed up.
+struct Evaluation {
+    /// `H − h`.
+    excess: f64,
+    /// `dH / d log T`.
+    slope: f64,
+    /// Logarithm of the factor from exponentials to shares: `ν = −T · shift`.
+    shift: f64,
+}
+
+/// Finds `T > 0` with `H(p(T)) = h`, given that the knapsack misses the floor and the flattest point exceeds it.
+pub(super) fn search(work: &mut Work, feasible: &Feasible, critical: f64, start: Option<f64>) -> Found {
+    for (centred, utility) in work.centred.iter_mut().zip(&work.utility) {
+        *centred = utility - critical;
+    }
+    let near = feasible.slack < NEAR_MAX * feasible.entropy_max;
+    let noise = if near {
+        4.0 * f64::EPSILON * (2.0 * feasible.slack).sqrt()
+    } else {
+        2.0 * f64::EPSILON * feasible.entropy_max.max(1.0)
+    };
+    let (mut low, mut high) = (0.0_f64, f64::INFINITY);
+    let mut temperature =
+        start.filter(|start| start.is_finite() && *start > 0.0).unwrap_or_else(|| guess(work, feasible));
+    let mut iterations = 0;
+    loop {
+        let at = evaluate(work, feasible, temperature, near);
+        iterations += 1;
+        if at.excess >= 0.0 {
+            high = high.min(temperature);
+        } else {
+            low = low.max(temperature);
+        }
+        let done = (0.0..=noise).contains(&at.excess);
+        if done || iterations >= ITERATIONS_MAX {
+            return Found { temperature, normaliser: critical - temperature * at.shift, iterations };
+        }
+        let next = step(temperature, &at, low, high, noise);
+        if next == temperature || !(low < next && next < high) {
+            // The bracket is one unit in the last place wide: the end that keeps the floor is the answer.
+            let at = evaluate(work, feasible, high, near);
+            return Found { temperature: high, normaliser: critical - high * at.shift, iterations: iterations + 1 };
+        }
+        temperature = next;
+    }
+}
+
+/// Start from the expansion `H = H_max − Var(u)/(2T²)` at high temperature.
+fn guess(work: &Work, feasible: &Feasible) -> f64 {
+    let Work { centred, flattest, floor, cap, .. } = work;
+    let free = |index: &usize| floor[*index] < feasible.level && feasible.level < cap[*index];
+    let moments = (0..centred.len())
+        .filter(free)
+        .fold((0.0, 0.0), |(mass, first), index| (mass + flattest[index], first + flattest[index] * centred[index]));
+    let mean = moments.1 / moments.0;
+    let variance: f64 =
+        (0..centred.len()).filter(free).map(|index| flattest[index] * (centred[index] - mean).powi(2)).sum();
+    let start = (variance / (2.0 * feasible.slack)).sqrt();
+    let spread = centred.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    if start > 0.0 && start.is_finite() { start } else { spread }
+}
+
+/// Newton in `log T`, kept inside the bracket; where it has nothing to go by, the middle of the bracket.
+fn step(temperature: f64, at: &Evaluation, low: f64, high: f64, noise: f64) -> f64 {
+    // Aim at the feasible side, or the last step stalls a unit short of it.
+    let aim = if at.excess < 0.0 { at.excess - 0.5 * noise } else { at.excess - 0.25 * noise };
+    let factor = (-aim / at.slope).exp();
+    let newton = temperature * factor;
+    let trusted = (1.0 / STEP_MAX..=STEP_MAX).contains(&factor);
+    if trusted && newton != temperature && low < newton && newton < high {
+        return newton;
+    }
+    if trusted && newton == temperature {
+        return if at.excess < 0.0 { temperature.next_up() } else { temperature.next_down() };
+    }
+    if high.is_infinite() {
+        temperature * STEP_MAX
+    } else if low == 0.0 {
+        temperature / STEP_MAX
+    } else {
+        (low.sqrt() * high.sqrt()).clamp(low, high)
+    }
+}
+
+/// Shares at `temperature` into `work.share`, exactly normalised.
+fn evaluate(work: &mut Work, feasible: &Feasible, temperature: f64, near: bool) -> Evaluation {
+    let Work { centred, floor, cap, flattest, exponent, exponential, share, .. } = work;
+    for ((x, e), d) in exponent.iter_mut().zip(exponential.iter_mut()).zip(centred.iter()) {
+        *x = (d / temperature).clamp(-EXPONENT_MAX, EXPONENT_MAX);
+        *e = x.exp();
+    }
+    let factor = normalise(exponential, floor, cap);
+    let shift = factor.ln();
+    let (mut entropy, mut deficit) = (0.0, 0.0);
+    let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
+    for index in 0..share.len() {
+        let raw = factor * exponential[index];
+        let p = clip(raw, floor[index], cap[index]);
+        share[index] = p;
+        if floor[index] < raw && raw < cap[index] {
+            let log = exponent[index] + shift;
+            entropy -= p * log;
+            mass += p;
+            first += p * log;
+            second += p * log * log;
+        } else {
+            entropy -= super::p_log_p(p);
+        }
+        if near {
+            let flat = flattest[index];
+            if flat > 0.0 {
+                deficit += flat * kl_term(p / flat - 1.0) + (p - flat) * (flat / feasible.level).ln();
+            }
+        }
+    }
+    let mean = first / mass;
+    let slope = if near {
+        (0..share.len())
+            .filter(|&index| {
+                let raw = factor * exponential[index];
+                floor[index] < raw && raw < cap[index]
+            })
+            .map(|index| share[index] * (exponent[index] + shift - mean).powi(2))
+            .sum()
+    } else {
+        second - first * mean
+    };
+    let excess = if near { feasible.slack - deficit } else { entropy - feasible.entropy_min };
+    Evaluation { excess, slope, shift }
+}
+
+/// `(1 + x) ln(1 + x) − x`, without cancellation near zero.
+pub(super) fn kl_term(x: f64) -> f64 {
+    if x.abs() < 1e-3 {
+        x * x * (0.5 - x * (1.0 / 6.0 - x * (1.0 / 12.0 - x * (1.0 / 20.0 - x / 30.0))))
+    } else if x <= -1.0 {
+        1.0
+    } else {
+        (1.0 + x) * x.ln_1p() - x
+    }
+}
+
+/// The factor `z` with `Σ clip(z e, f, c) = 1`.
+fn normalise(exponential: &[f64], floor: &[f64], cap: &[f64]) -> f64 {
+    let (mut low, mut high) = (0.0_f64, f64::INFINITY);
+    let mut factor = 1.0_f64;
+    let mut reach = 16.0_f64;
+    for _ in 0..400 {
+        let (mut clipped, mut free) = (0.0, 0.0);
+        for ((e, &floor), &cap) in exponential.iter().zip(floor).zip(cap) {
+            let raw = factor * e;
+            if raw <= floor {
+                clipped += floor;
+            } else if raw >= cap {
+                clipped += cap;
+            } else {
+                free += e;
+            }
+        }
+        let missing = 1.0 - clipped - factor * free;
+        if missing > 0.0 {
+            low = factor;
+        } else if missing < 0.0 {
+            high = factor;
+        }
+        if missing.abs() <= f64::EPSILON {
+            break;
+        }
+        let newton = (1.0 - clipped) / free;
+        let next = if newton > low && newton < high {
+            newton
+        } else if high.is_infinite() {
+            reach *= reach.min(1e60);
+            factor * reach
+        } else if low == 0.0 {
+            reach *= reach.min(1e60);
+            factor / reach
+        } else {
+            low.sqrt() * high.sqrt()
+        };
+        if next == factor || !(low < next && next < high) {
+            break;
+        }
+        factor = next;
+    }
+    factor
+}

@@ -1,0 +1,1 @@
+//! Behaviour of the parts that the public interface does not show.
