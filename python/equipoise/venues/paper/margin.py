@@ -1,0 +1,88 @@
+"""The venue's margin check: the same order-margin rule that quoter and book use, asked for the venue's own state."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from decimal import Decimal
+
+    from equipoise.venues.contract import Instrument
+    from equipoise.venues.paper.market import ShownMarket
+    from equipoise.venues.paper.queue import Resting
+
+__all__ = ["MarginDesk", "MarginRule"]
+
+
+class MarginRule(Protocol):
+    """What the venue needs of an `OrderMarginRule`: the exact requirement in micro-units."""
+
+    def required_micros(
+        self,
+        market: Any,
+        leverage: Any,
+        position_lots: int,
+        side: Sequence[bool],
+        lots: Sequence[int],
+        price_ticks: Sequence[int],
+        reduce_only: Sequence[bool] | None = None,
+    ) -> int:
+        """Initial margin of a position and resting orders; `side` is true for bids."""
+        ...
+
+
+def market_at(instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Decimal, earlier: Any = None) -> Any:
+    """The rule's view of the market; reuses what did not change in `earlier`."""
+    package: Any = import_module("equipoise")
+    bid, ask = instrument.price(bid_ticks), instrument.price(ask_ticks)
+    if earlier is not None:
+        return earlier.moved(bid=bid, ask=ask, mark=mark, last=mark)
+    rule = None
+    if instrument.significant_figures is not None:
+        decimals = -int(instrument.tick.normalize().as_tuple().exponent)
+        rule = package.PriceRule.significant(instrument.significant_figures, decimals_max=decimals)
+    return package.Market(
+        symbol=instrument.symbol,
+        bid=bid,
+        ask=ask,
+        mark=mark,
+        tick=instrument.tick,
+        lot=instrument.lot,
+        notional_min=instrument.notional_min,
+        contract_value=instrument.contract_value,
+        price_rule=rule,
+        last=mark,
+    )
+
+
+class MarginDesk:
+    """Asks the rule about the state of the account, with the market object kept until the market moves."""
+
+    __slots__ = ("_instrument", "_leverage", "_market", "_rule", "_version")
+
+    def __init__(self, rule: MarginRule, instrument: Instrument, leverage: Decimal) -> None:
+        self._rule = rule
+        self._instrument = instrument
+        self._leverage = leverage
+        self._market: Any = None
+        self._version = -1
+
+    def required(self, shown: ShownMarket, position_lots: int, orders: Iterable[Resting]) -> int:
+        """Requirement in micro-units of a position and orders; the orders' `left` counts."""
+        if shown.version != self._version:
+            mark = shown.mark_price(self._instrument.tick)
+            assert mark is not None, "asked for margin before the first market"  # noqa: S101
+            self._market = market_at(self._instrument, shown.best_bid, shown.best_ask, mark, self._market)
+            self._version = shown.version
+        live = [order for order in orders if order.left > 0]
+        return self._rule.required_micros(
+            self._market,
+            self._leverage,
+            position_lots,
+            [order.is_bid for order in live],
+            [order.left for order in live],
+            [order.price for order in live],
+            [order.reduce_only for order in live],
+        )
