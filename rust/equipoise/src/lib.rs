@@ -5,6 +5,7 @@
 //!
 //! * [`units`]: exact decimals, ticks, lots, instruments.
 //! * [`margin`]: what a venue holds for a position and its resting orders.
+//! * [`market`]: a market and an account at one moment, in exact numbers.
 //! * [`split`]: how one margin is shared between bids and asks.
 //! * [`shape`]: depths, fill intensities, adverse selection, edges.
 //! * [`entropy`]: the entropy-constrained optimizer of one side (problem P1).
@@ -16,6 +17,7 @@ pub mod entropy;
 pub mod error;
 pub mod ladder;
 pub mod margin;
+pub mod market;
 pub mod older;
 pub mod project;
 pub mod shape;
