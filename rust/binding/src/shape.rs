@@ -10,6 +10,9 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::arrays;
 use crate::error::{from_core, input};
 
+/// Bid and ask arrays.
+type SidePair<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+
 const LEVELS_MAX: usize = Levels::COUNT_MAX;
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -54,7 +57,7 @@ impl PyShape {
             adverse_decay_bps: arrays::number("adverse_decay_bps", adverse_decay_bps)?,
             fee_bps: arrays::number("fee_bps", fee_bps)?,
             fill_model: fill_model_of(fill_model)?,
-            depth_min_bps: depth_min_bps.map_or(Ok(0.0), |value| arrays::number("depth_min_bps", value))?,
+            depth_min_bps: optional("depth_min_bps", depth_min_bps)?.unwrap_or(0.0),
         };
         Shape::new(parameters).map(|core| Self { core }).map_err(from_core)
     }
@@ -132,50 +135,56 @@ impl PyShape {
     }
 
     /// Half-spread δ* in bps, fee included.
-    fn half_spread_bps(&self, price: f64) -> PyResult<f64> {
+    fn half_spread_bps(&self, price: &Bound<'_, PyAny>) -> PyResult<f64> {
         Ok(self.core.spread(positive("price", price)?).half_bps)
     }
 
     /// Skew C in bps per reference order of inventory.
-    fn skew_bps(&self, price: f64) -> PyResult<f64> {
+    fn skew_bps(&self, price: &Bound<'_, PyAny>) -> PyResult<f64> {
         Ok(self.core.spread(positive("price", price)?).skew_bps)
     }
 
     /// Risk aversion γ per fraction of price.
-    fn risk_aversion_fraction(&self, price: f64) -> PyResult<f64> {
+    fn risk_aversion_fraction(&self, price: &Bound<'_, PyAny>) -> PyResult<f64> {
         Ok(self.core.risk_aversion_fraction(positive("price", price)?))
     }
 
     /// Price of inventory η in account currency per base unit squared.
-    fn price_of_risk(&self, price: f64) -> PyResult<f64> {
+    fn price_of_risk(&self, price: &Bound<'_, PyAny>) -> PyResult<f64> {
         Ok(self.core.price_of_risk(positive("price", price)?))
     }
 
     /// Innermost depths (bid, ask) in bps.
-    #[pyo3(signature = (price, *, position = 0.0, position_max = None))]
-    fn side_depths_bps(&self, price: f64, position: f64, position_max: Option<f64>) -> PyResult<(f64, f64)> {
+    #[pyo3(signature = (price, *, position = None, position_max = None))]
+    fn side_depths_bps(
+        &self,
+        price: &Bound<'_, PyAny>,
+        position: Option<&Bound<'_, PyAny>>,
+        position_max: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(f64, f64)> {
         let q = self.inventory(position, position_max)?;
         Ok(self.core.depths_bps(q, positive("price", price)?))
     }
 
     /// Depth ladders (bid, ask) in bps, innermost first.
-    #[pyo3(signature = (price, levels, *, position = 0.0, position_max = None, outer_bps = None, step_bps = None, ratio = None))]
+    #[pyo3(signature = (price, levels, *, position = None, position_max = None, outer_bps = None, step_bps = None, ratio = None))]
     #[allow(clippy::too_many_arguments, reason = "the public method, keyword by keyword")]
     fn depths<'py>(
         &self,
         py: Python<'py>,
-        price: f64,
+        price: &Bound<'py, PyAny>,
         levels: usize,
-        position: f64,
-        position_max: Option<f64>,
-        outer_bps: Option<f64>,
-        step_bps: Option<f64>,
-        ratio: Option<f64>,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>)> {
+        position: Option<&Bound<'py, PyAny>>,
+        position_max: Option<&Bound<'py, PyAny>>,
+        outer_bps: Option<&Bound<'py, PyAny>>,
+        step_bps: Option<&Bound<'py, PyAny>>,
+        ratio: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<SidePair<'py>> {
         if levels == 0 || levels > LEVELS_MAX {
             return Err(input("levels", None, "1 to 1000", levels));
         }
-        let spacing = spacing_of(outer_bps, step_bps, ratio)?;
+        let spacing =
+            spacing_of(optional("outer_bps", outer_bps)?, optional("step_bps", step_bps)?, optional("ratio", ratio)?)?;
         let (bid, ask) = self.side_depths_bps(price, position, position_max)?;
         let mut out = vec![0.0; levels];
         shape::ladder_depths(bid, &spacing, &mut out);
@@ -205,7 +214,12 @@ impl PyShape {
     }
 
     /// Expected value per base unit at each depth, quote currency.
-    fn utility<'py>(&self, py: Python<'py>, depth_bps: &Bound<'py, PyAny>, price: f64) -> PyResult<Bound<'py, PyAny>> {
+    fn utility<'py>(
+        &self,
+        py: Python<'py>,
+        depth_bps: &Bound<'py, PyAny>,
+        price: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let price = positive("price", price)?;
         map_depths(py, depth_bps, |depth| self.core.value_at(depth, price).utility)
     }
@@ -283,11 +297,12 @@ impl PyShape {
             .into_pyobject(py)
     }
 
-    fn inventory(&self, position: f64, position_max: Option<f64>) -> PyResult<f64> {
+    fn inventory(&self, position: Option<&Bound<'_, PyAny>>, position_max: Option<&Bound<'_, PyAny>>) -> PyResult<f64> {
+        let position = optional("position", position)?.unwrap_or(0.0);
         if !position.is_finite() {
             return Err(input("position", None, "finite", position));
         }
-        let limit = position_max.unwrap_or(f64::INFINITY);
+        let limit = optional("position_max", position_max)?.unwrap_or(f64::INFINITY);
         if limit.is_nan() || limit < 0.0 {
             return Err(input("position_max", None, "at least 0", limit));
         }
@@ -378,7 +393,12 @@ fn spacing_of(outer_bps: Option<f64>, step_bps: Option<f64>, ratio: Option<f64>)
     Ok(spacing)
 }
 
-fn positive(argument: &str, value: f64) -> PyResult<f64> {
+fn optional(argument: &str, value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<f64>> {
+    value.map(|value| arrays::number(argument, value)).transpose()
+}
+
+fn positive(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let value = arrays::number(argument, value)?;
     if value > 0.0 && value <= 1e18 { Ok(value) } else { Err(input(argument, None, "in (0, 1e18]", value)) }
 }
 
