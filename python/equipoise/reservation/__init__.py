@@ -1,1 +1,38 @@
-"""Hold margin before an order leaves, convert it when it fills, give it back when it ends."""
+"""The reservation book: margin is held before an order leaves, and never promised twice."""
+
+from equipoise.reservation.audit import AuditReport, Finding
+from equipoise.reservation.codes import AccountStatus, Code, State
+from equipoise.reservation.contract import ReservationBook
+from equipoise.reservation.money import from_micros
+from equipoise.reservation.records import (
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    OrderChange,
+    OrderOutcome,
+    Outcome,
+    SymbolChange,
+    Terms,
+    Totals,
+)
+
+__all__ = [
+    "AccountStatus",
+    "AuditReport",
+    "BookAccount",
+    "BookOrder",
+    "BookSymbol",
+    "Code",
+    "Finding",
+    "JournalRecord",
+    "OrderChange",
+    "OrderOutcome",
+    "Outcome",
+    "ReservationBook",
+    "State",
+    "SymbolChange",
+    "Terms",
+    "Totals",
+    "from_micros",
+]

@@ -1,0 +1,277 @@
+"""The book in this process's memory: for replay, paper trading and tests. Gone with the process."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+from collections.abc import Iterable
+
+from equipoise.errors import InputError, StoreUnavailable
+from equipoise.reservation.audit import AuditReport, Holdings, audit
+from equipoise.reservation.codes import State
+from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.money import MICRO_SCALE
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Remembered
+from equipoise.reservation.requests import Request
+from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, RateKey
+
+__all__ = ["CountedRates", "MemoryBook"]
+
+
+class CountedRates:
+    """Counts per rate with the highest rate at hand; O(log n) a change."""
+
+    __slots__ = ("counts", "heap")
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+        self.heap: list[int] = []
+
+    def top(self, deltas: dict[int, int]) -> int:
+        """Highest rate whose count is positive after the deltas; 0 if none."""
+        counts, heap = self.counts, self.heap
+        best = max((rate for rate, change in deltas.items() if counts.get(rate, 0) + change > 0), default=0)
+        aside = []
+        while heap:
+            rate = -heap[0]
+            if rate not in counts:
+                heapq.heappop(heap)  # left over from a count that went to zero
+            elif counts[rate] + deltas.get(rate, 0) <= 0:
+                aside.append(heapq.heappop(heap))
+            else:
+                best = max(best, rate)
+                break
+        for rate in aside:
+            heapq.heappush(heap, rate)
+        return best
+
+    def set_count(self, rate: int, count: int) -> None:
+        """Set the count of a rate."""
+        if count:
+            if rate not in self.counts:
+                heapq.heappush(self.heap, -rate)
+            self.counts[rate] = count
+        else:
+            self.counts.pop(rate, None)
+
+
+class _Shelf:
+    """All records of one account; the view its steps read."""
+
+    __slots__ = ("aliases", "events", "held", "journal", "live_ids", "orders", "owners", "rates", "requests", "rows")
+
+    def __init__(self) -> None:
+        self.held: BookAccount | None = None
+        self.rows: dict[tuple[str, str], BookSymbol] = {}
+        self.orders: dict[str, BookOrder] = {}
+        self.live_ids: dict[str, None] = {}
+        self.aliases: dict[str, str] = {}
+        self.owners: dict[str, int] = {}
+        self.rates: dict[RateKey, CountedRates] = {}
+        self.requests: dict[str, Remembered] = {}
+        self.events: dict[tuple[str, str], Remembered] = {}
+        self.journal: list[JournalRecord] = []
+
+    def account(self) -> BookAccount | None:
+        return self.held
+
+    def symbol(self, symbol: str, leg: str) -> BookSymbol | None:
+        return self.rows.get((symbol, leg))
+
+    def symbols(self) -> Iterable[BookSymbol]:
+        return self.rows.values()
+
+    def order(self, order_id: str) -> BookOrder | None:
+        found = self.orders.get(order_id)
+        if found is None and self.aliases:
+            name = self.aliases.get(order_id)
+            return None if name is None else self.orders[name]
+        return found
+
+    def live(self) -> Iterable[BookOrder]:
+        return [self.orders[order_id] for order_id in self.live_ids]
+
+    def request(self, ident: str) -> Remembered | None:
+        return self.requests.get(ident)
+
+    def event(self, order_id: str, ident: str) -> Remembered | None:
+        return self.events.get((order_id, ident))
+
+    def owned(self, owner: str) -> int:
+        return self.owners.get(owner, 0)
+
+    def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
+        rates = self.rates.get(key)
+        if rates is None:
+            rates = self.rates[key] = CountedRates()
+        return rates.top(deltas)
+
+    def counts_after(self, effect: Effect) -> list[tuple[RateKey, int, int]]:
+        """Absolute counts a step leaves, so that writing them twice is the same as once."""
+        if effect.rates is None:
+            return []
+        return [
+            (key, rate, self.rates[key].counts.get(rate, 0) + change)
+            for key, deltas in effect.rates.items()
+            for rate, change in deltas.items()
+        ]
+
+    def write(self, effect: Effect, counts: list[tuple[RateKey, int, int]]) -> None:
+        """Write a step; writing the same one again changes nothing."""
+        for row in effect.symbols:
+            self.rows[row.symbol, row.leg] = row
+        for order in effect.orders:
+            order_id = order.order_id
+            self.orders[order_id] = order
+            if order.state in NOT_TERMINAL:
+                self.live_ids[order_id] = None
+            else:
+                self.live_ids.pop(order_id, None)
+        for alias, order_id in effect.aliases:
+            self.aliases[alias] = order_id
+        for owner, held in effect.owners:
+            self.owners[owner] = held
+        for key, rate, count in counts:
+            self.rates[key].set_count(rate, count)
+        journal = effect.journal
+        if journal is not None and len(self.journal) < journal.version:
+            self.journal.append(journal)
+        if effect.request is not None:
+            self.requests[effect.request[0]] = effect.request[1]
+        if effect.event is not None:
+            self.events[effect.event[0], effect.event[1]] = effect.event[2]
+        if effect.account is not None:
+            self.held = effect.account
+
+
+class MemoryBook(ReservationBook):
+    """A reservation book in memory. One lock; a step holds it for microseconds."""
+
+    def __init__(self, *, clock: Clock | None = None, timeout_ms: int = 5_000, horizon_s: int = 86_400) -> None:
+        super().__init__(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        self._lock = threading.Lock()
+        self._shelves: dict[str, _Shelf] = {}
+        # A step being written. An exception from a signal handler can strike between two assignments; whoever comes
+        # next finishes the write before reading.
+        self._pending: tuple[_Shelf, Effect, list[tuple[RateKey, int, int]]] | None = None
+        self._process = os.getpid()
+        self._closed = False
+
+    def _run(self, request: Request) -> Outcome:
+        if self._process != os.getpid():
+            raise StoreUnavailable("a memory book belongs to the process that made it; this is a fork")
+        with self._lock:
+            self._settle()
+            account_id = request.account_id
+            shelf = self._shelves.get(account_id)
+            if shelf is None:
+                shelf = _Shelf()
+                if request.op == "open_account":
+                    self._shelves[account_id] = shelf
+            effect = STEPS[request.op](shelf, request, self._clock())
+            if effect.account is not None or effect.symbols:
+                self._pending = (shelf, effect, shelf.counts_after(effect))
+                self._settle()
+            return effect.outcome
+
+    def _settle(self) -> None:
+        """Finish the write that is under way, if any."""
+        if self._closed:
+            raise StoreUnavailable("the book is closed")
+        if self._pending is not None:
+            shelf, effect, counts = self._pending
+            shelf.write(effect, counts)
+            self._pending = None
+
+    def _scale(self, account_id: str) -> int:
+        shelf = self._shelves.get(account_id)
+        return MICRO_SCALE if shelf is None or shelf.held is None else shelf.held.scale
+
+    def _shelf(self, account_id: str) -> _Shelf:
+        """An open account's records; call under the lock."""
+        self._settle()
+        shelf = self._shelves.get(account_id)
+        if shelf is None or shelf.held is None:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return shelf
+
+    def close_book(self) -> None:
+        """Forget everything. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self._shelves.clear()
+
+    def accounts(self) -> tuple[str, ...]:
+        """Ids of all accounts, sorted."""
+        with self._lock:
+            self._settle()
+            return tuple(sorted(name for name, shelf in self._shelves.items() if shelf.held is not None))
+
+    def account(self, account_id: str) -> BookAccount:
+        """The account as of its latest step; InputError where there is none."""
+        with self._lock:
+            held = self._shelf(account_id).held
+        assert held is not None  # noqa: S101 - checked by _shelf
+        return held
+
+    def order(self, account_id: str, order_id: str) -> BookOrder | None:
+        """An order by its id or an alias."""
+        with self._lock:
+            return self._shelf(account_id).order(order_id)
+
+    def orders(
+        self,
+        account_id: str,
+        state: State | Iterable[State] | None = None,
+        *,
+        symbol: str | None = None,
+        overdue: bool = False,
+        every: bool = False,
+    ) -> tuple[BookOrder, ...]:
+        """Orders in the order they were made."""
+        with self._lock:
+            shelf = self._shelf(account_id)
+            found = list(shelf.orders.values()) if every or state is not None else list(shelf.live())
+        return selected(found, state, symbol, self._clock() if overdue else None)
+
+    def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
+        """Running totals per symbol and leg, sorted."""
+        with self._lock:
+            return tuple(sorted(self._shelf(account_id).rows.values()))
+
+    def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
+        """Journal records above a version, oldest first."""
+        with self._lock:
+            return tuple(self._shelf(account_id).journal[after_version : after_version + limit])
+
+    def audit(self, account_id: str) -> AuditReport:
+        """Prove the totals from orders alone and from the journal alone."""
+        with self._lock:
+            shelf = self._shelf(account_id)
+            assert shelf.held is not None  # noqa: S101 - checked by _shelf
+            kept = Holdings(
+                shelf.held,
+                tuple(shelf.rows.values()),
+                dict(shelf.orders),
+                frozenset(shelf.live_ids),
+                dict(shelf.aliases),
+                dict(shelf.owners),
+                {key: dict(rates.counts) for key, rates in shelf.rates.items()},
+                list(shelf.journal),
+            )
+        return audit(kept)
+
+
+def selected(
+    orders: Iterable[BookOrder], state: State | Iterable[State] | None, symbol: str | None, now: int | None
+) -> tuple[BookOrder, ...]:
+    """Orders in the named states and symbol, and past their deadline at `now` when it is given."""
+    states = None if state is None else frozenset({state} if isinstance(state, str) else state)
+    return tuple(
+        order
+        for order in orders
+        if (states is None or order.state in states)
+        and (symbol is None or order.symbol == symbol)
+        and (now is None or (order.overdue_us is not None and order.overdue_us < now))
+    )

@@ -1,0 +1,479 @@
+"""What the book keeps: accounts, symbols, orders, journal; and what it answers.
+
+Records are named tuples, not dataclasses: a step replaces them wholesale (never in place), a store row maps onto one
+without a copy per field, and the part that changes is one slice, which the journal keeps as it was before and after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from equipoise.reservation.codes import AccountStatus, Code, State
+from equipoise.reservation.money import MICRO_SCALE, to_decimal
+
+__all__ = [
+    "BookAccount",
+    "BookOrder",
+    "BookSymbol",
+    "JournalRecord",
+    "OrderChange",
+    "OrderOutcome",
+    "Outcome",
+    "SymbolChange",
+    "Terms",
+    "Totals",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an account may do and how its orders' charges combine. Amounts are in units of the account's scale.
+
+    Parameters
+    ----------
+    combine
+        "sum", "worst_side", "hedge_legs", "per_side" or "larger_leg".
+    positions
+        "net", "hedge" (long and short leg per symbol) or "tickets" (each order owns lots and margin).
+    pnl_policy
+        "loss_only": only an open loss counts into `free`; "all": an open profit too.
+    mark_age_ms_max
+        Refuse growth while a symbol with a position has not been marked for longer; None: never.
+    orders_max
+        Orders that are not terminal, at most.
+    order_margin_max
+        Hold of one order, at most.
+    position_lots_max
+        Per symbol: lots of the position if everything resting on one side filled, at most.
+    margin_max
+        `used_margin_all`, at most.
+    owner_margin_max
+        Per owner tag: sum of the holds of its orders, at most.
+    """
+
+    combine: str = "sum"
+    positions: str = "net"
+    pnl_policy: str = "loss_only"
+    mark_age_ms_max: int | None = None
+    orders_max: int | None = None
+    order_margin_max: int | None = None
+    margin_max: int | None = None
+    position_lots_max: tuple[tuple[str, int], ...] = ()
+    owner_margin_max: tuple[tuple[str, int], ...] = ()
+    lots_limit: dict[str, int] = field(init=False, repr=False, compare=False)
+    owner_limit: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lots_limit", dict(self.position_lots_max))
+        object.__setattr__(self, "owner_limit", dict(self.owner_margin_max))
+
+
+class Totals(NamedTuple):
+    """Money of an account at one moment, in integer units of its scale."""
+
+    balance: int
+    open_pnl: int
+    """Of it, what the pnl policy counts into `free`."""
+    executed: int
+    """used_margin_executed: margin of positions."""
+    all: int
+    """used_margin_all: margin of positions and of orders in flight."""
+
+    @property
+    def free(self) -> int:
+        """Balance + counted pnl - used_margin_all."""
+        return self.balance + self.open_pnl - self.all
+
+
+class BookAccount(NamedTuple):
+    """An account. `*_units` are integers of 10^-scale; the properties of the same name are exact decimals."""
+
+    account_id: str
+    currency: str
+    scale: int
+    opened_us: int
+    status: AccountStatus
+    version: int
+    """Steps journalled so far; the latest journal record has this version."""
+    balance_units: int
+    open_pnl_units: int
+    executed_units: int
+    all_units: int
+    terms: Terms
+    terms_version: int
+    watermark_us: int
+    """Request ids issued at or before are no longer kept."""
+    live_orders: int
+    late_fills: int
+    overfills: int
+    under_reserved: int
+    pnl_missing: int
+    changed_us: int
+
+    @property
+    def counted_units(self) -> int:
+        """Open profit or loss that counts into `free`."""
+        pnl = self.open_pnl_units
+        return pnl if pnl < 0 or self.terms.pnl_policy == "all" else 0
+
+    @property
+    def free_units(self) -> int:
+        """Balance + counted pnl - used_margin_all, in units."""
+        return self.balance_units + self.counted_units - self.all_units
+
+    @property
+    def withdrawable_units(self) -> int:
+        """max(0, balance + min(open_pnl, 0) - used_margin_all), in units."""
+        return max(0, self.balance_units + min(self.open_pnl_units, 0) - self.all_units)
+
+    @property
+    def totals(self) -> Totals:
+        """Balance, counted pnl, executed and all margin."""
+        return Totals(self.balance_units, self.counted_units, self.executed_units, self.all_units)
+
+    @property
+    def balance(self) -> Decimal:
+        """Balance, account currency."""
+        return to_decimal(self.balance_units, self.scale)
+
+    @property
+    def open_pnl(self) -> Decimal:
+        """Profit or loss of open positions as last marked."""
+        return to_decimal(self.open_pnl_units, self.scale)
+
+    @property
+    def equity(self) -> Decimal:
+        """Balance + open_pnl."""
+        return to_decimal(self.balance_units + self.open_pnl_units, self.scale)
+
+    @property
+    def used_margin_executed(self) -> Decimal:
+        """Margin held by positions."""
+        return to_decimal(self.executed_units, self.scale)
+
+    @property
+    def used_margin_all(self) -> Decimal:
+        """Margin held by positions and by orders in flight."""
+        return to_decimal(self.all_units, self.scale)
+
+    @property
+    def free(self) -> Decimal:
+        """Balance + counted pnl - used_margin_all: what another order may take."""
+        return to_decimal(self.free_units, self.scale)
+
+    @property
+    def withdrawable(self) -> Decimal:
+        """What may leave the account now."""
+        return to_decimal(self.withdrawable_units, self.scale)
+
+    @property
+    def margin_level(self) -> Decimal | None:
+        """Equity / used_margin_executed; None without positions."""
+        return self.equity / self.used_margin_executed if self.executed_units else None
+
+    @property
+    def balance_micros(self) -> int:
+        """Balance in micro-units, rounded down."""
+        return _micros(self.balance_units, self.scale)
+
+    @property
+    def free_micros(self) -> int:
+        """Free margin in micro-units, rounded down."""
+        return _micros(self.free_units, self.scale)
+
+    @property
+    def executed_micros(self) -> int:
+        """used_margin_executed in micro-units, rounded up."""
+        return -_micros(-self.executed_units, self.scale)
+
+    @property
+    def all_micros(self) -> int:
+        """used_margin_all in micro-units, rounded up."""
+        return -_micros(-self.all_units, self.scale)
+
+
+def _micros(count: int, scale: int) -> int:
+    """Units of 10^-scale as micro-units, rounded down where the scale is finer."""
+    return (
+        int(count * 10 ** (MICRO_SCALE - scale)) if scale <= MICRO_SCALE else int(count // 10 ** (scale - MICRO_SCALE))
+    )
+
+
+class BookSymbol(NamedTuple):
+    """Running totals of one symbol (hedge mode: of one leg), kept by deltas, in units of the account's scale."""
+
+    symbol: str
+    leg: str
+    lots: int
+    """Signed position, long positive."""
+    margin: int
+    """Position margin; exactly 0 when the position is 0."""
+    hold_bids: int
+    hold_asks: int
+    bid_lots: int
+    """Resting lots of bids that are not reduce-only."""
+    ask_lots: int
+    reduce_bid_lots: int
+    """Resting lots of bids that may only reduce."""
+    reduce_ask_lots: int
+    long_lots: int
+    """Tickets: open lots of bought tickets."""
+    short_lots: int
+    rate_orders: int
+    """larger_leg: highest charge per lot among resting orders."""
+    rate_tickets: int
+    """larger_leg: highest margin per lot among open tickets."""
+    open_pnl: int
+    marked_us: int
+    """as_of of the last accepted mark; -1 before the first."""
+    revalued_us: int
+
+    @property
+    def reduce_surplus_lots(self) -> int:
+        """Resting reduce-only lots beyond the position they could reduce."""
+        return max(0, self.reduce_ask_lots - max(self.lots, 0)) + max(0, self.reduce_bid_lots - max(-self.lots, 0))
+
+
+SYMBOL_START = BookSymbol("", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1)
+
+
+class BookOrder(NamedTuple):
+    """An order of the book. Amounts in units of 10^-scale; `reserved_margin` and `margin_taken` are decimals."""
+
+    order_id: str
+    symbol: str
+    leg: str
+    side: str
+    lots: int
+    price_ticks: int
+    scale: int
+    hold_start: int
+    reduce_only: bool
+    reduces: bool
+    """Counts as reduce-only: marked so, or closing a leg."""
+    order_type: str
+    owner: str
+    request_id: str
+    place: int
+    """Place in its ladder."""
+    created_us: int
+    deadline_us: int
+    good_till_us: int | None
+    # What follows changes; the journal keeps the slice STATE_AT:STATE_END.
+    state: State
+    hold: int
+    filled: int
+    working: int
+    released: int
+    overfilled: int
+    open_lots: int
+    """Tickets: lots of the position this order still owns."""
+    margin: int
+    """Tickets: margin of those lots."""
+    hold_released: int
+    """Hold given back by refusal, cancel or expiry."""
+    flags: tuple[str, ...]
+    reason: str
+    venue_id: str | None
+    cancel_deadline_us: int | None
+    changed_us: int
+    version: int
+
+    @property
+    def reserved_margin(self) -> Decimal:
+        """Margin held for what still works."""
+        return to_decimal(self.hold, self.scale)
+
+    @property
+    def margin_taken(self) -> Decimal:
+        """Tickets: margin of the open lots."""
+        return to_decimal(self.margin, self.scale)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing of the order works any more."""
+        return self.state.terminal
+
+    @property
+    def overdue_us(self) -> int | None:
+        """When the order's next answer is due; None where nothing is awaited."""
+        if self.state is State.RESERVED or self.state is State.SENT:
+            return self.deadline_us
+        return None if self.state.terminal else self.cancel_deadline_us
+
+    @property
+    def wire(self) -> tuple[str, str]:
+        """(order_status, execution_status) under the names of the stored record."""
+        state = self.state
+        if state is State.CLOSED:
+            return ("CLOSED", "EXECUTED")
+        if self.filled + self.overfilled:
+            return ("OPEN", "EXECUTED")
+        if state is State.REJECTED:
+            return ("REJECTED", "REJECTED")
+        if state.terminal:
+            return ("CANCELLED", "CANCELLED")
+        if state is State.LIVE and self.order_type == "limit":
+            return ("PENDING", "PENDING")
+        return ("QUEUED", "QUEUED")
+
+    @property
+    def order_status(self) -> str:
+        """First of the two wire names."""
+        return self.wire[0]
+
+    @property
+    def execution_status(self) -> str:
+        """Second of the two wire names."""
+        return self.wire[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored record under its wire names: a key that holds nothing is absent."""
+        status, execution = self.wire
+        fields: dict[str, Any] = {
+            "order_id": self.order_id,
+            "symbol": self.symbol,
+            "side": self.side,
+            "state": self.state.value,
+            "order_status": status,
+            "execution_status": execution,
+            "lots": self.lots,
+            "filled": self.filled,
+            "working": self.working,
+            "released": self.released,
+        }
+        if self.hold:
+            fields["reserved_margin"] = self.reserved_margin
+        if self.margin:
+            fields["margin"] = self.margin_taken
+        if self.hold_released:
+            fields["released_margin"] = to_decimal(self.hold_released, self.scale)
+        return fields
+
+
+STATE_AT = BookOrder._fields.index("state")
+STATE_END = BookOrder._fields.index("flags")
+
+
+class SymbolChange(NamedTuple):
+    """One symbol in a journal record: (lots, margin, hold_bids, hold_asks) before and after; None before the first."""
+
+    symbol: str
+    leg: str
+    before: tuple[int, int, int, int] | None
+    after: tuple[int, int, int, int]
+
+
+class OrderChange(NamedTuple):
+    """One order in a journal record: the fields `state` ... `hold_released` before and after; None before the first."""
+
+    order_id: str
+    before: tuple[Any, ...] | None
+    after: tuple[Any, ...]
+
+
+class JournalRecord(NamedTuple):
+    """One step: its cause, and everything it changed, before and after."""
+
+    version: int
+    at_us: int
+    op: str
+    ident: str
+    """Request, event or fill id that caused it."""
+    order_id: str
+    code: Code
+    before: Totals
+    after: Totals
+    symbols: tuple[SymbolChange, ...]
+    orders: tuple[OrderChange, ...]
+    details: tuple[tuple[str, Any], ...]
+    """Further content of the cause: amounts, flags, reason, operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOutcome:
+    """What became of one order of a ladder. Amounts in units of the account's scale."""
+
+    order_id: str
+    code: Code
+    hold: int
+    required: int = 0
+    """Refused for margin: rise of used_margin_all it asked for."""
+    free: int = 0
+    """Refused for margin: free margin it met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Answer of the book to one request.
+
+    `before` and `after` are the account's totals around the step, `version` the account's version after it. A DUPLICATE
+    carries everything the first answer carried. Integer amounts are units of 10^-scale.
+    """
+
+    code: Code
+    op: str
+    account_id: str
+    version: int = 0
+    scale: int = MICRO_SCALE
+    before: Totals | None = None
+    after: Totals | None = None
+    order_id: str | None = None
+    state: State | None = None
+    flags: tuple[str, ...] = ()
+    orders: tuple[OrderOutcome, ...] = ()
+    required_units: int | None = None
+    free_units: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """The step was done now, by this call. Only this permits sending after `claim`."""
+        return self.code is Code.OK
+
+    @property
+    def done(self) -> bool:
+        """The effect stands in the book: done now, or by an earlier call with the same id."""
+        return self.code is Code.OK or self.code is Code.DUPLICATE
+
+    @property
+    def transient(self) -> bool:
+        """Whether asking again later may be answered otherwise."""
+        return self.code.transient
+
+    @property
+    def shortfall_units(self) -> int | None:
+        """Margin missing for the grant, in units; None unless refused for margin."""
+        if self.required_units is None or self.free_units is None:
+            return None
+        return self.required_units - self.free_units
+
+    @property
+    def required(self) -> Decimal | None:
+        """Rise of used_margin_all the request asked for; None unless refused for margin."""
+        return None if self.required_units is None else to_decimal(self.required_units, self.scale)
+
+    @property
+    def free(self) -> Decimal | None:
+        """Free margin the request met; None unless refused for margin."""
+        return None if self.free_units is None else to_decimal(self.free_units, self.scale)
+
+    @property
+    def shortfall(self) -> Decimal | None:
+        """Margin missing for the grant; None unless refused for margin."""
+        missing = self.shortfall_units
+        return None if missing is None else to_decimal(missing, self.scale)
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Ids of the orders of a ladder that are held now."""
+        return tuple(order.order_id for order in self.orders if order.code is Code.OK)
+
+
+class Remembered(NamedTuple):
+    """An id that has been used: fingerprint of its content and the answer; outcome None is a tombstone (abandoned)."""
+
+    fingerprint: str
+    issued_us: int
+    outcome: Outcome | None

@@ -1,0 +1,193 @@
+"""What a caller asks, checked and turned into integers: the only thing a store's step receives.
+
+Requests are data, so that a store may run the step in this process or pack the same fields for a script elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from equipoise.reservation.codes import State
+from equipoise.reservation.records import Terms
+
+__all__ = [
+    "Abandon",
+    "Ask",
+    "Close",
+    "Execute",
+    "Fill",
+    "Mark",
+    "Money",
+    "OpenAccount",
+    "OrderEvent",
+    "Request",
+    "Reserve",
+    "Resolve",
+    "Revalue",
+    "SetTerms",
+    "Suspend",
+    "Sweep",
+]
+
+
+class Ask(NamedTuple):
+    """One order somebody wants margin for; `hold` in units of the account's scale."""
+
+    order_id: str
+    symbol: str
+    leg: str
+    side: str
+    lots: int
+    price_ticks: int
+    hold: int
+    reduce_only: bool
+
+
+@dataclass(slots=True)
+class Request:
+    """Common to all: the operation, the account, the id of the cause and the fingerprint of its content."""
+
+    op: str
+    account_id: str
+    ident: str
+    fingerprint: str
+
+
+@dataclass(slots=True)
+class Timed(Request):
+    """Account-level request: looked up by id, valid from `issued_us` to `not_after_us`."""
+
+    issued_us: int
+    not_after_us: int
+
+
+@dataclass(slots=True)
+class OpenAccount(Timed):
+    """Open an account; `horizon_us` is how long request ids are kept at least."""
+
+    currency: str
+    scale: int
+    balance: int
+    terms: Terms
+    horizon_us: int
+
+
+@dataclass(slots=True)
+class SetTerms(Timed):
+    """Replace the terms."""
+
+    terms: Terms
+
+
+@dataclass(slots=True)
+class Suspend(Timed):
+    """Suspend growth, or lift the suspension."""
+
+    on: bool
+
+
+@dataclass(slots=True)
+class Abandon(Timed):
+    """Make the id `ident` final: its effect, or a tombstone."""
+
+
+@dataclass(slots=True)
+class Money(Timed):
+    """Deposit, withdraw or adjust: a signed change of the balance."""
+
+    amount: int
+    kind: str
+
+
+@dataclass(slots=True)
+class Reserve(Timed):
+    """Hold margin for a ladder in one step."""
+
+    asks: tuple[Ask, ...]
+    best_effort: bool
+    in_micros: bool
+    """Holds are micro-units, so the account's scale must be 6."""
+    terms_version: int | None
+    owner: str
+    sent: bool
+    order_type: str
+    deadline_us: int
+    good_till_us: int | None
+
+
+@dataclass(slots=True)
+class Execute(Timed):
+    """Local flow: an order that is executed at placement."""
+
+    ask: Ask
+    in_micros: bool
+    realised_pnl: int | None
+    fee: int
+    terms_version: int | None
+    owner: str
+    order_type: str
+
+
+@dataclass(slots=True)
+class Mark(Request):
+    """Open profit or loss per (symbol, leg)."""
+
+    values: tuple[tuple[str, str, int], ...]
+    as_of_us: int
+
+
+@dataclass(slots=True)
+class Revalue(Timed):
+    """Position margin of a symbol as the venue holds it now."""
+
+    symbol: str
+    leg: str
+    margin: int
+    as_of_us: int
+
+
+@dataclass(slots=True)
+class OrderEvent(Request):
+    """Claim, acknowledge, reject, request_cancel, cancel or expire of one order."""
+
+    order_id: str
+    venue_id: str | None = None
+    deadline_us: int | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Fill(Request):
+    """Lots of an order that traded."""
+
+    order_id: str
+    lots: int
+    margin: int | None
+    realised_pnl: int | None
+    fee: int
+
+
+@dataclass(slots=True)
+class Close(Request):
+    """Lots of a ticket that were closed; lots None: all."""
+
+    order_id: str
+    lots: int | None
+    realised_pnl: int | None
+    fee: int
+
+
+@dataclass(slots=True)
+class Resolve(Request):
+    """Evidence about an UNKNOWN order."""
+
+    order_id: str
+    outcome: State
+    evidence: str
+    operator: str
+
+
+@dataclass(slots=True)
+class Sweep(Request):
+    """Label or end what is past its deadline."""
