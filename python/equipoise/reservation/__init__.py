@@ -1,7 +1,7 @@
 """The reservation book: margin is held before an order leaves, and never promised twice."""
 
 from equipoise.reservation.audit import AuditReport, Finding
-from equipoise.reservation.codes import AccountStatus, Code, State
+from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.money import from_micros
 from equipoise.reservation.records import (
@@ -28,9 +28,9 @@ __all__ = [
     "JournalRecord",
     "OrderChange",
     "OrderOutcome",
+    "OrderState",
     "Outcome",
     "ReservationBook",
-    "State",
     "SymbolChange",
     "Terms",
     "Totals",

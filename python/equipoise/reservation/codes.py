@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["AccountStatus", "Code", "State"]
+__all__ = ["AccountStatus", "Code", "OrderState"]
 
 
 class Code(StrEnum):
@@ -63,7 +63,7 @@ TRANSIENT = frozenset(
 )
 
 
-class State(StrEnum):
+class OrderState(StrEnum):
     """Where an order stands. An order holds margin in every state that is not terminal."""
 
     RESERVED = "RESERVED"
@@ -87,7 +87,9 @@ class State(StrEnum):
         return self in TERMINAL
 
 
-TERMINAL = frozenset({State.FILLED, State.REJECTED, State.CANCELLED, State.EXPIRED, State.CLOSED})
+TERMINAL = frozenset(
+    {OrderState.FILLED, OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED, OrderState.CLOSED}
+)
 
 
 class AccountStatus(StrEnum):

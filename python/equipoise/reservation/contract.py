@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote
 from equipoise.errors import InputError
 from equipoise.orders import Order, Side
 from equipoise.reservation.audit import AuditReport
-from equipoise.reservation.codes import State
+from equipoise.reservation.codes import OrderState
 from equipoise.reservation.ids import account_id_of, fingerprint, id_of
 from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Terms
@@ -45,7 +45,7 @@ from equipoise.reservation.requests import (
 )
 from equipoise.reservation.steps import COMBINE_RULES, POSITION_MODES, terms_content
 
-__all__ = ["LADDER_MAX", "Clock", "ReservationBook", "system_clock"]
+__all__ = ["Clock", "ReservationBook", "system_clock"]
 
 Clock = Callable[[], int]
 LADDER_MAX = 500
@@ -165,7 +165,7 @@ class ReservationBook(ABC):
     def orders(
         self,
         account_id: str,
-        state: State | Iterable[State] | None = None,
+        state: OrderState | Iterable[OrderState] | None = None,
         *,
         symbol: str | None = None,
         overdue: bool = False,
@@ -695,7 +695,7 @@ class ReservationBook(ABC):
         self,
         account_id: str,
         order_id: str,
-        outcome: State,
+        outcome: OrderState,
         *,
         evidence: Literal["venue", "operator", "not_at_venue"],
         operator: str = "",
@@ -705,11 +705,11 @@ class ReservationBook(ABC):
 
         "not_at_venue" (the venue does not know the client id) is evidence only after `good_till_us` has passed.
         """
-        if outcome not in (State.LIVE, State.REJECTED, State.CANCELLED, State.EXPIRED):
+        if outcome not in (OrderState.LIVE, OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED):
             raise InputError("outcome", None, "LIVE, REJECTED, CANCELLED or EXPIRED", outcome)
         if evidence not in EVIDENCE:
             raise InputError("evidence", None, f"one of {', '.join(EVIDENCE)}", evidence)
-        state = State(outcome)
+        state = OrderState(outcome)
         ident = f"resolve:{state.value}:{evidence}" if event_id is None else id_of(event_id, "event_id")
         content = fingerprint("resolve", state.value, evidence)
         where = id_of(order_id, "order_id")

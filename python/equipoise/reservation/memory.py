@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import AuditReport, Holdings, audit
-from equipoise.reservation.codes import State
+from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Remembered
@@ -223,7 +223,7 @@ class MemoryBook(ReservationBook):
     def orders(
         self,
         account_id: str,
-        state: State | Iterable[State] | None = None,
+        state: OrderState | Iterable[OrderState] | None = None,
         *,
         symbol: str | None = None,
         overdue: bool = False,
@@ -264,7 +264,7 @@ class MemoryBook(ReservationBook):
 
 
 def selected(
-    orders: Iterable[BookOrder], state: State | Iterable[State] | None, symbol: str | None, now: int | None
+    orders: Iterable[BookOrder], state: OrderState | Iterable[OrderState] | None, symbol: str | None, now: int | None
 ) -> tuple[BookOrder, ...]:
     """Orders in the named states and symbol, and past their deadline at `now` when it is given."""
     states = None if state is None else frozenset({state} if isinstance(state, str) else state)

@@ -11,7 +11,7 @@ from typing import SupportsIndex
 
 from equipoise.errors import InputError
 
-__all__ = ["AMOUNT_MAX", "Amount", "from_micros", "held", "lots_of", "to_decimal", "units"]
+__all__ = ["Amount", "from_micros", "held", "lots_of", "to_decimal", "units"]
 
 Amount = Decimal | int | str
 """What the API takes for money: exact decimals. An int is whole currency units. A float is refused."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from equipoise.reservation.codes import AccountStatus, Code, State
+from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import MICRO_SCALE, to_decimal
 
 __all__ = [
@@ -262,7 +262,7 @@ class BookOrder(NamedTuple):
     deadline_us: int
     good_till_us: int | None
     # What follows changes; the journal keeps the slice STATE_AT:STATE_END.
-    state: State
+    state: OrderState
     hold: int
     filled: int
     working: int
@@ -299,7 +299,7 @@ class BookOrder(NamedTuple):
     @property
     def overdue_us(self) -> int | None:
         """When the order's next answer is due; None where nothing is awaited."""
-        if self.state is State.RESERVED or self.state is State.SENT:
+        if self.state is OrderState.RESERVED or self.state is OrderState.SENT:
             return self.deadline_us
         return None if self.state.terminal else self.cancel_deadline_us
 
@@ -307,15 +307,15 @@ class BookOrder(NamedTuple):
     def wire(self) -> tuple[str, str]:
         """(order_status, execution_status) under the names of the stored record."""
         state = self.state
-        if state is State.CLOSED:
+        if state is OrderState.CLOSED:
             return ("CLOSED", "EXECUTED")
         if self.filled + self.overfilled:
             return ("OPEN", "EXECUTED")
-        if state is State.REJECTED:
+        if state is OrderState.REJECTED:
             return ("REJECTED", "REJECTED")
         if state.terminal:
             return ("CANCELLED", "CANCELLED")
-        if state is State.LIVE and self.order_type == "limit":
+        if state is OrderState.LIVE and self.order_type == "limit":
             return ("PENDING", "PENDING")
         return ("QUEUED", "QUEUED")
 
@@ -421,7 +421,7 @@ class Outcome:
     before: Totals | None = None
     after: Totals | None = None
     order_id: str | None = None
-    state: State | None = None
+    state: OrderState | None = None
     flags: tuple[str, ...] = ()
     orders: tuple[OrderOutcome, ...] = ()
     required_units: int | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from equipoise.reservation.codes import State
+from equipoise.reservation.codes import OrderState
 from equipoise.reservation.records import Terms
 
 __all__ = [
@@ -183,7 +183,7 @@ class Resolve(Request):
     """Evidence about an UNKNOWN order."""
 
     order_id: str
-    outcome: State
+    outcome: OrderState
     evidence: str
     operator: str
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
-from equipoise.reservation.codes import AccountStatus, Code, State
+from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE, held
 from equipoise.reservation.records import (
     STATE_AT,
@@ -49,15 +49,15 @@ from equipoise.reservation.requests import (
     Timed,
 )
 
-__all__ = ["COMBINE_RULES", "STEPS", "Effect", "RateKey", "View", "order_rate", "requirement", "terms_fault"]
+__all__ = ["Effect", "RateKey", "View", "order_rate", "requirement", "terms_fault"]
 
-RESERVED, SENT, LIVE, UNKNOWN = State.RESERVED, State.SENT, State.LIVE, State.UNKNOWN
+RESERVED, SENT, LIVE, UNKNOWN = OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN
 FILLED, REJECTED, CANCELLED, EXPIRED, CLOSED = (
-    State.FILLED,
-    State.REJECTED,
-    State.CANCELLED,
-    State.EXPIRED,
-    State.CLOSED,
+    OrderState.FILLED,
+    OrderState.REJECTED,
+    OrderState.CANCELLED,
+    OrderState.EXPIRED,
+    OrderState.CLOSED,
 )
 OK = Code.OK
 NOT_TERMINAL = frozenset({RESERVED, SENT, LIVE, UNKNOWN})
@@ -381,7 +381,7 @@ class _Draft:
         after: BookAccount | None = None,
         code: Code = OK,
         order_id: str | None = None,
-        state: State | None = None,
+        state: OrderState | None = None,
         flags: tuple[str, ...] = (),
         orders: tuple[OrderOutcome, ...] = (),
     ) -> Effect:
@@ -818,7 +818,7 @@ def _new_order(
     place: int,
     hold: int,
     reduces: bool,
-    state: State,
+    state: OrderState,
     scale: int,
     version: int,
     now: int,
@@ -1106,7 +1106,7 @@ def _noted(draft: _Draft, order: BookOrder, code: Code) -> Effect:
     return draft.finish(code=code, order_id=order.order_id, state=order.state)
 
 
-def _ended(draft: _Draft, order: BookOrder, state: State, reason: str) -> BookOrder:
+def _ended(draft: _Draft, order: BookOrder, state: OrderState, reason: str) -> BookOrder:
     """Release what an order still holds and give it a terminal state."""
     row = draft.row(order.symbol, order.leg)
     row = _less_resting(row, order, order.hold, order.working)
@@ -1137,7 +1137,7 @@ def _ended(draft: _Draft, order: BookOrder, state: State, reason: str) -> BookOr
 
 
 def _restated(
-    draft: _Draft, order: BookOrder, state: State, venue_id: str | None, cancel_deadline_us: int | None
+    draft: _Draft, order: BookOrder, state: OrderState, venue_id: str | None, cancel_deadline_us: int | None
 ) -> BookOrder:
     """Give an order another state that still holds what it held."""
     after = _changed(
@@ -1223,7 +1223,7 @@ def end_order(view: View, request: OrderEvent, now: int) -> Effect:
     return draft.finish(order_id=order.order_id, state=target)
 
 
-def _end_of(order: BookOrder, asked: State, reason: str) -> tuple[State, str]:
+def _end_of(order: BookOrder, asked: OrderState, reason: str) -> tuple[OrderState, str]:
     """(terminal state, reason): a refusal after a fill only ends the remainder."""
     if asked is not REJECTED:
         return asked, reason
