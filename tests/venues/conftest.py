@@ -141,3 +141,9 @@ def desk() -> Callable[..., Desk]:
         return Desk(instrument, rule or SumRule(), PaperConfig(**settings))
 
     return make
+
+
+@pytest.fixture
+def rule() -> type[SumRule]:
+    """The stand-in rule, by combine name."""
+    return SumRule
