@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -113,20 +113,17 @@ class Desk:
         return [event for event in self.seen if isinstance(event, Filled)]
 
 
-@pytest.fixture(autouse=True)
-def _stand_in_market(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "equipoise.venues.paper.margin.market_at",
-        lambda instrument, bid, ask, mark, earlier=None: (instrument, mark),
-    )
+@pytest.fixture(autouse=True, scope="session")
+def _stand_in_market() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "equipoise.venues.paper.margin.market_at",
+            lambda instrument, bid, ask, mark, earlier=None: (instrument, mark),
+        )
+        yield
 
 
-@pytest.fixture
-def hype() -> Instrument:
-    return HYPE
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def desk() -> Callable[..., Desk]:
     """Make a desk; no latency, plenty of money and no fees unless told."""
 
@@ -143,7 +140,7 @@ def desk() -> Callable[..., Desk]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rule() -> type[SumRule]:
     """The stand-in rule, by combine name."""
     return SumRule

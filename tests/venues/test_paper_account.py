@@ -34,6 +34,17 @@ def test_average_entry_and_realised_profit_by_hand():
     assert books.equity(2 * 27_000) == 1_000_000_000 + 2_000_000 - 1_500_000
 
 
+def test_indivisible_cost_stays_with_the_lots_that_remain_and_ends_at_zero():
+    books = account(unit="1")
+    fill(books, 2, 27_000)
+    fill(books, 1, 27_001)
+    # 81 001 over 3 lots: 27 000 each, and the odd one stays with the two that remain.
+    assert fill(books, -1, 27_000).realised_pnl == 0
+    assert books.cost == 54_001
+    assert [fill(books, -1, 27_000).realised_pnl for _ in range(2)] == [0, -1]
+    assert books.cost == 0
+
+
 def test_fill_through_zero_closes_the_old_and_opens_the_new():
     books = account()
     fill(books, 100, 27_000)

@@ -63,3 +63,17 @@ def test_match_that_the_account_cannot_carry_ends_the_order_and_tells_how_far_th
     assert ended[0].mark == Decimal("27.71")
     assert ended[0].mark_moved_bps == float(Decimal(705) / Decimal(27_005) * 10_000)
     assert ended[0].lots_left == 900
+
+
+def test_match_that_raises_nothing_goes_through_though_the_account_falls_short(desk):
+    d = desk(balance=270_000_000)
+    d.book(0, [(27_000, 100)], [(27_010, 100)])
+    d.send(0, Side.BID, 10_000, 27_000)
+    d.settle(1)
+    assert d.venue.margin_held() == 270_000_000
+    # The loss exceeds what is free (nothing), but the position needs less than the order held.
+    d.book(2, [(26_000, 100)], [(26_010, 100)])
+    (fill,) = d.fills()
+    assert (fill.lots, fill.position_after) == (10_000, 10_000)
+    account = d.venue.account()
+    assert account.equity < account.margin_position < 270_000_000

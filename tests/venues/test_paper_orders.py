@@ -169,13 +169,13 @@ def test_reduce_only_close_stops_at_zero_and_may_be_below_the_minimum_value(d):
     d.settle(0)
     d.send(0, Side.ASK, 490, 27_000, tif=IOC, reduce_only=True)
     d.settle(0)
-    d.send(0, Side.ASK, 5_000, 27_000, name="rest", tif=IOC, reduce_only=True)
+    d.send(0, Side.ASK, 15, 27_000, name="rest", tif=IOC, reduce_only=True)
     ack, fill, rest = d.settle(0)
     assert isinstance(ack, Acknowledged)
     assert isinstance(fill, Filled)
     assert isinstance(rest, Cancelled)
     assert (fill.lots, fill.position_after) == (10, 0)
-    assert (rest.lots_left, rest.reason) == (4_990, CancelReason.REDUCE_ONLY)
+    assert (rest.lots_left, rest.reason) == (5, CancelReason.REDUCE_ONLY)
     d.send(0, Side.BID, 1, 27_102, tif=IOC)
     assert only(d.settle(0)).code is RejectReason.MIN_NOTIONAL
 
@@ -209,6 +209,28 @@ def test_taker_that_would_meet_our_own_order_ends_the_resting_one(d):
     ]
     assert events[2].reason is CancelReason.SELF_TRADE
     assert [order.order_id for order in d.venue.open_orders()] == ["far"]
+
+
+def test_rest_of_a_taker_never_stands_across_an_order_of_ours(d):
+    d.send(0, Side.ASK, 500, 27_103, name="near")
+    d.send(0, Side.BID, 2_000, 27_104, name="taker", tif=GTC)
+    events = d.settle(0)
+    assert [event.reason for event in events if isinstance(event, Cancelled)] == [CancelReason.SELF_TRADE]
+    assert [(order.order_id, order.lots_left) for order in d.venue.open_orders()] == [("taker", 900)]
+
+
+def test_taker_and_maker_pay_their_own_rates(desk):
+    e = desk(maker_fee_bps=Decimal("1.5"), taker_fee_bps=Decimal("4.5"))
+    e.book(0, BIDS, ASKS)
+    e.send(0, Side.BID, 1_000, 27_102, tif=IOC)
+    e.send(0, Side.ASK, 1_000, 27_103)
+    e.settle(0)
+    e.trade(1, 27_104, 1, Taker.BUY)
+    # 10 contracts: 271.02 at 4.5 bps, 271.03 at 1.5 bps.
+    assert [f.fee for f in e.fills()] == [121_959, 40_655]
+    account = e.venue.account()
+    assert (account.fees, account.realised_pnl) == (162_614, 10_000)
+    assert account.balance == 1_000_000_000_000 + 10_000 - 162_614
 
 
 def test_cancel_ends_an_open_order_once_and_refuses_what_is_not_open(d):

@@ -157,17 +157,43 @@ def test_trade_reported_after_the_depth_that_contains_it_counts_once(quoted, ass
     assert [f.lots for f in e.fills()] == [2_000]
 
 
+def test_late_trade_leaves_orders_that_came_after_the_depth_alone(quoted):
+    d = quoted(cancels_ahead=CancelsAhead.PROPORTIONAL)
+    d.book(1, [(27_100, 20_000)], ASKS)
+    d.book(5, [(27_100, 15_000)], ASKS)
+    d.send(6, Side.BID, 500, 27_100, name="later")
+    d.venue.advance(6)
+    assert (d.venue.lots_ahead("mine"), d.venue.lots_ahead("later")) == (7_500, 15_000)
+    d.trade(4, 27_100, 1_000)
+    # 9 000 ahead after the trade; 4 000 of 19 000 cancelled.
+    assert (d.venue.lots_ahead("mine"), d.venue.lots_ahead("later")) == (9_000 - 4_000 * 9_000 // 19_000, 15_000)
+
+
+def test_late_trade_behind_a_later_one_is_counted_and_left_out(quoted):
+    d = quoted()
+    d.book(5, [(27_100, 9_000)], ASKS)
+    d.trade(6, 27_100, 1_000)
+    d.trade(4, 27_100, 1_000)
+    assert d.venue.lots_ahead("mine") == 8_000
+    assert d.venue.counters["late_trades_unplaced"] == 1
+
+
 def test_older_snapshot_than_the_newest_quote_tells_only_about_the_levels_behind(desk):
-    d = desk()
+    d = desk(cancels_ahead=CancelsAhead.PROPORTIONAL)
     d.book(0, BIDS, ASKS)
     d.send(0, Side.BID, 500, 27_098, name="behind")
     d.send(0, Side.BID, 500, 27_100, name="at")
     d.settle(0)
     d.quotes(10, 27_100, 9_000, 27_102, 1)
+    d.trade(11, 27_100, 1_000)
+    mark = d.venue.mark
     # Its best ask would cross our bids, but it is older than the quote.
     d.book(8, [(27_099, 5), (27_098, 1_000)], [(27_100, 5)])
-    assert (d.venue.lots_ahead("at"), d.venue.lots_ahead("behind")) == (9_000, 1_000)
+    assert (d.venue.lots_ahead("at"), d.venue.lots_ahead("behind")) == (8_000, 1_000)
+    assert d.venue.mark == mark
     assert not d.fills()
+    d.quotes(12, 27_100, 8_000, 27_102, 1)  # the trade explains it
+    assert d.venue.lots_ahead("at") == 8_000
     d.book(7, [(27_098, 1)], [(27_102, 5)])
     assert d.venue.counters["stale_depth"] == 1
 
@@ -231,6 +257,8 @@ def test_market_at_or_before_the_arrival_of_an_order_cannot_fill_it(desk):
     d.venue.advance(200)
     d.trade(150, 27_050, 10_000)  # reported late
     d.trade(200, 27_050, 10_000)  # at the same nanosecond
+    d.trade(150, 27_101, 10_000)  # at its price
+    d.trade(200, 27_101, 10_000)
     assert [type(event) for event in d.venue.drain(1 << 62)] == [Acknowledged]
     d.trade(201, 27_050, 10_000)
     assert [type(event) for event in d.venue.drain(1 << 62)] == [Filled]
@@ -241,6 +269,8 @@ def test_request_at_the_nanosecond_of_an_event_takes_effect_after_it(desk):
     d.book(0, BIDS, ASKS)
     d.send(0, Side.BID, 500, 27_101, name="mine")
     d.settle(0)
+    d.send(9, Side.BID, 500, 27_000, name="other")
     d.venue.cancel(["mine"], 10)
     d.trade(10, 27_050, 1)
     assert [f.lots for f in d.fills()] == [500]
+    assert open_order(d, "other") is not None

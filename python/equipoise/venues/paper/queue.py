@@ -108,34 +108,37 @@ class Level:
         self._traded_before = 0
 
     def observe(self, displayed: int, shown_ns: int, *, proportional: bool) -> None:
-        """Take in what the level showed at a moment of the venue's time."""
-        self.shown_ns = shown_ns
+        """Take in what the level showed at a moment; orders that came later are not touched by it."""
         self._displayed_before = self.displayed
         self._traded_before = self.traded
-        for order in self.orders:
-            order.ahead_before = order.ahead
+        remaining = cancelled = 0
         if self.displayed is not None:
             remaining = max(0, self.displayed - self.traded)
             cancelled = remaining - displayed
-            if proportional and cancelled > 0:
-                for order in self.orders:
-                    order.ahead -= cancelled * order.ahead // remaining
         for order in self.orders:
+            if order.placed_ns >= shown_ns:
+                break
+            order.ahead_before = order.ahead
+            if proportional and cancelled > 0:
+                order.ahead -= cancelled * order.ahead // remaining
             # Whatever the assumption, no more lots can be ahead of us than the level shows.
             order.ahead = min(order.ahead, displayed)
         self.displayed = displayed
+        self.shown_ns = shown_ns
         self.traded = 0
 
     def rewind(self) -> int | None:
         """Go back to before the last displayed size, for a trade that happened earlier but was reported later.
 
-        The shrinkage that the trade explains had been taken for cancels. The caller matches the trade and then
-        observes the returned size again. None, and nothing changes, when a later trade has been matched since.
+        The shrinkage that the trade explains had been taken for cancels. The caller matches the trade and then observes
+        the returned size again. None, and nothing changes, when a later trade has been matched since.
         """
         displayed = self.displayed
         if displayed is None or self.traded:
             return None
         for order in self.orders:
+            if order.placed_ns >= self.shown_ns:
+                break
             order.ahead = order.ahead_before
         self.displayed, self.traded = self._displayed_before, self._traded_before
         return displayed

@@ -161,7 +161,6 @@ class PaperVenue:
         self._order_ids: set[str] = set()
         self._requests: deque[_Request] = deque()
         self._answers: deque[VenueEvent] = deque()
-        self._request_arrival_ns = -(1 << 62)
         self._answer_arrival_ns = -(1 << 62)
         self._answer_drawn = False
         self._now_ns = -(1 << 62)
@@ -378,8 +377,8 @@ class PaperVenue:
         replaces: bool = False,
     ) -> None:
         travel = self._config.latency.to_venue.draw(self._random)
-        # One connection: a request never overtakes an earlier one.
-        arrival = self._request_arrival_ns = max(self._request_arrival_ns, at_ns + self._offset_ns + travel)
+        # One connection: a request that would overtake an earlier one waits behind it in the queue.
+        arrival = at_ns + self._offset_ns + travel
         self._requests.append(_Request(arrival, cancels, orders, time_in_force, cancel_all, replaces))
 
     def _check(self, orders: Sequence[Order]) -> None:
@@ -645,7 +644,7 @@ class PaperVenue:
             self._end(resting, CancelReason.IOC)
             return
         side = self._shown.bids if is_bid else self._shown.asks
-        resting.ahead = resting.ahead_before = side.ahead(resting.price, self._config.unseen_queue)
+        resting.ahead = side.ahead(resting.price, self._config.unseen_queue)
         (self._bids if is_bid else self._asks).add(resting, side.displayed(resting.price))
 
     def _refusal(self, order: Order, time_in_force: TimeInForce) -> tuple[RejectReason, str] | None:
