@@ -1,7 +1,25 @@
 """Quote both sides of a market from one margin, and never promise that margin twice."""
 
-from equipoise._rust import Levels, Shape, SideResult, __version__, solve_side
+from equipoise._rust import (
+    Acceptance,
+    AccountState,
+    Levels,
+    LeverageTiers,
+    Market,
+    OrderMarginRule,
+    PriceRule,
+    Shape,
+    SideResult,
+    Split,
+    SplitConfig,
+    __version__,
+    open_interest_rate,
+    position_max_from_equity,
+    solve_side,
+    split_margin,
+)
 from equipoise.errors import EquipoiseError, InputError
+from equipoise.orders import Order, Side
 from equipoise.reservation import (
     BookAccount,
     BookOrder,
@@ -15,6 +33,8 @@ from equipoise.reservation import (
 from equipoise.status import Status
 
 __all__ = [
+    "Acceptance",
+    "AccountState",
     "BookAccount",
     "BookOrder",
     "BookSymbol",
@@ -22,13 +42,24 @@ __all__ = [
     "EquipoiseError",
     "InputError",
     "Levels",
+    "LeverageTiers",
+    "Market",
+    "Order",
+    "OrderMarginRule",
     "OrderState",
     "Outcome",
+    "PriceRule",
     "ReservationBook",
     "Shape",
+    "Side",
     "SideResult",
+    "Split",
+    "SplitConfig",
     "Status",
     "__version__",
     "from_micros",
+    "open_interest_rate",
+    "position_max_from_equity",
     "solve_side",
+    "split_margin",
 ]

@@ -2,8 +2,10 @@
 
 use equipoise::units::Decimal;
 use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::PyTypeCheck;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::error::input;
 
@@ -70,27 +72,99 @@ pub(crate) fn owned<'py, T: Element>(py: Python<'py>, values: &[T]) -> Bound<'py
 
 /// An exact decimal from a `Decimal`, `int`, decimal string, or a float read by its shortest decimal.
 pub(crate) fn decimal(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Decimal> {
+    const REQUIREMENT: &str = "a number or decimal text";
     let parsed = if let Ok(float) = value.cast::<PyFloat>() {
         Decimal::from_f64(float.extract()?)
     } else if let Ok(text) = value.cast::<PyString>() {
-        Decimal::parse(&text.to_cow()?)
+        Decimal::parse(&text.to_cow().map_err(|_| input(argument, None, REQUIREMENT, show(value)))?)
     } else if value.is_instance_of::<PyBool>() {
-        return Err(input(argument, None, "a number or decimal text", kind(value)));
-    } else if value.is_instance_of::<PyInt>() || kind(value) == "Decimal" {
+        return Err(input(argument, None, REQUIREMENT, kind(value)));
+    } else if value.is_instance_of::<PyInt>() {
+        value.extract::<i64>().ok().and_then(|whole| Decimal::new(whole, 0))
+    } else if value.is_instance(decimal_type(value.py())?)? {
         Decimal::parse(&value.str()?.to_cow()?)
-    } else if let Ok(float) = value.extract::<f64>() {
-        // numpy scalars
-        Decimal::from_f64(float)
     } else {
-        return Err(input(argument, None, "a number or decimal text", kind(value)));
+        let array = value.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() > 0);
+        match value.extract::<f64>() {
+            // numpy scalars; their booleans read as floats too
+            Ok(float) if !array && !kind(value).starts_with("bool") => Decimal::from_f64(float),
+            _ => return Err(input(argument, None, REQUIREMENT, kind(value))),
+        }
     };
     parsed.ok_or_else(|| input(argument, None, "a finite decimal of at most 18 digits", show(value)))
 }
 
-fn kind(value: &Bound<'_, PyAny>) -> String {
+fn decimal_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    DECIMAL.import(py, "decimal", "Decimal")
+}
+
+/// A decimal as Python's `decimal.Decimal`.
+pub(crate) fn to_decimal(py: Python<'_>, value: Decimal) -> PyResult<Bound<'_, PyAny>> {
+    decimal_type(py)?.call1((value.to_string(),))
+}
+
+/// Micro-units as Python's `decimal.Decimal`.
+pub(crate) fn micros_to_decimal(py: Python<'_>, micros: i64) -> PyResult<Bound<'_, PyAny>> {
+    to_decimal(py, Decimal::new(micros, 6).unwrap_or(Decimal::ZERO))
+}
+
+/// An instance of one of our classes.
+pub(crate) fn instance<'a, 'py, T: PyTypeCheck>(
+    argument: &str,
+    value: &'a Bound<'py, PyAny>,
+    requirement: &str,
+) -> PyResult<&'a Bound<'py, T>> {
+    value.cast::<T>().map_err(|_| input(argument, None, requirement, show(value)))
+}
+
+/// A bool, numpy's included.
+pub(crate) fn flag(argument: &str, index: Option<usize>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.extract::<bool>().map_err(|_| input(argument, index, "a bool", show(value)))
+}
+
+/// An integer of at most 64 bits; not a bool, not a float.
+pub(crate) fn integer(argument: &str, index: Option<usize>, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if value.is_instance_of::<PyBool>() || kind_is_bool(value) {
+        return Err(input(argument, index, "an integer", show(value)));
+    }
+    value.extract::<i64>().map_err(|_| input(argument, index, "a 64-bit integer", show(value)))
+}
+
+fn kind_is_bool(value: &Bound<'_, PyAny>) -> bool {
+    !value.is_instance_of::<PyInt>() && kind(value).starts_with("bool")
+}
+
+/// A list, tuple or one-dimensional array of integers.
+pub(crate) fn integers(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    if let Ok(array) = value.cast::<PyArray1<i64>>() {
+        let view = array.try_readonly().map_err(|error| input(argument, None, "readable", error))?;
+        return Ok(view.as_array().to_vec());
+    }
+    collect(argument, value, "a sequence of integers", |index, item| integer(argument, Some(index), item))
+}
+
+/// Every item of a list, tuple or other iterable, read by `read`.
+pub(crate) fn collect<'py, T>(
+    argument: &str,
+    value: &Bound<'py, PyAny>,
+    requirement: &str,
+    read: impl Fn(usize, &Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Vec<T>> {
+    if let Ok(list) = value.cast::<PyList>() {
+        return list.iter().enumerate().map(|(index, item)| read(index, &item)).collect();
+    }
+    if value.is_instance_of::<PyString>() {
+        return Err(input(argument, None, requirement, show(value)));
+    }
+    let items = value.try_iter().map_err(|_| input(argument, None, requirement, kind(value)))?;
+    items.enumerate().map(|(index, item)| read(index, &item?)).collect()
+}
+
+pub(crate) fn kind(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "an unnamed type".to_owned(), |name| name.to_string())
 }
 
-fn show(value: &Bound<'_, PyAny>) -> String {
+pub(crate) fn show(value: &Bound<'_, PyAny>) -> String {
     value.repr().map_or_else(|_| kind(value), |text| text.to_string())
 }

@@ -3,9 +3,11 @@
 mod arrays;
 mod error;
 mod margin;
+mod market;
 mod quoter;
 mod shape;
 mod solve;
+mod split;
 
 use pyo3::prelude::*;
 
@@ -19,8 +21,10 @@ mod _rust {
         module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         margin::register(module)?;
+        market::register(module)?;
         quoter::register(module)?;
         shape::register(module)?;
-        solve::register(module)
+        solve::register(module)?;
+        split::register(module)
     }
 }

@@ -22,10 +22,16 @@ pub struct Market {
 /// A price as ticks.
 ///
 /// # Errors
-/// Names `argument` when the price is not positive, off the tick grid, or too large.
+/// Names `argument` when the price is not positive, off the price grid, or too large.
 pub fn ticks(argument: &'static str, price: Decimal, instrument: &Instrument) -> Result<i64> {
     match price.steps(instrument.tick) {
-        Some((count, true)) if count > 0 && count <= AMOUNT_MAX => Ok(count),
+        Some((count, true)) if count > 0 && count <= AMOUNT_MAX => {
+            if instrument.price_floor(count) == count {
+                Ok(count)
+            } else {
+                Err(Error::new(argument, "a price with the significant figures the venue allows", price))
+            }
+        }
         Some((_, false)) if price.mantissa() > 0 => Err(Error::new(argument, "a multiple of the tick", price)),
         Some((count, _)) if count <= 0 => Err(Error::new(argument, "positive", price)),
         _ => Err(Error::new(argument, "below 2^53 ticks", price)),

@@ -1,11 +1,11 @@
 //! Whether a venue accepts orders, and how much it would still accept.
 
 use crate::error::{Error, Result};
-use crate::units::Side;
+use crate::units::{Decimal, Side};
 
 use super::combine::{Part, check, position_margin};
-use super::tiers::Tiers;
-use super::{AMOUNT_MAX, Combine, MarginContext, Order, OrderMarginRule, Position, ReduceOnly, overflow};
+use super::tiers::{Ratio, Tiers};
+use super::{AMOUNT_MAX, BalanceBasis, Combine, MarginContext, Order, OrderMarginRule, Position, ReduceOnly, overflow};
 
 /// Why candidates are not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -270,6 +270,26 @@ impl OrderMarginRule {
                 Ok(pricer.charge_rate(side, price_ticks)?.charge(lots))
             }
         }
+    }
+
+    /// Free margin of an account in micro-units, rounded down, not below zero: what the rule counts of balance and open profit
+    /// and loss, less what is in use.
+    ///
+    /// # Errors
+    /// The amounts leave 64-bit micro-units.
+    pub fn free_margin(&self, balance: Decimal, open_pnl: Decimal, in_use: Decimal) -> Result<i64> {
+        let counted = match self.balance_basis {
+            BalanceBasis::Balance => Decimal::ZERO,
+            BalanceBasis::BalanceLessLosses if open_pnl.mantissa() > 0 => Decimal::ZERO,
+            BalanceBasis::BalanceLessLosses | BalanceBasis::Equity => open_pnl,
+        };
+        let too_large = || overflow("balance", balance);
+        let free =
+            Ratio::from(balance).add(Ratio::from(counted)).and_then(|sum| sum.add(Ratio::from(in_use).negated()));
+        let free = free.ok_or_else(too_large)?;
+        let micros = free.num().checked_mul(1_000_000).ok_or_else(too_large)?.div_euclid(free.den());
+        let quantum = i128::from(self.quantum_micros.max(1));
+        i64::try_from((micros.div_euclid(quantum) * quantum).max(0)).map_err(|_| too_large())
     }
 
     /// Margin of the position alone, in micro-units, rounded up.

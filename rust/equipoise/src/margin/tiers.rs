@@ -142,6 +142,20 @@ impl Tiers {
         if table.is_empty() { Err(Error::new("tiers", "at least one row", "none")) } else { Ok(Self::Step(table)) }
     }
 
+    /// A rate that grows linearly with the size in contracts.
+    ///
+    /// # Errors
+    /// The base rate must be positive, the slope not negative.
+    pub fn linear(base: Decimal, slope: Decimal) -> Result<Self> {
+        if base.mantissa() <= 0 {
+            return Err(Error::new("base", "positive", base));
+        }
+        if slope.mantissa() < 0 {
+            return Err(Error::new("slope", "at least 0", slope));
+        }
+        Ok(Self::Linear { base, slope })
+    }
+
     /// A step table from rows `(notional_min, leverage_max)` with `rate = share / leverage_max`: share 1 for initial margin,
     /// ½ for Hyperliquid's maintenance margin.
     ///
