@@ -4,6 +4,7 @@
 mod enumerate;
 
 use enumerate::Random;
+use equipoise::margin::ChargeRate;
 use equipoise::project::{Breadth, ChargeRate, OnInfeasible, OnUnprofitable, ProjectInput, Projector, Target};
 
 /// A side with arrays of its own.

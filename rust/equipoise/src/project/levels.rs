@@ -1,7 +1,7 @@
 //! The levels of a side in an order that depends on what they are and not on where they stand.
 
-use super::ChargeRate;
 use super::{ProjectInput, Target};
+use crate::margin::ChargeRate;
 use crate::status::Reason;
 
 /// Levels by value per margin, then by what tells them apart: the answer follows a permutation of the input, bit by bit.

@@ -16,7 +16,6 @@
 //! fill changes a size. `docs/projection.md` has the guarantees and the tests that hold them.
 
 mod certificate;
-mod charge;
 mod continuous;
 mod equal;
 mod levels;
@@ -26,12 +25,12 @@ mod support;
 
 use crate::entropy::SideSolver;
 use crate::error::{Error, Result};
+use crate::margin::ChargeRate;
 use crate::status::Reason;
 use levels::Levels;
 use lots::Lots;
 
 pub use certificate::SideCertificate;
-pub use charge::ChargeRate;
 
 /// Most levels a side may have.
 pub const LEVELS_MAX: usize = 1 << 20;
