@@ -5,7 +5,8 @@ mod enumerate;
 
 use enumerate::Random;
 use equipoise::margin::ChargeRate;
-use equipoise::project::{Breadth, ChargeRate, OnInfeasible, OnUnprofitable, ProjectInput, Projector, Target};
+use equipoise::margin::ChargeRate;
+use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable, ProjectInput, Projector, Target};
 
 /// A side with arrays of its own.
 #[derive(Clone, Debug)]
