@@ -5,7 +5,6 @@ mod enumerate;
 
 use enumerate::Random;
 use equipoise::margin::ChargeRate;
-use equipoise::margin::ChargeRate;
 use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable, ProjectInput, Projector, Target};
 
 /// A side with arrays of its own.
