@@ -1,0 +1,178 @@
+-- The reservation book in one SQLite file. Amounts are integers of 10^-scale of the account's currency;
+-- the views at the end show them as decimals. Times are microseconds since the epoch.
+
+CREATE TABLE accounts (
+    account_id TEXT PRIMARY KEY,
+    currency TEXT NOT NULL,
+    scale INTEGER NOT NULL CHECK (scale BETWEEN 0 AND 9),
+    opened_us INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'SUSPENDED', 'RECOVERING')),
+    version INTEGER NOT NULL,
+    balance_units INTEGER NOT NULL,
+    open_pnl_units INTEGER NOT NULL,
+    executed_units INTEGER NOT NULL CHECK (executed_units >= 0),
+    all_units INTEGER NOT NULL CHECK (all_units >= 0),
+    terms TEXT NOT NULL,
+    terms_version INTEGER NOT NULL,
+    watermark_us INTEGER NOT NULL,
+    live_orders INTEGER NOT NULL CHECK (live_orders >= 0),
+    late_fills INTEGER NOT NULL,
+    overfills INTEGER NOT NULL,
+    under_reserved INTEGER NOT NULL,
+    pnl_missing INTEGER NOT NULL,
+    changed_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Running totals of a symbol; in hedge mode of one leg of it.
+CREATE TABLE symbols (
+    account_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    leg TEXT NOT NULL,
+    lots INTEGER NOT NULL,
+    margin INTEGER NOT NULL CHECK (margin >= 0),
+    hold_bids INTEGER NOT NULL CHECK (hold_bids >= 0),
+    hold_asks INTEGER NOT NULL CHECK (hold_asks >= 0),
+    bid_lots INTEGER NOT NULL CHECK (bid_lots >= 0),
+    ask_lots INTEGER NOT NULL CHECK (ask_lots >= 0),
+    reduce_bid_lots INTEGER NOT NULL CHECK (reduce_bid_lots >= 0),
+    reduce_ask_lots INTEGER NOT NULL CHECK (reduce_ask_lots >= 0),
+    long_lots INTEGER NOT NULL CHECK (long_lots >= 0),
+    short_lots INTEGER NOT NULL CHECK (short_lots >= 0),
+    rate_orders INTEGER NOT NULL,
+    rate_tickets INTEGER NOT NULL,
+    open_pnl INTEGER NOT NULL,
+    marked_us INTEGER NOT NULL,
+    revalued_us INTEGER NOT NULL,
+    PRIMARY KEY (account_id, symbol, leg)
+) STRICT, WITHOUT ROWID;
+
+-- place_made is the rowid: orders are listed in the order they were made.
+CREATE TABLE orders (
+    place_made INTEGER PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    leg TEXT NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('bid', 'ask')),
+    lots INTEGER NOT NULL CHECK (lots > 0),
+    price_ticks INTEGER NOT NULL,
+    scale INTEGER NOT NULL,
+    hold_start INTEGER NOT NULL CHECK (hold_start >= 0),
+    reduce_only INTEGER NOT NULL,
+    reduces INTEGER NOT NULL,
+    order_type TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    deadline_us INTEGER NOT NULL,
+    good_till_us INTEGER,
+    state TEXT NOT NULL,
+    hold INTEGER NOT NULL CHECK (hold >= 0),
+    filled INTEGER NOT NULL CHECK (filled >= 0),
+    working INTEGER NOT NULL CHECK (working >= 0),
+    released INTEGER NOT NULL CHECK (released >= 0),
+    overfilled INTEGER NOT NULL,
+    open_lots INTEGER NOT NULL CHECK (open_lots >= 0),
+    margin INTEGER NOT NULL CHECK (margin >= 0),
+    hold_released INTEGER NOT NULL,
+    flags TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    venue_id TEXT,
+    cancel_deadline_us INTEGER,
+    changed_us INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    UNIQUE (account_id, order_id),
+    CHECK (filled + working + released = lots)
+) STRICT;
+CREATE INDEX orders_live ON orders (account_id, place_made)
+    WHERE state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN');
+
+CREATE TABLE aliases (
+    account_id TEXT NOT NULL,
+    alias TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    PRIMARY KEY (account_id, alias)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE owners (
+    account_id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    held INTEGER NOT NULL CHECK (held >= 0),
+    PRIMARY KEY (account_id, owner)
+) STRICT, WITHOUT ROWID;
+
+-- larger_leg: how many orders or tickets have each charge per lot. The highest is the last key.
+CREATE TABLE rates (
+    account_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    leg TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    rate INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (account_id, symbol, leg, kind, rate)
+) STRICT, WITHOUT ROWID;
+
+-- Ids of account-level requests; outcome NULL is a tombstone (abandoned).
+CREATE TABLE requests (
+    account_id TEXT NOT NULL,
+    ident TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    issued_us INTEGER NOT NULL,
+    outcome TEXT,
+    PRIMARY KEY (account_id, ident)
+) STRICT, WITHOUT ROWID;
+
+-- Ids of order events; they live as long as their order.
+CREATE TABLE events (
+    account_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    ident TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    at_us INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (account_id, order_id, ident)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE journal (
+    account_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    at_us INTEGER NOT NULL,
+    op TEXT NOT NULL,
+    ident TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (account_id, version)
+) STRICT, WITHOUT ROWID;
+
+-- For people with sqlite3: amounts as decimals.
+CREATE VIEW account_amounts AS
+    WITH unit AS (SELECT *, CAST('1' || substr('000000000', 1, scale) AS INTEGER) AS one,
+        balance_units + CASE WHEN open_pnl_units < 0 OR terms LIKE '%"pnl_policy":"all"%' THEN open_pnl_units ELSE 0 END
+            - all_units AS free_units
+        FROM accounts)
+    SELECT account_id, currency, status, version,
+        (CASE WHEN balance_units < 0 THEN '-' ELSE '' END) || (abs(balance_units) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(balance_units) % one), -scale) END) AS balance,
+        (CASE WHEN open_pnl_units < 0 THEN '-' ELSE '' END) || (abs(open_pnl_units) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(open_pnl_units) % one), -scale) END) AS open_pnl,
+        (CASE WHEN executed_units < 0 THEN '-' ELSE '' END) || (abs(executed_units) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(executed_units) % one), -scale) END) AS used_margin_executed,
+        (CASE WHEN all_units < 0 THEN '-' ELSE '' END) || (abs(all_units) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(all_units) % one), -scale) END) AS used_margin_all,
+        (CASE WHEN free_units < 0 THEN '-' ELSE '' END) || (abs(free_units) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(free_units) % one), -scale) END) AS free,
+        live_orders
+    FROM unit;
+
+CREATE VIEW order_amounts AS
+    WITH unit AS (SELECT *, CAST('1' || substr('000000000', 1, scale) AS INTEGER) AS one FROM orders)
+    SELECT account_id, order_id, symbol, leg, side, lots, price_ticks, state, filled, working, released,
+        (CASE WHEN hold < 0 THEN '-' ELSE '' END) || (abs(hold) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(hold) % one), -scale) END) AS reserved_margin,
+        (CASE WHEN margin < 0 THEN '-' ELSE '' END) || (abs(margin) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(margin) % one), -scale) END) AS margin,
+        (CASE WHEN hold_released < 0 THEN '-' ELSE '' END) || (abs(hold_released) / one) ||
+        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(hold_released) % one), -scale) END) AS released_margin
+    FROM unit;
