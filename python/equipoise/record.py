@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from equipoise.errors import InputError
 from equipoise.orders import Side
 
-__all__ = ["BeforeAfter", "FillRecord", "Outcome", "RunRecord", "load_record", "save_record"]
+__all__ = ["BeforeAfter", "FillRecord", "RunOutcome", "RunRecord", "load_record", "save_record"]
 
 FORMAT = 1
 """Version of the saved form; a reader refuses one it does not know."""
@@ -68,9 +68,9 @@ class RunRecord:
     where there is no order. Names: `bid_price`, `bid_size`, `ask_price`, `ask_size`.
 
     `refusals` counts by reason; a reason that did not occur belongs in it with 0, so that the report can show the 0.
-    `counters` are whatever else the run counted (quotes, orders_sent, cancels …). `settings` is the configuration as
-    section → key → value text, secrets redacted. `contract_value` is base currency per contract, `position_max` the
-    limit on the position in contracts (NaN when there is none).
+    `counters` are whatever else the run counted; `orders` is the number of orders sent. `settings` is the
+    configuration as section → key → value text, secrets redacted. `contract_value` is base currency per contract,
+    `position_max` the limit on the position in contracts (NaN when there is none).
     """
 
     title: str
@@ -97,7 +97,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RunOutcome:
     """What one way of quoting came to on a market: one column of the before/after table.
 
     `idle_share` is the time-weighted mean of margin that was free and held by no order, 0…1 of what was available;
@@ -120,8 +120,8 @@ class Outcome:
 class BeforeAfter:
     """The older way and the new one on the same market, account, rule and seed."""
 
-    before: Outcome
-    after: Outcome
+    before: RunOutcome
+    after: RunOutcome
     scenario: str = ""
     notes: tuple[str, ...] = ()
 

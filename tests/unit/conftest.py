@@ -136,7 +136,7 @@ def synthetic_record(seed: int = 7, count: int = 2_600, **changes: object) -> Ru
         },
         fills=tuple(fills),
         refusals={"INSUFFICIENT_MARGIN": 0, "MARK_MOVED": 0, "TICK": 0, "MINIMUM_NOTIONAL": 0, "POST_ONLY": 0},
-        counters={"quotes": count, "orders_sent": 10 * count, "cancels": 9 * count, "fills": len(fills)},
+        counters={"quotes": count, "orders": 10 * count, "cancels": 9 * count, "fills": len(fills)},
         notes=("Seeded generator; no recorded tape was read.", "Holds in book, quote and venue agreed at every event."),
         settings={
             "quoter": {"levels": "5", "sensitivity": "0.2", "weight_min": "0.3", "weight_max": "0.7"},

@@ -19,7 +19,7 @@ import pytest
 
 from equipoise.errors import InputError
 from equipoise.orders import Side
-from equipoise.record import BeforeAfter, FillRecord, Outcome, RunRecord
+from equipoise.record import BeforeAfter, FillRecord, RunOutcome, RunRecord
 from equipoise.report import outcome, render_report, write_report
 from equipoise.report.plot import linear_axis, log_axis, time_axis
 from equipoise.report.series import Run, columns_at_peak, envelope, markouts, time_mean
@@ -31,7 +31,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "circle"}
 HOSTILE = "\"><script>alert('x')</script><img src=//evil.example onerror=alert(1)>\x00&"
 
 PAIR = BeforeAfter(
-    before=Outcome(
+    before=RunOutcome(
         name="Both sides get all the margin",
         orders_sent=1_000,
         orders_refused=498,
@@ -40,7 +40,7 @@ PAIR = BeforeAfter(
         idle_share=0.21,
         demand_share_max=2.0,
     ),
-    after=Outcome(
+    after=RunOutcome(
         name="One margin, split",
         orders_sent=1_000,
         orders_refused=0,

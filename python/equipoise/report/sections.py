@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from equipoise.record import BeforeAfter, Outcome
+from equipoise.record import BeforeAfter, RunOutcome
 from equipoise.report import pictures
 from equipoise.report.markup import card, nothing, section, table
 from equipoise.report.series import (
@@ -43,7 +43,7 @@ ROWS_SHOWN = 400
 def verdict(run: Run) -> str:
     """The outcome in one sentence."""
     refused = sum(run.record.refusals.values())
-    sent = run.record.counters.get("orders_sent")
+    sent = run.record.counters.get("orders")
     of_sent = f" of {integer(sent)} sent" if sent else ""
     what = "No order was refused" if refused == 0 else f"{integer(refused)} orders were refused"
     if refused == 1:
@@ -83,7 +83,7 @@ def facts(run: Run) -> str:
 def _summary(run: Run, marks: Markouts, prefix: str) -> str:
     record = run.record
     bids = int(marks.is_bid.sum())
-    sent = record.counters.get("orders_sent")
+    sent = record.counters.get("orders")
     refused = sum(record.refusals.values())
     equity = run["equity"][np.isfinite(run["equity"])]
     change = float(equity[-1]) - record.balance_start if equity.size else math.nan
@@ -172,7 +172,7 @@ def comparison(pair: BeforeAfter) -> str:
     )
 
 
-def _columns(before: Outcome, after: Outcome) -> str:
+def _columns(before: RunOutcome, after: RunOutcome) -> str:
     return f"{integer(before.orders_sent)} orders sent before, {integer(after.orders_sent)} after."
 
 
@@ -196,7 +196,7 @@ def _measure(name: str, before: tuple[str, float], after: tuple[str, float]) -> 
 
 
 def _refusals(run: Run, prefix: str) -> str:
-    sent = run.record.counters.get("orders_sent", 0)
+    sent = run.record.counters.get("orders", 0)
     reasons = dict(run.record.refusals) or {"every reason": 0}
     total = sum(reasons.values())
     rows = [

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from equipoise.errors import InputError
 from equipoise.orders import Side
-from equipoise.record import FillRecord, Outcome, RunRecord
+from equipoise.record import FillRecord, RunOutcome, RunRecord
 
 __all__ = [
     "HORIZONS_S",
@@ -260,15 +260,15 @@ def use_share_max(run: Run) -> float:
     return float(np.nanmax(1.0 - idle)) if np.isfinite(idle).any() else math.nan
 
 
-def outcome(record: RunRecord, name: str) -> Outcome:
+def outcome(record: RunRecord, name: str) -> RunOutcome:
     """Sum a run up as one column of the before/after table."""
     run = Run(record)
     missed, placed = ladders_below_floor(run)
     idle = idle_share(run)
     equity = run["equity"][np.isfinite(run["equity"])]
-    return Outcome(
+    return RunOutcome(
         name=name,
-        orders_sent=int(record.counters.get("orders_sent", 0)),
+        orders_sent=int(record.counters.get("orders", 0)),
         orders_refused=sum(record.refusals.values()),
         ladders=placed,
         ladders_below_floor=missed,
