@@ -16,11 +16,13 @@
 pub mod entropy;
 pub mod error;
 pub mod ladder;
+mod lanes;
 pub mod margin;
 pub mod market;
 pub mod older;
 pub mod project;
 pub mod shape;
+pub mod simd;
 pub mod split;
 pub mod status;
 pub mod units;

@@ -4,12 +4,11 @@
 //! lie hundreds of temperatures away when caps bind, and the exponentials underflow.
 
 use super::bounds::{Feasible, clip};
-use super::{Found, Work};
+use super::certificate::kl_term;
+use super::rows::Rows;
+use super::solve::Found;
+use crate::lanes::EXPONENT_MAX;
 
-/// Exponents stay clear of the subnormal range, which is slow and gains nothing.
-const EXPONENT_MAX: f64 = 600.0;
-/// Below this fraction of the largest entropy, `H_max − H` is computed without cancellation.
-const NEAR_MAX: f64 = 1e-3;
 /// Largest factor of one temperature step.
 const STEP_MAX: f64 = 16.0;
 const ITERATIONS_MAX: u32 = 400;
@@ -24,12 +23,29 @@ struct Evaluation {
     shift: f64,
 }
 
-/// Finds `T > 0` with `H(p(T)) = h`, given that the knapsack misses the floor and the flattest point exceeds it.
-pub(super) fn search(work: &mut Work, feasible: &Feasible, critical: f64, start: Option<f64>) -> Found {
-    for (centred, utility) in work.centred.iter_mut().zip(&work.utility) {
-        *centred = utility - critical;
-    }
-    let near = feasible.slack < NEAR_MAX * feasible.entropy_max;
+/// The rows of a search, without their padding.
+struct Levels<'a> {
+    centred: &'a [f64],
+    floor: &'a [f64],
+    cap: &'a [f64],
+    flattest: &'a [f64],
+    exponential: &'a mut [f64],
+    share: &'a mut [f64],
+}
+
+/// Finds `T > 0` with `H(p(T)) = h`, given that the knapsack misses the floor and the flattest point exceeds it. Reads the
+/// row of differences from the marginal level; the normaliser returned is relative to that level too.
+pub(super) fn search(rows: &mut Rows<'_>, feasible: &Feasible, start: Option<f64>) -> Found {
+    let count = rows.levels;
+    let work = &mut Levels {
+        centred: &rows.centred.as_flattened()[..count],
+        floor: &rows.floor.as_flattened()[..count],
+        cap: &rows.cap.as_flattened()[..count],
+        flattest: &rows.flattest.as_flattened()[..count],
+        exponential: &mut rows.exponential.as_flattened_mut()[..count],
+        share: &mut rows.share.as_flattened_mut()[..count],
+    };
+    let near = feasible.near_max();
     let noise = if near {
         4.0 * f64::EPSILON * (2.0 * feasible.slack).sqrt()
     } else {
@@ -49,21 +65,21 @@ pub(super) fn search(work: &mut Work, feasible: &Feasible, critical: f64, start:
         }
         let done = (0.0..=noise).contains(&at.excess);
         if done || iterations >= ITERATIONS_MAX {
-            return Found { temperature, normaliser: critical - temperature * at.shift, iterations };
+            return Found { temperature, normaliser: -temperature * at.shift, iterations };
         }
         let next = step(temperature, &at, low, high, noise);
         if next == temperature || !(low < next && next < high) {
             // The bracket is one unit in the last place wide: the end that keeps the floor is the answer.
             let at = evaluate(work, feasible, high, near);
-            return Found { temperature: high, normaliser: critical - high * at.shift, iterations: iterations + 1 };
+            return Found { temperature: high, normaliser: -high * at.shift, iterations: iterations + 1 };
         }
         temperature = next;
     }
 }
 
 /// Start from the expansion `H = H_max − Var(u)/(2T²)` at high temperature.
-fn guess(work: &Work, feasible: &Feasible) -> f64 {
-    let Work { centred, flattest, floor, cap, .. } = work;
+fn guess(work: &Levels<'_>, feasible: &Feasible) -> f64 {
+    let Levels { centred, flattest, floor, cap, .. } = work;
     let free = |index: &usize| floor[*index] < feasible.level && feasible.level < cap[*index];
     let moments = (0..centred.len())
         .filter(free)
@@ -98,62 +114,42 @@ fn step(temperature: f64, at: &Evaluation, low: f64, high: f64, noise: f64) -> f
     }
 }
 
-/// Shares at `temperature` into `work.share`, exactly normalised.
-fn evaluate(work: &mut Work, feasible: &Feasible, temperature: f64, near: bool) -> Evaluation {
-    let Work { centred, floor, cap, flattest, exponent, exponential, share, .. } = work;
-    for ((x, e), d) in exponent.iter_mut().zip(exponential.iter_mut()).zip(centred.iter()) {
-        *x = (d / temperature).clamp(-EXPONENT_MAX, EXPONENT_MAX);
-        *e = x.exp();
+/// Shares at `temperature` into their row, exactly normalised.
+fn evaluate(work: &mut Levels<'_>, feasible: &Feasible, temperature: f64, near: bool) -> Evaluation {
+    let Levels { centred, floor, cap, flattest, exponential, share } = work;
+    let exponent = |index: usize| (centred[index] / temperature).clamp(-EXPONENT_MAX, EXPONENT_MAX);
+    for (index, e) in exponential.iter_mut().enumerate() {
+        *e = exponent(index).exp();
     }
     let factor = normalise(exponential, floor, cap);
     let shift = factor.ln();
     let (mut entropy, mut deficit) = (0.0, 0.0);
-    let (mut mass, mut first, mut second) = (0.0, 0.0, 0.0);
+    let (mut mass, mut first) = (0.0, 0.0);
     for index in 0..share.len() {
         let raw = factor * exponential[index];
         let p = clip(raw, floor[index], cap[index]);
         share[index] = p;
         if floor[index] < raw && raw < cap[index] {
-            let log = exponent[index] + shift;
+            let log = exponent(index) + shift;
             entropy -= p * log;
             mass += p;
             first += p * log;
-            second += p * log * log;
         } else {
             entropy -= super::p_log_p(p);
         }
-        if near {
-            let flat = flattest[index];
-            if flat > 0.0 {
-                deficit += flat * kl_term(p / flat - 1.0) + (p - flat) * (flat / feasible.level).ln();
-            }
+        let flat = flattest[index];
+        if near && flat > 0.0 {
+            deficit += flat * kl_term(p / flat - 1.0) + (p - flat) * (flat / feasible.level).ln();
         }
     }
     let mean = first / mass;
-    let slope = if near {
-        (0..share.len())
-            .filter(|&index| {
-                let raw = factor * exponential[index];
-                floor[index] < raw && raw < cap[index]
-            })
-            .map(|index| share[index] * (exponent[index] + shift - mean).powi(2))
-            .sum()
-    } else {
-        second - first * mean
-    };
+    let free = (0..share.len()).filter(|&index| {
+        let raw = factor * exponential[index];
+        floor[index] < raw && raw < cap[index]
+    });
+    let slope = free.map(|index| share[index] * (exponent(index) + shift - mean).powi(2)).sum();
     let excess = if near { feasible.slack - deficit } else { entropy - feasible.entropy_min };
     Evaluation { excess, slope, shift }
-}
-
-/// `(1 + x) ln(1 + x) − x`, without cancellation near zero.
-pub(super) fn kl_term(x: f64) -> f64 {
-    if x.abs() < 1e-3 {
-        x * x * (0.5 - x * (1.0 / 6.0 - x * (1.0 / 12.0 - x * (1.0 / 20.0 - x / 30.0))))
-    } else if x <= -1.0 {
-        1.0
-    } else {
-        (1.0 + x) * x.ln_1p() - x
-    }
 }
 
 /// The factor `z` with `Σ clip(z e, f, c) = 1`.

@@ -15,21 +15,24 @@
 //! T = ∞:  h equals the largest entropy there is; p_i = clip(t, f_i, c_i)
 //! ```
 //!
-//! `H` grows with `T`, so the floor is a scalar root. The root is found in two ways: a short Newton iteration on `(T, ν)`
-//! together, one vector exponential a step (`newton`), and, where that does not settle or cannot be trusted, an
-//! ordered search with brackets (`bracket`). Neither is believed: every answer is priced afterwards by a dual bound
-//! computed from `(T, ν)` alone (`certificate`), and an answer that misses the promise is `Inaccurate`.
+//! `H` grows with `T`, so the floor is a scalar root. It is found in two ways: by a short third-order iteration, one vector
+//! exponential a step (`newton`), and, where that does not settle or cannot be trusted, by an ordered search with
+//! brackets (`bracket`). Neither is believed: every answer is priced afterwards by a dual bound computed from `(T, ν)` alone
+//! (`certificate`). A quick answer that misses the promise is searched for again; a second miss is `Inaccurate`.
 
 mod bounds;
 mod bracket;
 mod certificate;
 mod knapsack;
+mod newton;
+mod rows;
+mod solve;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::simd::{Width, dispatch, widest};
 use crate::status::Status;
-use bounds::Feasible;
 
 /// Most levels a side may have.
 pub const LEVELS_MAX: usize = 1 << 20;
@@ -47,15 +50,6 @@ pub enum Bound<'a> {
     Scalar(f64),
     /// One for each level, as many as there are utilities.
     Each(&'a [f64]),
-}
-
-impl Bound<'_> {
-    fn at(&self, index: usize) -> f64 {
-        match *self {
-            Self::Scalar(value) => value,
-            Self::Each(values) => values[index],
-        }
-    }
 }
 
 /// Problem P1 as the caller states it.
@@ -125,55 +119,18 @@ impl SideSolution {
     }
 }
 
-/// Multipliers and work of a search, before they are certified.
-#[derive(Clone, Copy, Debug)]
-struct Found {
-    temperature: f64,
-    normaliser: f64,
-    iterations: u32,
-}
-
 /// Solves P1 and owns the buffers it needs, so that solving again allocates nothing.
 ///
-/// The answer depends on the problem only, never on what was solved before.
-#[derive(Clone, Debug, Default)]
+/// The answer depends on the problem and the machine only, never on what was solved before.
+#[derive(Clone, Debug)]
 pub struct SideSolver {
-    work: Work,
+    store: rows::Store,
+    width: Width,
 }
 
-/// One number a level each.
-#[derive(Clone, Debug, Default)]
-struct Work {
-    /// Utilities, scaled by a power of two when their range needs it.
-    utility: Vec<f64>,
-    floor: Vec<f64>,
-    cap: Vec<f64>,
-    /// Utilities less the utility of the reference level.
-    centred: Vec<f64>,
-    /// Shares of largest entropy, `clip(t, f, c)`.
-    flattest: Vec<f64>,
-    exponent: Vec<f64>,
-    exponential: Vec<f64>,
-    share: Vec<f64>,
-    order: Vec<u32>,
-}
-
-impl Work {
-    fn resize(&mut self, levels: usize) {
-        for buffer in [
-            &mut self.utility,
-            &mut self.floor,
-            &mut self.cap,
-            &mut self.centred,
-            &mut self.flattest,
-            &mut self.exponent,
-            &mut self.exponential,
-            &mut self.share,
-        ] {
-            buffer.clear();
-            buffer.resize(levels, 0.0);
-        }
-        self.order.clear();
+impl Default for SideSolver {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -181,26 +138,32 @@ impl SideSolver {
     /// A solver with empty buffers; they grow with the first problem.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { store: rows::Store::default(), width: widest() }
+    }
+
+    /// A solver that uses no wider instructions than `width`, to compare them.
+    #[must_use]
+    pub fn limited(width: Width) -> Self {
+        Self { store: rows::Store::default(), width: width.min(widest()) }
     }
 
     /// Shares of the last solution, in the order of the utilities: they sum to one, or are all zero when the problem was
     /// infeasible.
     #[must_use]
     pub fn share(&self) -> &[f64] {
-        &self.work.share
+        self.store.share()
     }
 
     /// The shares of the last solution, without a copy.
     #[must_use]
     pub fn into_share(self) -> Vec<f64> {
-        self.work.share
+        self.store.into_share()
     }
 
     /// Solves `problem` from scratch.
     ///
     /// # Errors
-    /// When an argument is malformed: no or too many levels, a number that is not finite, a bound outside `[0, 1]` or of
+    /// When an argument is malformed: no or too many levels, a number that is not finite, a bound outside its range or of
     /// the wrong length. An infeasible problem is a status, not an error.
     pub fn solve(&mut self, problem: &SideProblem<'_>) -> Result<SideSolution> {
         self.solve_from(problem, None)
@@ -211,101 +174,13 @@ impl SideSolver {
     /// # Errors
     /// As [`SideSolver::solve`].
     pub fn solve_from(&mut self, problem: &SideProblem<'_>, warm: Option<Warm>) -> Result<SideSolution> {
-        self.load(problem)?;
-        let work = &mut self.work;
-        let feasible = match bounds::check(work, problem.entropy_min) {
-            Ok(feasible) => feasible,
-            Err((status, entropy_max)) => return Ok(SideSolution::infeasible(status, entropy_max)),
-        };
-        let found = search(work, &feasible, warm);
-        Ok(certificate::certify(problem, work, &feasible, found))
-    }
-
-    /// Reads and checks the arguments.
-    fn load(&mut self, problem: &SideProblem<'_>) -> Result<()> {
-        let levels = problem.utility.len();
-        if levels == 0 || levels > LEVELS_MAX {
-            return Err(Error::new("utility", "of 1 to 1048576 levels", levels));
-        }
-        if !problem.entropy_min.is_finite() {
-            return Err(Error::new("entropy_min", "finite", problem.entropy_min));
-        }
-        self.work.resize(levels);
-        if let Some(index) = problem.utility.iter().position(|value| !value.is_finite()) {
-            return Err(Error::at("utility", index, "finite", problem.utility[index]));
-        }
-        // A floor above one is infeasible, which is an answer; a cap above one says nothing and is a mistake.
-        load_bound("floor", "finite and not negative", f64::MAX, &problem.floor, &mut self.work.floor)?;
-        load_bound("cap", "between 0 and 1", 1.0, &problem.cap, &mut self.work.cap)?;
-        self.work.utility.copy_from_slice(problem.utility);
-        Ok(())
+        dispatch(solve::Solve { problem, store: &mut self.store, warm }, self.width)
     }
 }
 
-fn load_bound(
-    name: &'static str,
-    requirement: &'static str,
-    largest: f64,
-    bound: &Bound<'_>,
-    out: &mut [f64],
-) -> Result<()> {
-    match *bound {
-        Bound::Scalar(value) => {
-            if !(0.0..=largest).contains(&value) {
-                return Err(Error::new(name, requirement, value));
-            }
-            out.fill(value);
-        }
-        Bound::Each(values) => {
-            if values.len() != out.len() {
-                return Err(Error::new(name, "a number, or as long as utility", format!("{} values", values.len())));
-            }
-            if let Some(index) = values.iter().position(|value| !(0.0..=largest).contains(value)) {
-                return Err(Error::at(name, index, requirement, values[index]));
-            }
-            out.copy_from_slice(values);
-        }
-    }
-    Ok(())
-}
-
-/// Multipliers of the problem in `work`; the shares are left in `work.share`.
-fn search(work: &mut Work, feasible: &Feasible, warm: Option<Warm>) -> Found {
-    let scale = rescale(&mut work.utility);
-    let critical = knapsack::fill(work);
-    let slack = if feasible.tight { ENTROPY_TIE } else { 1e-15 * (1.0 + feasible.entropy_min.max(0.0)) };
-    let found = if entropy_sum(&work.share) >= feasible.entropy_min - slack {
-        Found { temperature: 0.0, normaliser: critical, iterations: 0 }
-    } else if feasible.tight {
-        work.share.copy_from_slice(&work.flattest);
-        Found { temperature: f64::INFINITY, normaliser: f64::NAN, iterations: 0 }
-    } else {
-        bracket::search(work, feasible, critical, warm.map(|start| start.temperature * scale))
-    };
-    Found { temperature: found.temperature / scale, normaliser: found.normaliser / scale, ..found }
-}
-
-/// Brings utilities whose range is beyond `2^±800` back by a power of two, so that no difference or temperature over- or
-/// underflows. Returns the factor.
-fn rescale(utility: &mut [f64]) -> f64 {
-    const FAR: f64 = 6.668_014_432_879_854e240; // 2^800
-    let largest = utility.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    let factor = if largest > FAR {
-        1.0 / FAR
-    } else if largest < 1.0 / FAR && largest > 0.0 {
-        FAR
-    } else {
-        return 1.0;
-    };
-    for value in utility {
-        *value *= factor;
-    }
-    factor
-}
-
-/// `−Σ p ln p` of shares that sum to one.
+/// `−Σ p ln p` of shares that sum to one, whatever their order.
 fn entropy_sum(share: &[f64]) -> f64 {
-    -share.iter().map(|&p| p_log_p(p)).sum::<f64>()
+    -bounds::sum(share.iter().map(|&p| p_log_p(p)))
 }
 
 fn p_log_p(p: f64) -> f64 {
