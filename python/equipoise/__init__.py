@@ -19,6 +19,7 @@ from equipoise._rust import (
     split_margin,
 )
 from equipoise.errors import EquipoiseError, InputError
+from equipoise.estimator import ShapeEstimator
 from equipoise.orders import Order, Side
 from equipoise.reservation import (
     BookAccount,
@@ -51,6 +52,7 @@ __all__ = [
     "PriceRule",
     "ReservationBook",
     "Shape",
+    "ShapeEstimator",
     "Side",
     "SideResult",
     "Split",
