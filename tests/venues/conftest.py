@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +52,18 @@ class SumRule:
             return int(position + bids + asks)
         signed = position if position_lots > 0 else -position
         return int(max(abs(signed + bids), abs(signed - asks)))
+
+    def accepts_micros(
+        self, market: Any, leverage: Any, position_lots: int, resting: Any, candidates: Any, margin_available: int
+    ) -> SimpleNamespace:
+        """Accepted iff what is raised over the position fits, or nothing is raised."""
+        position = self.required_micros(market, leverage, position_lots, [], [], [])
+        before = self.required_micros(market, leverage, position_lots, *resting)
+        both = [[*rest, *more] for rest, more in zip(resting, candidates, strict=True)]
+        after = self.required_micros(market, leverage, position_lots, *both)
+        missing = after - position - margin_available
+        accepted = missing <= 0 or after <= before
+        return SimpleNamespace(accepted=accepted, shortfall=0 if accepted else missing)
 
 
 class Desk:
@@ -118,7 +131,7 @@ def _stand_in_market() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "equipoise.venues.paper.margin.market_at",
-            lambda instrument, bid, ask, mark, earlier=None: (instrument, mark),
+            lambda instrument, bid, ask, mark, last, earlier=None: (instrument, mark),
         )
         yield
 

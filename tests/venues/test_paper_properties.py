@@ -308,6 +308,44 @@ def test_queue_against_a_level_whose_every_order_is_known(desk, flow, ahead, ass
             assert stands is None or stands == true_ahead
 
 
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["trade", "look", "both"]), st.integers(1, 60), st.integers(0, 150)), max_size=20
+    ),
+    st.lists(st.booleans(), max_size=60),
+    st.sampled_from(list(CancelsAhead)),
+)
+def test_trades_that_are_reported_late_leave_the_queue_as_if_they_were_not(desk, flow, coin, assumption):
+    trades = [(2 * at, lots) for at, (kind, lots, _) in enumerate(flow, 1) if kind != "look"]
+    looks = [(2 * at, shown) for at, (kind, _, shown) in enumerate(flow, 1) if kind != "trade"]
+
+    def play(order: list[tuple[str, tuple[int, int]]]) -> tuple[int, int | None]:
+        d = desk(cancels_ahead=assumption)
+        d.book(0, [(27_100, 100), (27_000, 1)], [(27_200, 1)])
+        d.send(0, Side.BID, 2_000, 27_100, name="mine")
+        d.settle(0)
+        for kind, (at, lots) in order:
+            if kind == "trade":
+                d.trade(at, 27_100, lots)
+            else:
+                d.book(at, [(27_100, lots), (27_000, 1)] if lots else [(27_000, 1)], [(27_200, 1)])
+        return sum(fill.lots for fill in d.fills()), d.venue.lots_ahead("mine")
+
+    in_time = sorted([("trade", trade) for trade in trades] + [("look", look) for look in looks], key=when)
+    late, waiting = [], [("trade", trade) for trade in trades]
+    tosses = iter(coin)
+    for look in looks:
+        while waiting and when(waiting[0]) < when(("look", look)) and next(tosses, False):
+            late.append(waiting.pop(0))
+        late.append(("look", look))
+    assert play(in_time) == play(late + waiting)
+
+
+def when(event: tuple[str, tuple[int, int]]) -> tuple[int, bool]:
+    """Order of time; a look contains the trades of its own nanosecond."""
+    return event[1][0], event[0] == "look"
+
+
 def played(desk, seed: int, flow_seed: int = 3) -> str:
     random = Random(flow_seed)
     w = Witness(desk(**settings(seed)), flow_seed)

@@ -8,6 +8,7 @@ from equipoise.orders import Side
 from equipoise.tape.events import Taker
 from equipoise.venues.contract import Acknowledged, Filled, Liquidity, OpenOrder
 from equipoise.venues.paper import CancelsAhead, UnseenQueue
+from equipoise.venues.paper.queue import LOOKS_KEPT
 
 BIDS = [(27_100, 10_000), (27_098, 20_000), (27_095, 30_000)]
 ASKS = [(27_102, 11_000), (27_105, 21_000), (27_110, 31_000)]
@@ -169,13 +170,26 @@ def test_late_trade_leaves_orders_that_came_after_the_depth_alone(quoted):
     assert (d.venue.lots_ahead("mine"), d.venue.lots_ahead("later")) == (9_000 - 4_000 * 9_000 // 19_000, 15_000)
 
 
-def test_late_trade_behind_a_later_one_is_counted_and_left_out(quoted):
+def test_late_trade_is_put_before_the_later_ones(quoted):
+    d = quoted(cancels_ahead=CancelsAhead.PROPORTIONAL)
+    d.book(5, [(27_100, 5_000)], ASKS)
+    d.book(7, [(27_100, 5_000)], ASKS)
+    d.trade(8, 27_100, 1_000)
+    assert d.venue.lots_ahead("mine") == 4_000
+    d.trade(6, 27_100, 2_000)  # then 2 000 joined behind, and 3 000 less are ahead in all
+    assert d.venue.lots_ahead("mine") == 2_000
+
+
+def test_late_trade_older_than_every_look_that_is_kept_is_counted_and_left_out(quoted):
     d = quoted()
-    d.book(5, [(27_100, 9_000)], ASKS)
-    d.trade(6, 27_100, 1_000)
-    d.trade(4, 27_100, 1_000)
-    assert d.venue.lots_ahead("mine") == 8_000
+    for at in range(2, 2 + 2 * LOOKS_KEPT + 1):
+        d.book(at, [(27_100, 9_000)], ASKS)
+    d.trade(1, 27_100, 1_000)
+    assert d.venue.lots_ahead("mine") == 9_000
     assert d.venue.counters["late_trades_unplaced"] == 1
+    d.trade(2 + LOOKS_KEPT, 27_100, 1_000)
+    assert d.venue.counters["late_trades"] == 1
+    assert d.venue.lots_ahead("mine") == 8_000
 
 
 def test_older_snapshot_than_the_newest_quote_tells_only_about_the_levels_behind(desk):

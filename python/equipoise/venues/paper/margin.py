@@ -6,39 +6,70 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from equipoise.venues.contract import Instrument
     from equipoise.venues.paper.market import ShownMarket
     from equipoise.venues.paper.queue import Resting
 
-__all__ = ["MarginDesk", "MarginRule"]
+__all__ = ["MarginDesk", "MarginRule", "Verdict"]
+
+
+Columns = tuple[list[bool], list[int], list[int], list[bool]]
+
+
+class Verdict(Protocol):
+    """What the rule says about a candidate."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the venue takes it."""
+        ...
+
+    @property
+    def shortfall(self) -> int:
+        """Missing margin in micro-units."""
+        ...
 
 
 class MarginRule(Protocol):
-    """What the venue needs of an `OrderMarginRule`: the exact requirement in micro-units."""
+    """What the venue needs of an `OrderMarginRule`: its integer forms."""
 
     def required_micros(
         self,
         market: Any,
         leverage: Any,
-        position_lots: int,
-        side: Sequence[bool],
-        lots: Sequence[int],
-        price_ticks: Sequence[int],
-        reduce_only: Sequence[bool] | None = None,
+        position_lots: Any,
+        side: Any,
+        lots: Any,
+        price_ticks: Any,
+        reduce_only: Any = None,
     ) -> int:
         """Initial margin of a position and resting orders; `side` is true for bids."""
         ...
 
+    def accepts_micros(
+        self,
+        market: Any,
+        leverage: Any,
+        position_lots: Any,
+        resting: Any,
+        candidates: Any,
+        margin_available: Any,
+    ) -> Verdict:
+        """Whether candidates are accepted beside what rests, both as tuples of columns."""
+        ...
 
-def market_at(instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Decimal, earlier: Any = None) -> Any:
+
+def market_at(
+    instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Decimal, last: Decimal, earlier: Any = None
+) -> Any:
     """The rule's view of the market; reuses what did not change in `earlier`."""
     package: Any = import_module("equipoise")
     bid, ask = instrument.price(bid_ticks), instrument.price(ask_ticks)
     if earlier is not None:
-        return earlier.moved(bid=bid, ask=ask, mark=mark, last=mark)
+        return earlier.moved(bid=bid, ask=ask, mark=mark, last=last)
     rule = None
     if instrument.significant_figures is not None:
         decimals = -int(instrument.tick.normalize().as_tuple().exponent)
@@ -53,36 +84,51 @@ def market_at(instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Deci
         notional_min=instrument.notional_min,
         contract_value=instrument.contract_value,
         price_rule=rule,
-        last=mark,
+        last=last,
     )
 
 
 class MarginDesk:
     """Asks the rule about the state of the account, with the market object kept until the market moves."""
 
-    __slots__ = ("_instrument", "_leverage", "_market", "_rule", "_version")
+    __slots__ = ("_instrument", "_leverage", "_market", "_rule", "_shown", "_version")
 
-    def __init__(self, rule: MarginRule, instrument: Instrument, leverage: Decimal) -> None:
+    def __init__(self, rule: MarginRule, instrument: Instrument, leverage: Decimal, shown: ShownMarket) -> None:
         self._rule = rule
         self._instrument = instrument
         self._leverage = leverage
+        self._shown = shown
         self._market: Any = None
         self._version = -1
 
-    def required(self, shown: ShownMarket, position_lots: int, orders: Iterable[Resting]) -> int:
-        """Requirement in micro-units of a position and orders; the orders' `left` counts."""
+    def required(self, position_lots: int, orders: Iterable[Resting]) -> int:
+        """Requirement in micro-units of a position and what is left of orders."""
+        return self._rule.required_micros(self._now(), self._leverage, position_lots, *_columns(orders))
+
+    def accepts(
+        self, position_lots: int, resting: Iterable[Resting], candidate: Resting, margin_available: int
+    ) -> Verdict:
+        """The rule's verdict on one more resting order."""
+        return self._rule.accepts_micros(
+            self._now(), self._leverage, position_lots, _columns(resting), _columns((candidate,)), margin_available
+        )
+
+    def _now(self) -> Any:
+        shown = self._shown
         if shown.version != self._version:
             mark = shown.mark_price(self._instrument.tick)
             assert mark is not None, "asked for margin before the first market"  # noqa: S101
-            self._market = market_at(self._instrument, shown.best_bid, shown.best_ask, mark, self._market)
+            last = mark if shown.last is None else self._instrument.price(shown.last)
+            self._market = market_at(self._instrument, shown.best_bid, shown.best_ask, mark, last, self._market)
             self._version = shown.version
-        live = [order for order in orders if order.left > 0]
-        return self._rule.required_micros(
-            self._market,
-            self._leverage,
-            position_lots,
-            [order.is_bid for order in live],
-            [order.left for order in live],
-            [order.price for order in live],
-            [order.reduce_only for order in live],
-        )
+        return self._market
+
+
+def _columns(orders: Iterable[Resting]) -> Columns:
+    live = [order for order in orders if order.left > 0]
+    return (
+        [order.is_bid for order in live],
+        [order.left for order in live],
+        [order.price for order in live],
+        [order.reduce_only for order in live],
+    )

@@ -106,7 +106,18 @@ class ShownMarket:
     where they were.
     """
 
-    __slots__ = ("_given", "asks", "best_ask", "best_bid", "best_ns", "bids", "levels_ns", "mark", "version")
+    __slots__ = (
+        "_given",
+        "asks",
+        "best_ask",
+        "best_bid",
+        "best_ns",
+        "bids",
+        "last",
+        "levels_ns",
+        "mark",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.bids = ShownSide(is_bid=True)
@@ -116,6 +127,7 @@ class ShownMarket:
         self.best_bid = 0
         self.best_ask = 0
         self.mark: int | Fraction | None = None
+        self.last: int | None = None
         self.version = 0
         self._given: Decimal | None = None
 
@@ -142,6 +154,12 @@ class ShownMarket:
         self.bids.quote(event.bid_ticks, event.bid_lots)
         self.asks.quote(event.ask_ticks, event.ask_lots)
         self._settle()
+
+    def take_last(self, price: int) -> None:
+        """Note the price of a trade; some rules charge by it."""
+        if price != self.last:
+            self.last = price
+            self.version += 1
 
     def set_mark(self, mark: Decimal, tick: Decimal) -> None:
         """Use a given mark from now on instead of the mid."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["CancelsAhead", "Level", "OwnSide", "Resting", "UnseenQueue"]
 
 
+LOOKS_KEPT = 16
+"""How many looks at a level are kept at least, for trades that are reported late."""
+
+
 class CancelsAhead(StrEnum):
     """Where the lots stood that others cancelled at our price."""
 
@@ -87,61 +91,98 @@ class Resting:
         self.mark = mark
         self.fills = 0
         self.ahead = 0
-        self.ahead_before = 0
+        self.ahead_before: list[int] = []
 
 
 class Level:
-    """Our orders at one price, first come first, and what others show there.
+    """Our orders at one price, first come first, and what others showed there over time.
 
-    `displayed` is None until the level has been seen, `shown_ns` is when that was; `traded` is what traded here since.
+    Between two looks at the displayed size, trades take lots from the front; a look then settles what cancels must have
+    done. The newest looks are kept, because feeds report trades after the depth that contains them: such a trade is put
+    back into its interval, and the looks after it are settled again.
     """
 
-    __slots__ = ("_displayed_before", "_traded_before", "displayed", "orders", "price", "shown_ns", "traded")
+    __slots__ = ("_base", "_base_ns", "_looks", "orders", "price", "traded")
 
     def __init__(self, price: int, displayed: int | None) -> None:
         self.price = price
         self.orders: list[Resting] = []
-        self.displayed = displayed
         self.traded = 0
-        self.shown_ns = -(1 << 62)
-        self._displayed_before = displayed
-        self._traded_before = 0
+        """Lots traded at the price since the last look."""
+        self._base = displayed
+        self._base_ns = -(1 << 62)
+        self._looks: list[tuple[int, int, int]] = []
+        """(time, displayed lots, lots traded since the look before); the level showed `_base` before the first."""
+
+    @property
+    def looks(self) -> int:
+        """Number of looks that are kept."""
+        return len(self._looks)
+
+    def add(self, order: Resting) -> None:
+        """Append an order; what was looked at before does not concern it."""
+        order.ahead_before = [0] * len(self._looks)
+        self.orders.append(order)
 
     def observe(self, displayed: int, shown_ns: int, *, proportional: bool) -> None:
         """Take in what the level showed at a moment; orders that came later are not touched by it."""
-        self._displayed_before = self.displayed
-        self._traded_before = self.traded
-        remaining = cancelled = 0
-        if self.displayed is not None:
-            remaining = max(0, self.displayed - self.traded)
-            cancelled = remaining - displayed
-        for order in self.orders:
-            if order.placed_ns >= shown_ns:
-                break
-            order.ahead_before = order.ahead
-            if proportional and cancelled > 0:
-                order.ahead -= cancelled * order.ahead // remaining
-            # Whatever the assumption, no more lots can be ahead of us than the level shows.
-            order.ahead = min(order.ahead, displayed)
-        self.displayed = displayed
-        self.shown_ns = shown_ns
+        looks = self._looks
+        if shown_ns < (looks[-1][0] if looks else self._base_ns):
+            return
+        looks.append((shown_ns, displayed, self.traded))
         self.traded = 0
-
-    def rewind(self) -> int | None:
-        """Go back to before the last displayed size, for a trade that happened earlier but was reported later.
-
-        The shrinkage that the trade explains had been taken for cancels. The caller matches the trade and then observes
-        the returned size again. None, and nothing changes, when a later trade has been matched since.
-        """
-        displayed = self.displayed
-        if displayed is None or self.traded:
-            return None
+        remaining = self._remaining(len(looks) - 1)
         for order in self.orders:
-            if order.placed_ns >= self.shown_ns:
-                break
-            order.ahead = order.ahead_before
-        self.displayed, self.traded = self._displayed_before, self._traded_before
-        return displayed
+            order.ahead_before.append(order.ahead)
+            if order.placed_ns < shown_ns:
+                order.ahead = _settled(order.ahead, remaining, displayed, proportional)
+        if len(looks) > 2 * LOOKS_KEPT:
+            self._base_ns, self._base, _ = looks[LOOKS_KEPT - 1]
+            del looks[:LOOKS_KEPT]
+            for order in self.orders:
+                del order.ahead_before[:LOOKS_KEPT]
+
+    def interval(self, trade_ns: int) -> int | None:
+        """Index of the look that first contains a trade of that time, the count for none; None when forgotten."""
+        if trade_ns <= self._base_ns:
+            return None
+        index = len(self._looks)
+        while index and self._looks[index - 1][0] >= trade_ns:
+            index -= 1
+        return index
+
+    def rewind(self, index: int, trade_ns: int) -> None:
+        """Put the queue of the orders that a late trade concerns back to where it stood before look `index`."""
+        for order in self.orders:
+            if order.placed_ns < trade_ns:
+                order.ahead = order.ahead_before[index]
+
+    def replay(self, index: int, trade_ns: int, lots: int, *, proportional: bool) -> None:
+        """Note a late trade that was matched before look `index`, and settle from that look on again."""
+        looks = self._looks
+        shown_ns, displayed, traded = looks[index]
+        looks[index] = (shown_ns, displayed, traded + lots)
+        for position in range(index, len(looks)):
+            displayed, remaining = looks[position][1], self._remaining(position)
+            traded = looks[position + 1][2] if position + 1 < len(looks) else self.traded
+            for order in self.orders:
+                if order.placed_ns < trade_ns:
+                    order.ahead_before[position] = order.ahead
+                    settled = _settled(order.ahead, remaining, displayed, proportional)
+                    order.ahead = max(0, settled - traded)
+
+    def _remaining(self, index: int) -> int | None:
+        """What a look would have shown without cancels and newcomers; None for the first sight of a level."""
+        before = self._looks[index - 1][1] if index else self._base
+        return None if before is None else max(0, before - self._looks[index][2])
+
+
+def _settled(ahead: int, remaining: int | None, displayed: int, proportional: bool) -> int:
+    """Lots ahead once the level shows `displayed` where `remaining` were expected."""
+    if proportional and remaining is not None and remaining > displayed:
+        ahead -= (remaining - displayed) * ahead // remaining
+    # Whatever the assumption, no more lots can be ahead of us than the level shows.
+    return min(ahead, displayed)
 
 
 class OwnSide:
@@ -161,7 +202,7 @@ class OwnSide:
         if level is None:
             level = self.levels[order.price] = Level(order.price, displayed)
             self._find_best()
-        level.orders.append(order)
+        level.add(order)
 
     def remove(self, order: Resting) -> None:
         """Take the order out; does nothing when it never rested."""

@@ -35,7 +35,7 @@ from equipoise.venues.contract import (
 )
 from equipoise.venues.paper.account import PaperAccount
 from equipoise.venues.paper.latency import Latency
-from equipoise.venues.paper.margin import MarginDesk, MarginRule
+from equipoise.venues.paper.margin import MarginDesk, MarginRule, Verdict
 from equipoise.venues.paper.market import ShownMarket
 from equipoise.venues.paper.queue import CancelsAhead, Level, OwnSide, Resting, UnseenQueue
 
@@ -151,8 +151,8 @@ class PaperVenue:
         self._instrument = instrument
         self._config = config
         self._random = Random(config.seed)  # noqa: S311  (travel times, nothing secret)
-        self._margin = MarginDesk(rule, instrument, config.leverage)
         self._shown = ShownMarket()
+        self._margin = MarginDesk(rule, instrument, config.leverage, self._shown)
         self._account = PaperAccount(config.balance, instrument.unit_micros, config.maker_fee_bps, config.taker_fee_bps)
         self._proportional = config.cancels_ahead is CancelsAhead.PROPORTIONAL
         self._bids = OwnSide(is_bid=True)
@@ -228,13 +228,13 @@ class PaperVenue:
         """Requirement of the position and all resting orders at the mark, micro-units."""
         if self._shown.mark is None:
             return 0
-        return self._margin.required(self._shown, self._account.position_lots, self._open.values())
+        return self._margin.required(self._account.position_lots, self._open.values())
 
     def margin_position(self) -> int:
         """Requirement of the position alone."""
         if self._shown.mark is None:
             return 0
-        return self._margin.required(self._shown, self._account.position_lots, ())
+        return self._margin.required(self._account.position_lots, ())
 
     def margin_held(self) -> int:
         """What the resting orders hold on top of the position, micro-units."""
@@ -438,6 +438,7 @@ class PaperVenue:
 
     def _on_trade(self, event: Trade) -> None:
         price = event.price_ticks
+        self._shown.take_last(price)
         if price <= self._bids.best:
             self._trade_on(self._bids, event, self._aggressor(event) is Taker.SELL)
         if price >= self._asks.best:
@@ -459,17 +460,18 @@ class PaperVenue:
         level = own.levels.get(price)
         if level is None or not hits_side:
             return
-        if exchange_ns > level.shown_ns:
-            self._match_queue(level, event.lots, exchange_ns)
-            return
-        # The newest depth already contains this trade.
-        displayed = level.rewind()
-        if displayed is None:
+        look = level.interval(exchange_ns)
+        if look is None:
             self._counters["late_trades_unplaced"] += 1
-            return
-        self._counters["late_trades"] += 1
-        self._match_queue(level, event.lots, exchange_ns)
-        level.observe(displayed, level.shown_ns, proportional=self._proportional)
+        elif look == level.looks:
+            self._match_queue(level, event.lots, exchange_ns)
+            level.traded += event.lots
+        else:
+            # The depth we know already contains this trade: what it explains had been taken for cancels.
+            self._counters["late_trades"] += 1
+            level.rewind(look, exchange_ns)
+            self._match_queue(level, event.lots, exchange_ns)
+            level.replay(look, exchange_ns, event.lots, proportional=self._proportional)
 
     # Matching --------------------------------------------------------------------------------------------------------
 
@@ -496,7 +498,6 @@ class PaperVenue:
             order.ahead = max(0, order.ahead - others)
             if reach > 0 and order.live:
                 ours += self._fill(order, min(reach, order.left), order.price, Liquidity.MAKER)
-        level.traded += lots
 
     def _fill(self, order: Resting, lots: int, price: int, liquidity: Liquidity) -> int:
         """Match up to `lots` of an open order if reduce-only and margin allow, or end it; returns what matched."""
@@ -511,11 +512,11 @@ class PaperVenue:
         booking = account.booking(lots if order.is_bid else -lots, price, maker=liquidity is Liquidity.MAKER)
         required_before: int | None = None
         order.left -= lots
-        required = self._margin.required(shown, booking.position_lots, self._open.values())
+        required = self._margin.required(booking.position_lots, self._open.values())
         shortfall = required - account.equity_after(booking, mark)
         if shortfall > 0:
             order.left += lots
-            required_before = self._margin.required(shown, account.position_lots, self._open.values())
+            required_before = self._margin.required(account.position_lots, self._open.values())
             if required > required_before:
                 self._end(order, CancelReason.MARGIN, _TEXT_MARGIN, shortfall)
                 return 0
@@ -611,9 +612,9 @@ class PaperVenue:
             placed_ns=self._now_ns,
             mark=self._shown.mark,
         )
-        shortfall = self._placement_shortfall(resting)
-        if shortfall > 0:
-            self._refuse(order, RejectReason.MARGIN, _TEXT_MARGIN, shortfall)
+        verdict = self._placement(resting)
+        if not verdict.accepted:
+            self._refuse(order, RejectReason.MARGIN, _TEXT_MARGIN, verdict.shortfall)
             return
         crosses = self._crosses(is_bid, order.price_ticks)
         if time_in_force is TimeInForce.IOC and not crosses:
@@ -673,18 +674,12 @@ class PaperVenue:
             )
         return None
 
-    def _placement_shortfall(self, candidate: Resting) -> int:
-        """Missing margin for one more resting order; 0 when it is accepted.
-
-        Accepted iff required(after) − required(position) ≤ equity − required(position), or nothing is raised.
-        """
-        assert self._shown.mark is not None  # noqa: S101
-        position, resting = self._account.position_lots, list(self._open.values())
-        required = self._margin.required(self._shown, position, [*resting, candidate])
-        shortfall = required - self._account.equity(self._shown.mark)
-        if shortfall <= 0:
-            return 0
-        return 0 if required <= self._margin.required(self._shown, position, resting) else shortfall
+    def _placement(self, candidate: Resting) -> Verdict:
+        """The rule's acceptance of one more resting order at the state of this moment."""
+        assert self._shown.mark is not None  # noqa: S101  (NO_MARKET otherwise)
+        account = self._account
+        available = account.equity(self._shown.mark) - self.margin_position()
+        return self._margin.accepts(account.position_lots, self._open.values(), candidate, available)
 
     def _best_with_ours(self) -> tuple[int, int]:
         bid, ask = self._shown.bids.best, self._shown.asks.best
