@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from equipoise import OrderMarginRule
 from equipoise.orders import Order, Side
 from equipoise.tape.events import BookSnapshot, Quotes, Taker, Trade
 from equipoise.venues.contract import Filled, Instrument, TimeInForce, VenueEvent
@@ -18,52 +17,6 @@ from equipoise.venues.paper import Latency, PaperConfig, PaperVenue
 HYPE = Instrument(
     symbol="HYPE", tick=Decimal("0.001"), lot=Decimal("0.01"), notional_min=Decimal(10), significant_figures=5
 )
-
-
-class SumRule:
-    """Stand-in for the `sum` rule: position at mark and every order at its limit, each rounded up."""
-
-    def __init__(self, combine: str = "sum") -> None:
-        self.combine = combine
-
-    def required_micros(
-        self,
-        market: Any,
-        leverage: Any,
-        position_lots: int,
-        side: Sequence[bool],
-        lots: Sequence[int],
-        price_ticks: Sequence[int],
-        reduce_only: Sequence[bool] | None = None,
-    ) -> int:
-        instrument, mark = market
-        unit = instrument.unit_micros / Fraction(leverage)
-        position = -(-(abs(position_lots) * Fraction(mark) / Fraction(instrument.tick) * unit) // 1)
-        bids = asks = 0
-        for index, is_bid in enumerate(side):
-            if reduce_only is not None and reduce_only[index]:
-                continue
-            charge = -(-(lots[index] * price_ticks[index] * unit) // 1)
-            if is_bid:
-                bids += charge
-            else:
-                asks += charge
-        if self.combine == "sum":
-            return int(position + bids + asks)
-        signed = position if position_lots > 0 else -position
-        return int(max(abs(signed + bids), abs(signed - asks)))
-
-    def accepts_micros(
-        self, market: Any, leverage: Any, position_lots: int, resting: Any, candidates: Any, margin_available: int
-    ) -> SimpleNamespace:
-        """Accepted iff what is raised over the position fits, or nothing is raised."""
-        position = self.required_micros(market, leverage, position_lots, [], [], [])
-        before = self.required_micros(market, leverage, position_lots, *resting)
-        both = [[*rest, *more] for rest, more in zip(resting, candidates, strict=True)]
-        after = self.required_micros(market, leverage, position_lots, *both)
-        missing = after - position - margin_available
-        accepted = missing <= 0 or after <= before
-        return SimpleNamespace(accepted=accepted, shortfall=0 if accepted else missing)
 
 
 class Desk:
@@ -126,21 +79,11 @@ class Desk:
         return [event for event in self.seen if isinstance(event, Filled)]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _stand_in_market() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "equipoise.venues.paper.margin.market_at",
-            lambda instrument, bid, ask, mark, last, earlier=None: (instrument, mark),
-        )
-        yield
-
-
 @pytest.fixture(scope="session")
 def desk() -> Callable[..., Desk]:
     """Make a desk; no latency, plenty of money and no fees unless told."""
 
-    def make(rule: Any = None, instrument: Instrument = HYPE, **settings: Any) -> Desk:
+    def make(rule: str = "sum", instrument: Instrument = HYPE, **settings: Any) -> Desk:
         settings = {
             "leverage": Decimal(10),
             "balance": 1_000_000_000_000,
@@ -148,12 +91,6 @@ def desk() -> Callable[..., Desk]:
             "taker_fee_bps": Decimal(0),
             "latency": Latency.none(),
         } | settings
-        return Desk(instrument, rule or SumRule(), PaperConfig(**settings))
+        return Desk(instrument, OrderMarginRule.venue(rule), PaperConfig(**settings))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def rule() -> type[SumRule]:
-    """The stand-in rule, by combine name."""
-    return SumRule

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from equipoise.orders import Side
 from equipoise.tape.events import Taker
 from equipoise.venues.contract import Acknowledged, Cancelled, CancelReason, Rejected, RejectReason
@@ -11,24 +13,42 @@ from equipoise.venues.contract import Acknowledged, Cancelled, CancelReason, Rej
 MISSION_MICROS = 397_490_000
 
 
+def both_sides(d, bid_lots: int, ask_lots: int) -> list:
+    d.book(0, [(27_109, 100)], [(27_111, 100)])
+    # The sides rest a tick from the mark of 27.11 on the ask, at it on the bid.
+    d.send(0, Side.BID, bid_lots, 27_110, name="bid")
+    d.send(0, Side.ASK, ask_lots, 27_111, name="ask")
+    return d.settle(1)
+
+
 def test_mission_scenario_full_size_on_both_sides_is_refused_and_half_is_accepted(desk):
-    old = desk(balance=MISSION_MICROS)
-    old.book(0, [(27_109, 100)], [(27_111, 100)])
-    # 146.6 + 146.6 contracts at 27.11 need 794.98; the second side finds nothing left.
-    old.send(0, Side.BID, 14_660, 27_110, name="bid")
-    old.send(0, Side.ASK, 14_660, 27_111, name="ask")
-    first, second = old.settle(1)
+    # 146.6 + 146.6 contracts at 27.11 need 794.9: the second side finds nothing left.
+    first, second = both_sides(desk("sum", balance=MISSION_MICROS), 14_660, 14_660)
     assert isinstance(first, Acknowledged)
     assert isinstance(second, Rejected)
     assert second.order_id == "ask"
     assert (second.code, second.text) == (RejectReason.MARGIN, "Insufficient margin to place order.")
+    assert second.shortfall == 397_432_600 + 397_447_260 - MISSION_MICROS
+    assert second.mark == Decimal("27.11")
 
-    new = desk(balance=MISSION_MICROS)
-    new.book(0, [(27_109, 100)], [(27_111, 100)])
-    new.send(0, Side.BID, 7_331, 27_110)
-    new.send(0, Side.ASK, 7_330, 27_111)
-    assert [type(event) for event in new.settle(1)] == [Acknowledged, Acknowledged]
+    new = desk("sum", balance=MISSION_MICROS)
+    assert [type(event) for event in both_sides(new, 7_331, 7_330)] == [Acknowledged, Acknowledged]
     assert new.venue.margin_held() == 198_743_410 + 198_723_630
+    account = new.venue.account()
+    assert (account.margin_orders, account.margin_position) == (397_467_040, 0)
+    assert account.margin_free == MISSION_MICROS - 397_467_040
+
+
+@pytest.mark.parametrize("name", ["worst_side", "per_side"])
+def test_mission_scenario_may_carry_the_full_size_on_each_side_where_sides_share_the_margin(desk, name):
+    d = desk(name, balance=MISSION_MICROS)
+    assert [type(event) for event in both_sides(d, 14_660, 14_660)] == [Acknowledged, Acknowledged]
+    assert d.venue.margin_held() == 397_447_260
+    # Asks priced above the mark cost more than the mark says: the size that fits at the mark is refused by a hair.
+    hair = desk(name, balance=MISSION_MICROS)
+    ack, refused = both_sides(hair, 14_662, 14_662)
+    assert isinstance(ack, Acknowledged)
+    assert (refused.code, refused.shortfall) == (RejectReason.MARGIN, 397_501_482 - MISSION_MICROS)
 
 
 def test_order_that_raises_nothing_is_accepted_though_the_account_is_under_water(desk):

@@ -29,6 +29,7 @@ from equipoise.venues.paper import CancelsAhead, Latency, TravelTime, UnseenQueu
 MS = 1_000_000
 START = 5_000_000_000
 TIFS = list(TimeInForce)
+RULES = ["sum", "worst_side", "per_side", "larger_leg", "hyperliquid", "hyperliquid_conservative"]
 
 price_step = st.integers(-12, 12)
 actions = st.one_of(
@@ -201,9 +202,9 @@ def check_times(w: Witness) -> None:
             assert event.exchange_ns > placed[event.order_id]
 
 
-@given(st.lists(actions, max_size=50), st.integers(0, 99), st.sampled_from(["sum", "worst_side"]))
-def test_no_accepted_order_raises_the_requirement_beyond_the_equity(desk, rule, flow, seed, combine):
-    w = Witness(desk(rule(combine), **(settings(seed, latency=False) | {"balance": 60_000_000})), seed)
+@given(st.lists(actions, max_size=50), st.integers(0, 99), st.sampled_from(RULES))
+def test_no_accepted_order_raises_the_requirement_beyond_the_equity(desk, flow, seed, rule):
+    w = Witness(desk(rule, **(settings(seed, latency=False) | {"balance": 60_000_000})), seed)
     venue = w.d.venue
     w.do(("book", 0, 2, 500))
     for action in flow:

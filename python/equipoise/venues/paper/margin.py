@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
+
+from equipoise._rust import Acceptance, Market, OrderMarginRule, PriceRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,68 +14,23 @@ if TYPE_CHECKING:
     from equipoise.venues.paper.market import ShownMarket
     from equipoise.venues.paper.queue import Resting
 
-__all__ = ["MarginDesk", "MarginRule", "Verdict"]
-
+__all__ = ["MarginDesk"]
 
 Columns = tuple[list[bool], list[int], list[int], list[bool]]
 
 
-class Verdict(Protocol):
-    """What the rule says about a candidate."""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the venue takes it."""
-        ...
-
-    @property
-    def shortfall(self) -> int:
-        """Missing margin in micro-units."""
-        ...
-
-
-class MarginRule(Protocol):
-    """What the venue needs of an `OrderMarginRule`: its integer forms."""
-
-    def required_micros(
-        self,
-        market: Any,
-        leverage: Any,
-        position_lots: Any,
-        side: Any,
-        lots: Any,
-        price_ticks: Any,
-        reduce_only: Any = None,
-    ) -> int:
-        """Initial margin of a position and resting orders; `side` is true for bids."""
-        ...
-
-    def accepts_micros(
-        self,
-        market: Any,
-        leverage: Any,
-        position_lots: Any,
-        resting: Any,
-        candidates: Any,
-        margin_available: Any,
-    ) -> Verdict:
-        """Whether candidates are accepted beside what rests, both as tuples of columns."""
-        ...
-
-
 def market_at(
-    instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Decimal, last: Decimal, earlier: Any = None
-) -> Any:
+    instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Decimal, last: Decimal, earlier: Market | None = None
+) -> Market:
     """The rule's view of the market; reuses what did not change in `earlier`."""
-    package: Any = import_module("equipoise")
     bid, ask = instrument.price(bid_ticks), instrument.price(ask_ticks)
     if earlier is not None:
         return earlier.moved(bid=bid, ask=ask, mark=mark, last=last)
     rule = None
     if instrument.significant_figures is not None:
         decimals = -int(instrument.tick.normalize().as_tuple().exponent)
-        rule = package.PriceRule.significant(instrument.significant_figures, decimals_max=decimals)
-    return package.Market(
+        rule = PriceRule.significant(instrument.significant_figures, decimals_max=decimals)
+    return Market(
         symbol=instrument.symbol,
         bid=bid,
         ask=ask,
@@ -93,12 +49,12 @@ class MarginDesk:
 
     __slots__ = ("_instrument", "_leverage", "_market", "_rule", "_shown", "_version")
 
-    def __init__(self, rule: MarginRule, instrument: Instrument, leverage: Decimal, shown: ShownMarket) -> None:
+    def __init__(self, rule: OrderMarginRule, instrument: Instrument, leverage: Decimal, shown: ShownMarket) -> None:
         self._rule = rule
         self._instrument = instrument
         self._leverage = leverage
         self._shown = shown
-        self._market: Any = None
+        self._market: Market | None = None
         self._version = -1
 
     def required(self, position_lots: int, orders: Iterable[Resting]) -> int:
@@ -107,15 +63,15 @@ class MarginDesk:
 
     def accepts(
         self, position_lots: int, resting: Iterable[Resting], candidate: Resting, margin_available: int
-    ) -> Verdict:
+    ) -> Acceptance:
         """The rule's verdict on one more resting order."""
         return self._rule.accepts_micros(
             self._now(), self._leverage, position_lots, _columns(resting), _columns((candidate,)), margin_available
         )
 
-    def _now(self) -> Any:
+    def _now(self) -> Market:
         shown = self._shown
-        if shown.version != self._version:
+        if self._market is None or shown.version != self._version:
             mark = shown.mark_price(self._instrument.tick)
             assert mark is not None, "asked for margin before the first market"  # noqa: S101
             last = mark if shown.last is None else self._instrument.price(shown.last)

@@ -35,12 +35,14 @@ from equipoise.venues.contract import (
 )
 from equipoise.venues.paper.account import PaperAccount
 from equipoise.venues.paper.latency import Latency
-from equipoise.venues.paper.margin import MarginDesk, MarginRule, Verdict
+from equipoise.venues.paper.margin import MarginDesk
 from equipoise.venues.paper.market import ShownMarket
 from equipoise.venues.paper.queue import CancelsAhead, Level, OwnSide, Resting, UnseenQueue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from equipoise._rust import Acceptance, OrderMarginRule
 
 __all__ = ["PaperConfig", "PaperVenue"]
 
@@ -145,7 +147,7 @@ class PaperVenue:
     (True, False, True)
     """
 
-    def __init__(self, instrument: Instrument, rule: MarginRule, config: PaperConfig) -> None:
+    def __init__(self, instrument: Instrument, rule: OrderMarginRule, config: PaperConfig) -> None:
         if instrument.leverage_max is not None and config.leverage > instrument.leverage_max:
             raise InputError("leverage", None, f"at most {instrument.leverage_max}", config.leverage)
         self._instrument = instrument
@@ -674,7 +676,7 @@ class PaperVenue:
             )
         return None
 
-    def _placement(self, candidate: Resting) -> Verdict:
+    def _placement(self, candidate: Resting) -> Acceptance:
         """The rule's acceptance of one more resting order at the state of this moment."""
         assert self._shown.mark is not None  # noqa: S101  (NO_MARKET otherwise)
         account = self._account
