@@ -3,11 +3,14 @@
 from equipoise._rust import (
     Acceptance,
     AccountState,
+    Certificate,
     Levels,
     LeverageTiers,
     Market,
     OrderMarginRule,
     PriceRule,
+    Quote,
+    QuoteSide,
     Shape,
     SideResult,
     Split,
@@ -21,6 +24,7 @@ from equipoise._rust import (
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.estimator import ShapeEstimator
 from equipoise.orders import Order, Side
+from equipoise.quoter import Quoter, QuoterConfig
 from equipoise.reservation import (
     BookAccount,
     BookOrder,
@@ -31,14 +35,16 @@ from equipoise.reservation import (
     ReservationBook,
     from_micros,
 )
-from equipoise.status import Status
+from equipoise.status import Binding, Reason, Status
 
 __all__ = [
     "Acceptance",
     "AccountState",
+    "Binding",
     "BookAccount",
     "BookOrder",
     "BookSymbol",
+    "Certificate",
     "Code",
     "EquipoiseError",
     "InputError",
@@ -50,6 +56,11 @@ __all__ = [
     "OrderState",
     "Outcome",
     "PriceRule",
+    "Quote",
+    "QuoteSide",
+    "Quoter",
+    "QuoterConfig",
+    "Reason",
     "ReservationBook",
     "Shape",
     "ShapeEstimator",

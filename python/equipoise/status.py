@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Status"]
+__all__ = ["Binding", "Reason", "Status"]
 
 
 class Status(StrEnum):
@@ -22,3 +22,49 @@ class Status(StrEnum):
     """The entropy floor exceeds the largest entropy that floors and caps admit."""
     INACCURATE = "inaccurate"
     """Feasible, but the certified gap or violation is above the promise."""
+
+
+class Binding(StrEnum):
+    """What stopped a side from being larger or more valuable."""
+
+    NONE = "none"
+    """Nothing: the side holds all the size that has value."""
+    MARGIN = "margin"
+    """The side's part of the margin."""
+    POSITION = "position"
+    """The position limit."""
+    LEVEL_CAP = "level_cap"
+    """A per-level cap."""
+    NOTIONAL = "notional"
+    """The minimum notional: what is left buys no valid order."""
+    ENTROPY = "entropy"
+    """The entropy floor left lots unused."""
+    SHARE = "share"
+    """The share bound between the sides (joint policy)."""
+    INVENTORY = "inventory"
+    """The price of inventory (joint policy)."""
+    NO_VALUE = "no_value"
+    """No level has positive value."""
+
+
+class Reason(StrEnum):
+    """What became of one level of the ladder that was asked for."""
+
+    KEPT = "kept"
+    """It stands as solved, up to lots."""
+    MERGED = "merged"
+    """Rounded onto the price of its neighbour and merged with it."""
+    NOTIONAL = "notional"
+    """Dropped: the minimum notional at this price does not fit."""
+    ENTROPY = "entropy"
+    """Dropped or shrunk by the entropy floor on the final lots."""
+    MARGIN = "margin"
+    """Dropped or shrunk by the side's budget."""
+    POSITION = "position"
+    """Dropped or shrunk by the position limit."""
+    NO_VALUE = "no_value"
+    """Dropped: nothing to gain there."""
+    NO_MARGIN = "no_margin"
+    """Dropped: the side has no margin at all."""
+    PRICE = "price"
+    """Dropped: its price would not be positive."""

@@ -17,6 +17,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from equipoise._rust import Market, PriceRule
 from equipoise.errors import InputError
 from equipoise.orders import Order, Side
 
@@ -154,6 +155,25 @@ class Instrument:
     def unit_micros(self) -> Fraction:
         """Value of one lot at a price of one tick, in micro-units; exact."""
         return self._unit
+
+    def market(self, bid: Decimal, ask: Decimal, mark: Decimal) -> Market:
+        """The quoter's and the margin rule's view of this instrument at these prices; `last` is the mark."""
+        rule = None
+        if self.significant_figures is not None:
+            decimals = -int(self.tick.normalize().as_tuple().exponent)
+            rule = PriceRule.significant(self.significant_figures, decimals_max=decimals)
+        return Market(
+            symbol=self.symbol,
+            bid=bid,
+            ask=ask,
+            mark=mark,
+            tick=self.tick,
+            lot=self.lot,
+            notional_min=self.notional_min,
+            contract_value=self.contract_value,
+            price_rule=rule,
+            last=mark,
+        )
 
     def price(self, ticks: int) -> Decimal:
         """Exact price of `ticks`."""

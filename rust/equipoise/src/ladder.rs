@@ -1,1 +1,651 @@
-//! To be written.
+//! From a market, an account, a venue rule and a shape to a two-sided quote.
+//!
+//! The order of work is fixed, and nothing grows a size after the projection:
+//!
+//! 1. split the margin ([`crate::split`]);
+//! 2. per side: depths → passive prices on the grid → merge equal prices → values and exact charges;
+//! 3. per side: entropy-constrained optimum (or an older optimizer) → integer lots ([`crate::project`]);
+//! 4. what one side could not use passes once to the other, where both draw on one pot;
+//! 5. the venue's own rule on the final orders: the quote's certificate.
+
+use crate::entropy::SideSolver;
+use crate::error::{Error, Result};
+use crate::margin::{Acceptance, ChargeRate, MarginContext, Order, OrderMarginRule, Pricer};
+use crate::market::{Account, Market};
+use crate::older::{self, KellyConfig};
+use crate::project::{Breadth, OnInfeasible, OnUnprofitable, ProjectInput, Projector, SideCertificate, Target};
+use crate::shape::{self, DepthSpacing, Levels, Shape};
+use crate::split::{self, FreeBy, Split, SplitConfig};
+use crate::status::{Binding, Reason};
+use crate::units::{Decimal, Side};
+
+/// Largest number of levels a side may ask for.
+pub const LEVELS_MAX: usize = 1_000;
+
+/// How sizes are chosen within a side's part of the margin.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimizer {
+    /// Entropy-constrained optimum, problem P1.
+    Entropy,
+    /// Sizes in proportion to expected edge per unit of time.
+    Proportional,
+    /// Fractional Kelly under a margin constraint.
+    Kelly(KellyConfig),
+}
+
+/// Everything a quoter is told once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LadderConfig {
+    /// Levels asked for on each side, 1…[`LEVELS_MAX`].
+    pub levels: usize,
+    /// How levels beyond the innermost are placed.
+    pub spacing: DepthSpacing,
+    /// Depth of the innermost level in bps; `None`: from the shape's half-spread and inventory skew.
+    pub inner_bps: Option<f64>,
+    /// Entropy floor h of each side, nats.
+    pub entropy_min: f64,
+    /// Regime factor f ≥ 1 on the temperature; 1 leaves the floor as it is.
+    pub temperature_factor: f64,
+    /// Sizing within a side.
+    pub optimizer: Optimizer,
+    /// The inventory rule and the buffers.
+    pub split: SplitConfig,
+    /// Smallest share of a side's size per level, 0…1/levels.
+    pub share_floor: f64,
+    /// Largest share of a side's size per level, 1/levels…1.
+    pub share_cap: f64,
+    /// What to do where the entropy floor cannot be met.
+    pub on_infeasible: OnInfeasible,
+    /// What to do where no size has value.
+    pub on_unprofitable: OnUnprofitable,
+}
+
+impl LadderConfig {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// Names the first field out of range.
+    pub fn checked(self) -> Result<Self> {
+        let in_unit = |value: f64| (0.0..=1.0).contains(&value);
+        if !(1..=LEVELS_MAX).contains(&self.levels) {
+            return Err(Error::new("levels", "between 1 and 1000", self.levels));
+        }
+        if let Some(inner) = self.inner_bps
+            && !(inner.is_finite() && (0.0..10_000.0).contains(&inner))
+        {
+            return Err(Error::new("inner_bps", "between 0 and 10000", inner));
+        }
+        if !(self.entropy_min.is_finite() && self.entropy_min >= 0.0) {
+            return Err(Error::new("entropy_min", "finite and at least 0", self.entropy_min));
+        }
+        if !(self.temperature_factor.is_finite() && self.temperature_factor >= 1.0) {
+            return Err(Error::new("temperature_factor", "finite and at least 1", self.temperature_factor));
+        }
+        if !in_unit(self.share_floor) || self.share_floor * self.levels as f64 > 1.0 {
+            return Err(Error::new("share_floor", "between 0 and 1/levels", self.share_floor));
+        }
+        if !in_unit(self.share_cap) || self.share_cap * (self.levels as f64) < 1.0 {
+            return Err(Error::new("share_cap", "between 1/levels and 1", self.share_cap));
+        }
+        self.spacing.check()?;
+        Ok(Self { split: self.split.checked()?, ..self })
+    }
+}
+
+/// Where depths, fill probabilities and edges come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// From a parametric shape.
+    Shape(&'a Shape),
+    /// From the caller, level by level.
+    Levels {
+        /// Levels below the mid.
+        bids: &'a Levels,
+        /// Levels above the mid.
+        asks: &'a Levels,
+    },
+}
+
+/// One side of a quote: the orders, and what became of every level asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SideQuote {
+    /// Limit prices of the orders in ticks, innermost first.
+    pub price_ticks: Vec<i64>,
+    /// Sizes in lots; positive.
+    pub lots: Vec<i64>,
+    /// Charge of each order under the venue's rule, micro-units.
+    pub hold: Vec<i64>,
+    /// Depth of each order below or above the mid, bps.
+    pub depth_bps: Vec<f64>,
+    /// Probability that a level is reached within the horizon.
+    pub fill_probability: Vec<f64>,
+    /// Edge per fill, bps.
+    pub edge_bps: Vec<f64>,
+    /// Expected value per contract quoted, account currency.
+    pub utility: Vec<f64>,
+    /// Outcome of every level asked for, in the order asked.
+    pub reasons: Vec<Reason>,
+    /// Why there is no order at all; `None` when there is one.
+    pub empty: Option<Reason>,
+    /// Whether the orders are reduce-only (a side that works off a position without margin of its own).
+    pub reduce_only: bool,
+    /// The side's part of the margin after passing, micro-units.
+    pub budget: i64,
+    /// What bound, entropy, dual bound, regret.
+    pub certificate: SideCertificate,
+}
+
+impl SideQuote {
+    /// Total size in lots.
+    #[must_use]
+    pub fn lots_total(&self) -> i64 {
+        self.lots.iter().sum()
+    }
+
+    /// Sum of the orders' charges, micro-units.
+    #[must_use]
+    pub fn held(&self) -> i64 {
+        self.hold.iter().sum()
+    }
+}
+
+/// Proof on the final, rounded orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The venue's own rule on the final orders against the margin available.
+    pub acceptance: Acceptance,
+    /// `required(position and orders) − required(position)`, micro-units.
+    pub margin_held: i64,
+    /// What the orders may hold: margin available after haircut and buffers, micro-units.
+    pub margin_usable: i64,
+    /// Accepted by the rule, within the usable margin, and each side within its budget with its entropy floor met or
+    /// its relaxation named.
+    pub ok: bool,
+}
+
+/// A two-sided quote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quote {
+    /// The market the quote was made for.
+    pub market: Market,
+    /// How the margin was shared.
+    pub split: Split,
+    /// Margin that one side could not use and the other was given, micro-units; positive: from bids to asks.
+    pub margin_passed: i64,
+    /// Buying side.
+    pub bids: SideQuote,
+    /// Selling side.
+    pub asks: SideQuote,
+    /// Proof on the final orders.
+    pub certificate: Certificate,
+}
+
+/// Levels of one side on the way to orders: prices on the grid, values, charges. Buffers are reused from call to call.
+#[derive(Debug, Default)]
+struct SideWork {
+    /// Depths asked for, bps.
+    wanted: Vec<f64>,
+    /// Outcome of every level asked for; `Kept` while it stands.
+    reasons: Vec<Reason>,
+    /// For every distinct price, the level asked for that it stands for.
+    asked: Vec<usize>,
+    price_ticks: Vec<i64>,
+    depth_bps: Vec<f64>,
+    fill_probability: Vec<f64>,
+    edge_bps: Vec<f64>,
+    /// Expected value per contract.
+    utility: Vec<f64>,
+    /// Expected value per lot: what the projection maximises.
+    lot_utility: Vec<f64>,
+    /// Charge under the rule, per lot.
+    charge: Vec<ChargeRate>,
+    /// The same with the mark buffer: what the budget is spent against.
+    buffered: Vec<ChargeRate>,
+    lots_min: Vec<i64>,
+    lots_cap: Vec<i64>,
+    /// Sizes in lots that an older optimizer asks for.
+    target: Vec<f64>,
+}
+
+impl SideWork {
+    fn clear(&mut self) {
+        self.wanted.clear();
+        self.reasons.clear();
+        self.asked.clear();
+        self.price_ticks.clear();
+        self.depth_bps.clear();
+        self.fill_probability.clear();
+        self.edge_bps.clear();
+        self.utility.clear();
+        self.lot_utility.clear();
+        self.charge.clear();
+        self.buffered.clear();
+        self.lots_min.clear();
+        self.lots_cap.clear();
+    }
+
+    /// Depths of the levels asked for.
+    fn ask_for(&mut self, config: &LadderConfig, source: Source<'_>, side: Side, market: &Market, account: &Account) {
+        match source {
+            Source::Shape(shape) => {
+                let instrument = &market.instrument;
+                let mid = mid_ticks(market) * instrument.tick.to_f64();
+                let inner = config.inner_bps.unwrap_or_else(|| {
+                    let position = instrument.size(account.position_lots);
+                    let q = shape.inventory_q(position, instrument.size(account.position_max_lots));
+                    shape.side_depth_bps(side, q, mid)
+                });
+                self.wanted.resize(config.levels, 0.0);
+                let written = shape::ladder_depths(inner, &config.spacing, &mut self.wanted);
+                self.wanted.truncate(written);
+            }
+            Source::Levels { bids, asks } => {
+                self.wanted.extend_from_slice(if side == Side::Bid { bids.depth_bps() } else { asks.depth_bps() });
+            }
+        }
+        self.reasons.resize(self.wanted.len(), Reason::Kept);
+    }
+
+    /// Rounds every depth to a passive price on the grid and merges equal prices. The deepest level asked for stands for a
+    /// merged price: rounding is passive, so it is the nearest to the price that is quoted.
+    fn place(&mut self, market: &Market, side: Side) {
+        let mid_ticks = mid_ticks(market);
+        for (level, &depth) in self.wanted.iter().enumerate() {
+            let price = passive_price(market, side, mid_ticks, depth);
+            if price <= 0 {
+                self.reasons[level] = Reason::Price;
+                continue;
+            }
+            match self.price_ticks.iter().position(|&ticks| ticks == price) {
+                None => {
+                    self.price_ticks.push(price);
+                    self.asked.push(level);
+                }
+                Some(at) if depth > self.wanted[self.asked[at]] => {
+                    self.reasons[self.asked[at]] = Reason::Merged;
+                    self.asked[at] = level;
+                }
+                Some(_) => self.reasons[level] = Reason::Merged,
+            }
+        }
+    }
+
+    /// Values at the prices that will be quoted, not at those asked for.
+    fn value(&mut self, market: &Market, source: Source<'_>, side: Side) {
+        let mid_ticks = mid_ticks(market);
+        let sign = side.sign() as f64;
+        let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
+        for (&ticks, &asked) in self.price_ticks.iter().zip(&self.asked) {
+            let depth = sign * (mid_ticks - ticks as f64) / mid_ticks * 1e4;
+            let price = market.instrument.price(ticks);
+            let value = match source {
+                Source::Shape(shape) => shape.value_at(depth, price),
+                Source::Levels { bids, asks } => {
+                    let levels = if side == Side::Bid { bids } else { asks };
+                    levels.value_at(asked, depth, price).unwrap_or_default()
+                }
+            };
+            self.depth_bps.push(depth);
+            self.fill_probability.push(value.fill_probability);
+            self.edge_bps.push(value.edge_bps);
+            self.utility.push(value.utility);
+            self.lot_utility.push(value.utility * lot);
+        }
+    }
+
+    /// Exact charges and smallest orders.
+    fn charge(&mut self, market: &Market, task: SideTask, pricers: &Pricers) -> Result<()> {
+        self.charge.clear();
+        self.buffered.clear();
+        self.lots_min.clear();
+        self.lots_cap.clear();
+        for &ticks in &self.price_ticks {
+            let (charge, buffered) = if task.free {
+                (ChargeRate::ZERO, ChargeRate::ZERO)
+            } else {
+                let charge = pricers.bare.charge_rate(task.side, ticks)?;
+                let buffered = match &pricers.buffered {
+                    Some(pricer) => pricer.charge_rate(task.side, ticks)?,
+                    None => charge,
+                };
+                (charge, buffered)
+            };
+            self.charge.push(charge);
+            self.buffered.push(buffered);
+            self.lots_min.push(market.instrument.lots_min(ticks).unwrap_or(i64::MAX));
+            self.lots_cap.push(task.limit_lots);
+        }
+        Ok(())
+    }
+
+    /// What `lots` closing lots would be charged at the cheapest level: with this on top of its budget a side's charge
+    /// beyond the closed lots stays within the budget, whichever orders close.
+    fn credit(&self, lots: i64) -> i64 {
+        if lots == 0 {
+            return 0;
+        }
+        self.buffered.iter().map(|rate| rate.charge(lots)).min().unwrap_or(0)
+    }
+
+    /// The orders of the last projection and the outcome of every level asked for.
+    fn side_quote(&self, projector: &Projector, task: SideTask) -> SideQuote {
+        let projected = projector.projected();
+        let mut quote = SideQuote {
+            price_ticks: Vec::with_capacity(self.price_ticks.len()),
+            lots: Vec::with_capacity(self.price_ticks.len()),
+            hold: Vec::with_capacity(self.price_ticks.len()),
+            depth_bps: Vec::with_capacity(self.price_ticks.len()),
+            fill_probability: Vec::with_capacity(self.price_ticks.len()),
+            edge_bps: Vec::with_capacity(self.price_ticks.len()),
+            utility: Vec::with_capacity(self.price_ticks.len()),
+            reasons: self.reasons.clone(),
+            empty: projected.empty,
+            reduce_only: task.free,
+            budget: task.budget,
+            certificate: projected.certificate,
+        };
+        for (level, &lots) in projected.lots.iter().enumerate() {
+            quote.reasons[self.asked[level]] = projected.reasons[level];
+            if lots > 0 {
+                quote.price_ticks.push(self.price_ticks[level]);
+                quote.lots.push(lots);
+                quote.hold.push(self.charge[level].charge(lots));
+                quote.depth_bps.push(self.depth_bps[level]);
+                quote.fill_probability.push(self.fill_probability[level]);
+                quote.edge_bps.push(self.edge_bps[level]);
+                quote.utility.push(self.utility[level]);
+            }
+        }
+        quote
+    }
+}
+
+/// Middle of the best prices, in ticks.
+fn mid_ticks(market: &Market) -> f64 {
+    0.5 * (market.best_bid_ticks as f64 + market.best_ask_ticks as f64)
+}
+
+/// The nearest valid price at least `depth_bps` away from the mid that does not cross.
+fn passive_price(market: &Market, side: Side, mid_ticks: f64, depth_bps: f64) -> i64 {
+    // A price that floats put a millionth of a tick off the grid is on the grid.
+    const ON_GRID: f64 = 1e-6;
+    match side {
+        Side::Bid => {
+            let raw = (mid_ticks * (1.0 - depth_bps * 1e-4) + ON_GRID).floor() as i64;
+            market.instrument.price_floor(raw.min(market.best_ask_ticks - 1))
+        }
+        Side::Ask => {
+            let raw = (mid_ticks * (1.0 + depth_bps * 1e-4) - ON_GRID).ceil() as i64;
+            market.instrument.price_ceil(raw.max(market.best_bid_ticks + 1))
+        }
+    }
+}
+
+/// Charges as the venue makes them, and with the mark buffer where there is one.
+#[derive(Debug)]
+struct Pricers {
+    bare: Pricer,
+    buffered: Option<Pricer>,
+}
+
+/// What a side is solved with.
+#[derive(Clone, Copy, Debug)]
+struct SideTask {
+    side: Side,
+    /// Micro-units the buffered charges may sum to, closing credit not included.
+    budget: i64,
+    /// Most lots of the side.
+    limit_lots: i64,
+    /// Lots whose charge the rule credits because they close.
+    credit_lots: i64,
+    /// Orders hold nothing: reduce-only, or closing a leg.
+    free: bool,
+}
+
+/// The quoting pipeline with its buffers. One per strategy; a result does not depend on what came before it.
+#[derive(Debug)]
+pub struct LadderEngine {
+    config: LadderConfig,
+    bids: SideWork,
+    asks: SideWork,
+    solver: SideSolver,
+    projector: Projector,
+    orders: Vec<Order>,
+}
+
+impl LadderEngine {
+    /// An engine for one configuration.
+    ///
+    /// # Errors
+    /// Names the first field out of range.
+    pub fn new(config: LadderConfig) -> Result<Self> {
+        Ok(Self {
+            config: config.checked()?,
+            bids: SideWork::default(),
+            asks: SideWork::default(),
+            solver: SideSolver::new(),
+            projector: Projector::new(),
+            orders: Vec::new(),
+        })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &LadderConfig {
+        &self.config
+    }
+
+    /// Quotes both sides from the margin of `account` under `rule`.
+    ///
+    /// # Errors
+    /// An argument is malformed, or an amount leaves the range of exact arithmetic.
+    pub fn quote(
+        &mut self,
+        market: &Market,
+        account: &Account,
+        rule: &OrderMarginRule,
+        source: Source<'_>,
+    ) -> Result<Quote> {
+        let split = split::split(&self.config.split, rule, market, account)?;
+        let context = MarginContext::new(market, account.leverage);
+        let pricers = self.pricers(rule, &context, account, &split)?;
+        self.prepare(market, account, source);
+        let mut tasks = tasks(&split, account);
+        let mut sides = [self.solve(account, market, &pricers, tasks[0])?, self.solve(account, market, &pricers, tasks[1])?];
+        let margin_passed = if split.pooled { passed(&sides, &tasks, account.position_lots) } else { 0 };
+        if margin_passed != 0 {
+            tasks[0].budget -= margin_passed;
+            tasks[1].budget += margin_passed;
+            let taker = usize::from(margin_passed > 0);
+            sides[1 - taker].budget = tasks[1 - taker].budget;
+            sides[taker] = self.solve(account, market, &pricers, tasks[taker])?;
+        }
+        self.offer_reduction(account, market, &pricers, &split, &mut sides)?;
+        let acceptance = self.fit(account, market, rule, &context, &pricers, &mut tasks, &mut sides)?;
+        let [bids, asks] = sides;
+        let margin_held = acceptance.required_after - acceptance.position_only;
+        let certificate = Certificate {
+            ok: acceptance.accepted && margin_held <= split.usable && bids.certificate.ok && asks.certificate.ok,
+            acceptance,
+            margin_held,
+            margin_usable: split.usable,
+        };
+        Ok(Quote { market: *market, split, margin_passed, bids, asks, certificate })
+    }
+
+    fn pricers(
+        &self,
+        rule: &OrderMarginRule,
+        context: &MarginContext<'_>,
+        account: &Account,
+        split: &Split,
+    ) -> Result<Pricers> {
+        // Only tiers look at the exposure; the largest that the limits allow is dear but never too cheap.
+        let worst = split.bid_limit_lots.max(split.ask_limit_lots).max(account.position_lots.saturating_abs());
+        let buffer = self.config.split.mark_buffer_bps;
+        let buffered =
+            if buffer == Decimal::ZERO { None } else { Some(rule.pricer(&context.with_buffer(buffer), worst)?) };
+        Ok(Pricers { bare: rule.pricer(context, worst)?, buffered })
+    }
+
+    fn prepare(&mut self, market: &Market, account: &Account, source: Source<'_>) {
+        for (work, side) in [(&mut self.bids, Side::Bid), (&mut self.asks, Side::Ask)] {
+            work.clear();
+            work.ask_for(&self.config, source, side, market, account);
+            work.place(market, side);
+            work.value(market, source, side);
+        }
+    }
+
+    /// One side: charges, sizes, lots.
+    fn solve(&mut self, account: &Account, market: &Market, pricers: &Pricers, task: SideTask) -> Result<SideQuote> {
+        let work = match task.side {
+            Side::Bid => &mut self.bids,
+            Side::Ask => &mut self.asks,
+        };
+        work.charge(market, task, pricers)?;
+        let budget = task.budget.saturating_add(work.credit(task.credit_lots));
+        let entropy_min = tempered_floor(&self.config, &mut self.solver, &work.lot_utility)?;
+        size_target(&self.config, account, market, work, budget, task.limit_lots);
+        let target = match self.config.optimizer {
+            Optimizer::Entropy => Target::Entropy,
+            Optimizer::Proportional | Optimizer::Kelly(_) => Target::Given(&work.target),
+        };
+        self.projector.project(&ProjectInput {
+            price_ticks: &work.price_ticks,
+            utility: &work.lot_utility,
+            charge: &work.buffered,
+            lots_min: &work.lots_min,
+            lots_cap: &work.lots_cap,
+            lots_total_max: task.limit_lots,
+            budget,
+            entropy_min,
+            share_floor: self.config.share_floor,
+            share_cap: self.config.share_cap,
+            target,
+            breadth: Breadth::default(),
+            on_infeasible: self.config.on_infeasible,
+            on_unprofitable: self.config.on_unprofitable,
+        })?;
+        Ok(work.side_quote(&self.projector, task))
+    }
+
+    /// A position must always be workable-off: where the side that reduces it has no margin for an order of its own, its
+    /// orders are reduce-only and hold nothing.
+    fn offer_reduction(
+        &mut self,
+        account: &Account,
+        market: &Market,
+        pricers: &Pricers,
+        split: &Split,
+        sides: &mut [SideQuote; 2],
+    ) -> Result<()> {
+        if split.free_by != FreeBy::ReduceOnly {
+            return Ok(());
+        }
+        for (index, (side, free_lots)) in
+            [(Side::Bid, split.bid_free_lots), (Side::Ask, split.ask_free_lots)].into_iter().enumerate()
+        {
+            let starved = matches!(sides[index].empty, Some(Reason::NoMargin | Reason::Notional | Reason::Margin));
+            if starved && free_lots > 0 {
+                let budget = sides[index].budget;
+                let task = SideTask { side, budget, limit_lots: free_lots, credit_lots: 0, free: true };
+                sides[index] = self.solve(account, market, pricers, task)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The venue's rule on the final orders. Budgets are exact for the rules with a linear charge; for the others they are
+    /// sized by the worst side, and shrunk here until the rule itself accepts.
+    fn fit(
+        &mut self,
+        account: &Account,
+        market: &Market,
+        rule: &OrderMarginRule,
+        context: &MarginContext<'_>,
+        pricers: &Pricers,
+        tasks: &mut [SideTask; 2],
+        sides: &mut [SideQuote; 2],
+    ) -> Result<Acceptance> {
+        const ATTEMPTS: usize = 24;
+        for attempt in 0..=ATTEMPTS {
+            self.orders.clear();
+            for (task, side) in tasks.iter().zip(sides.iter()) {
+                for (&price_ticks, &lots) in side.price_ticks.iter().zip(&side.lots) {
+                    let order = Order::limit(task.side, lots, price_ticks);
+                    self.orders.push(if side.reduce_only { order.reducing() } else { order });
+                }
+            }
+            let position = account.position();
+            let acceptance = rule.accepts(context, position, &[], &self.orders, account.margin_available)?;
+            if acceptance.accepted || self.orders.is_empty() {
+                return Ok(acceptance);
+            }
+            for (task, side) in tasks.iter_mut().zip(sides.iter_mut()) {
+                // The last attempt quotes nothing rather than something the venue refuses.
+                let used = side.certificate.held.min(task.budget);
+                task.budget = if attempt + 1 >= ATTEMPTS { 0 } else { shrunk(used, &acceptance) };
+                *side = self.solve(account, market, pricers, *task)?;
+            }
+        }
+        rule.accepts(context, account.position(), &[], &[], account.margin_available)
+    }
+}
+
+/// A budget in proportion to what the rule would have accepted, a thousandth less so that the search ends.
+fn shrunk(budget: i64, acceptance: &Acceptance) -> i64 {
+    let raised = i128::from(acceptance.required_after) - i128::from(acceptance.position_only);
+    let fits = (raised - i128::from(acceptance.shortfall)).max(0);
+    let scaled = i128::from(budget) * fits / raised.max(1);
+    i64::try_from(scaled - scaled / 1_000 - 1).unwrap_or(0).clamp(0, budget)
+}
+
+/// Budgets and limits of both sides, bids first.
+fn tasks(split: &Split, account: &Account) -> [SideTask; 2] {
+    let over_limit = account.position_lots.saturating_abs() > account.position_max_lots;
+    let task = |side: Side, budget: i64, limit_lots: i64, free_lots: i64| {
+        // In hedge mode a side closes the opposite leg before it opens its own; over the limit it may only reduce.
+        let closes = split.free_by == FreeBy::Leg || (over_limit && split.free_by == FreeBy::ReduceOnly);
+        let free = closes && free_lots > 0;
+        let credit_lots = if split.free_by == FreeBy::Closing { free_lots } else { 0 };
+        SideTask { side, budget, limit_lots: if free { free_lots } else { limit_lots }, credit_lots, free }
+    };
+    [
+        task(Side::Bid, split.bid_part, split.bid_limit_lots, split.bid_free_lots),
+        task(Side::Ask, split.ask_part, split.ask_limit_lots, split.ask_free_lots),
+    ]
+}
+
+/// Margin that passes from bids to asks (negative: from asks to bids): what a side that is stopped by something other than
+/// margin has left, if the other side is stopped by margin.
+fn passed(sides: &[SideQuote; 2], tasks: &[SideTask; 2], position_lots: i64) -> i64 {
+    let spare = |index: usize| tasks[index].budget - if tasks[index].free { 0 } else { sides[index].certificate.held };
+    let takes = |side: &SideQuote| {
+        matches!(side.certificate.binding, Binding::Margin) || matches!(side.empty, Some(Reason::Notional | Reason::Margin))
+    };
+    let gives = |side: &SideQuote| !matches!(side.certificate.binding, Binding::Margin) || side.empty.is_some();
+    let (to_asks, to_bids) = (gives(&sides[0]) && takes(&sides[1]), gives(&sides[1]) && takes(&sides[0]));
+    match (to_asks, to_bids) {
+        (true, false) => spare(0),
+        (false, true) => -spare(1),
+        // Neither can afford an order by itself: the side that reduces the position gets both parts; flat: the bids.
+        (true, true) if position_lots > 0 => spare(0),
+        (true, true) => -spare(1),
+        (false, false) => 0,
+    }
+}
+
+/// The entropy floor after the regime factor: the entropy of the same side at f times its temperature.
+fn tempered_floor(config: &LadderConfig, solver: &mut SideSolver, utility: &[f64]) -> Result<f64> {
+    if config.temperature_factor <= 1.0 || utility.is_empty() {
+        return Ok(config.entropy_min);
+    }
+    older::tempered(solver, utility, config.entropy_min, config.share_floor, config.share_cap, config.temperature_factor)
+}
+
+/// Sizes that an older optimizer asks for, in lots; they spend the side's budget up to its limit.
+fn size_target(config: &LadderConfig, account: &Account, market: &Market, work: &mut SideWork, budget: i64, limit: i64) {
+    work.target.clear();
+    work.target.resize(work.price_ticks.len(), 0.0);
+}
