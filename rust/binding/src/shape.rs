@@ -21,6 +21,57 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Depths, fill intensities, adverse selection and edges around the mid.
+///
+/// Parameters
+/// ----------
+/// volatility
+///     σ: standard deviation of the mid over one second, a fraction of price; in [0, 1].
+/// fill_rate
+///     A: fills per second and side of an order at depth zero; in [1e-9, 1e9].
+/// fill_decay
+///     κ: decay of the fill rate per fraction of price; in [1e-9, 1e9].
+/// horizon_s
+///     τ: time a quote is meant to rest, seconds; in [1e-9, 1e9].
+/// risk_aversion
+///     γ_c: absolute risk aversion per unit of account currency; in [0, 1e9]. Zero: no skew.
+/// unit
+///     Reference order, the unit of inventory, in base units; in [1e-9, 1e15].
+/// adverse_bps
+///     AS₀: expected loss to informed flow of a fill at the mid, bps; in [0, 1e6].
+/// adverse_decay_bps
+///     δc: depth over which adverse selection falls by e, bps; in [1e-9, 1e6].
+/// fee_bps
+///     Maker fee, bps; a rebate is negative; in [−1e4, 1e4].
+/// fill_model
+///     "intensity": 1 − exp(−λ(δ)τ). "first_passage": 2Φ(−δ / (σ√τ)), the chance that the mid touches the order.
+/// depth_min_bps
+///     Least innermost depth, bps; in [0, 1e6]; 0 unless given.
+///
+/// Raises
+/// ------
+/// InputError
+///     A parameter is not a number in its range.
+///
+/// Notes
+/// -----
+/// Half-spread δ* = ln(1 + γ/κ) / γ + fee with γ = γ_c · unit · price; bid depth δ* + (2q + 1)/2 · C and ask depth
+/// δ* − (2q − 1)/2 · C with q = position / unit and C = √(σ²γ / (2κA) · (1 + γ/κ)^(1 + κ/γ)). λ(δ) = A exp(−κδ),
+/// edge = δ − AS₀ exp(−δ/δc) − fee, value = fill probability · edge · price. Depths in bps are divided by 1e4 first.
+///
+/// References
+/// ----------
+/// Guéant, Lehalle and Fernandez-Tapia, "Dealing with the inventory risk", Mathematics and Financial Economics 7 (2013);
+/// Avellaneda and Stoikov, "High-frequency trading in a limit order book", Quantitative Finance 8 (2008).
+///
+/// Examples
+/// --------
+/// >>> import equipoise as eq
+/// >>> shape = eq.Shape(volatility=1e-4, fill_rate=0.3, fill_decay=1500, horizon_s=10, risk_aversion=0.3, unit=14.66,
+/// ...                  adverse_bps=3, adverse_decay_bps=8, fee_bps=1.5)
+/// >>> round(shape.half_spread_bps(27.11), 3)
+/// 7.915
+/// >>> shape.fill_probability([2, 8, 32]).round(3).tolist()
+/// [0.892, 0.595, 0.024]
 #[pyclass(frozen, eq, name = "Shape", module = "equipoise")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct PyShape {
@@ -117,7 +168,7 @@ impl PyShape {
         self.core.parameters().depth_min_bps
     }
 
-    /// The same shape with some parameters changed.
+    /// The same shape with some parameters changed, by keyword.
     #[pyo3(signature = (**changes))]
     fn replace<'py>(
         slf: &Bound<'py, Self>,
@@ -154,7 +205,16 @@ impl PyShape {
         Ok(self.core.price_of_risk(positive("price", price)?))
     }
 
-    /// Innermost depths (bid, ask) in bps.
+    /// Innermost depths (bid, ask) in bps, each clipped to `depth_min_bps` … 1e6.
+    ///
+    /// Parameters
+    /// ----------
+    /// price
+    ///     Mid, positive.
+    /// position
+    ///     Inventory in base units, long positive; 0 unless given.
+    /// position_max
+    ///     Limit on |position|, base units. Inventory counts up to max(position_max, unit); without a limit, in full.
     #[pyo3(signature = (price, *, position = None, position_max = None))]
     fn side_depths_bps(
         &self,
@@ -166,7 +226,23 @@ impl PyShape {
         Ok(self.core.depths_bps(q, positive("price", price)?))
     }
 
-    /// Depth ladders (bid, ask) in bps, innermost first.
+    /// Depth ladders (bid, ask) in bps, innermost first, each of `levels` depths that never decrease.
+    ///
+    /// Parameters
+    /// ----------
+    /// price, position, position_max
+    ///     As in `side_depths_bps`.
+    /// levels
+    ///     Depths a side, 1 to 1000.
+    /// outer_bps
+    ///     Geometric: from the innermost depth to this one by a constant ratio, at least 1.1, from 0.01 bps or deeper.
+    /// step_bps
+    ///     Linear: distance between neighbours. With `ratio` (at least 1) the first of gaps that grow by that ratio.
+    ///
+    /// Raises
+    /// ------
+    /// InputError
+    ///     An argument is out of range, or the spacing is given in none or several of these ways.
     #[pyo3(signature = (price, levels, *, position = None, position_max = None, outer_bps = None, step_bps = None, ratio = None))]
     #[allow(clippy::too_many_arguments, reason = "the public method, keyword by keyword")]
     fn depths<'py>(
@@ -310,7 +386,29 @@ impl PyShape {
     }
 }
 
-/// Levels of one side valued by the caller.
+/// Levels of one side valued by the caller instead of a `Shape`.
+///
+/// Parameters
+/// ----------
+/// depth_bps
+///     Distances from the mid in bps, shape (K,), 1 ≤ K ≤ 1000, finite; innermost first by custom. Order and duplicates are
+///     kept.
+/// fill_probability
+///     Probability of a fill over the horizon, shape (K,), in [0, 1]; not a rate.
+/// edge_bps
+///     Edge of a fill net of fee and adverse selection, bps, shape (K,), finite. Where rounding to the tick moves a price
+///     by some bps from its depth, the edge moves with it.
+///
+/// Raises
+/// ------
+/// InputError
+///     Names the array and the index of the first value that does not fit.
+///
+/// Examples
+/// --------
+/// >>> import equipoise as eq
+/// >>> len(eq.Levels([2, 4, 8], [0.9, 0.8, 0.6], [-1.8, 0.7, 5.4]))
+/// 3
 #[pyclass(frozen, eq, name = "Levels", module = "equipoise")]
 #[derive(Clone, PartialEq)]
 pub(crate) struct PyLevels {
