@@ -8,7 +8,7 @@ use equipoise::market;
 use equipoise::units::{Decimal, Side};
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyList, PyString, PyTuple, PyType};
 
 use crate::arrays::{collect, decimal, flag, instance, integer, integers, kind, micros_to_decimal, show, to_decimal};
 use crate::error::{from_core, input};
@@ -340,6 +340,9 @@ fn position_lots(value: &Bound<'_, PyAny>) -> PyResult<Position> {
 /// True or "bid", False or "ask".
 fn side(argument: &str, index: Option<usize>, value: &Bound<'_, PyAny>) -> PyResult<Side> {
     const REQUIREMENT: &str = "\"bid\" or \"ask\", or true for a bid";
+    if let Ok(bid) = value.cast::<PyBool>() {
+        return Ok(if bid.is_true() { Side::Bid } else { Side::Ask });
+    }
     if let Ok(text) = value.cast::<PyString>() {
         let found = text.to_str().ok().and_then(|text| SIDES.iter().find(|(name, _)| *name == text));
         return found.map(|(_, side)| *side).ok_or_else(|| input(argument, index, REQUIREMENT, show(value)));
@@ -430,8 +433,9 @@ fn orders_of_people(argument: &str, value: Option<&Bound<'_, PyAny>>, market: &m
             }
             let price = decimal("price", &parts.get_item(1)?)?;
             let size = decimal("size", &parts.get_item(2)?)?;
-            let lots = market::lots("size", size, &market.instrument).map_err(from_core)?;
-            let ticks = market::ticks("price", price, &market.instrument).map_err(from_core)?;
+            let at = |error: equipoise::Error| from_core(equipoise::Error { index: Some(index), ..error });
+            let lots = market::lots("size", size, &market.instrument).map_err(at)?;
+            let ticks = market::ticks("price", price, &market.instrument).map_err(at)?;
             let order = Order::limit(side("side", Some(index), &parts.get_item(0)?)?, lots, ticks);
             let reduce_only =
                 if parts.len() == 4 { flag("reduce_only", Some(index), &parts.get_item(3)?)? } else { false };

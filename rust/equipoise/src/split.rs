@@ -132,23 +132,31 @@ pub fn split(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, acco
     let config = config.checked()?;
     let ctx = MarginContext::new(market, account.leverage);
     let position = account.position();
-    let usable = usable(&config, market, account)?;
+    let quantum = rule.quantum_micros.max(1);
+    let usable = usable(&config, market, account)? / quantum * quantum;
     let (ask, whole, ratio) = ask_weight(&config, account)?;
     let bid = whole - ask;
     let part = |budget: i64, num: i128, den: i128| -> Result<i64> {
-        let product = i128::from(budget).checked_mul(num).ok_or_else(|| too_large(budget))?;
-        i64::try_from(product.div_euclid(den)).map_err(|_| too_large(budget))
+        let share = || -> Option<i64> {
+            let product = i128::from(budget).checked_mul(num).map(|product| product.div_euclid(den));
+            // The weights are kept unreduced; only a product that does not fit pays for the common factor.
+            let reduced = || {
+                let weight = Ratio::new(num, den)?;
+                Some(i128::from(budget).checked_mul(weight.num())?.div_euclid(weight.den()))
+            };
+            i64::try_from(product.or_else(reduced)?).ok()
+        };
+        share().ok_or_else(|| too_large(budget))
     };
-    let pooled = !matches!(rule.combine, Combine::WorstSide | Combine::PerSide | Combine::LargerLeg)
-        && matches!(rule.combine, Combine::Sum | Combine::HedgeLegs);
+    let pooled = matches!(rule.combine, Combine::Sum | Combine::HedgeLegs);
     let (bid_part, ask_part) = if pooled {
         let (mut bids, mut asks) = (part(usable, bid, whole)?, part(usable, ask, whole)?);
         // The parts sum to the whole: what flooring left goes to the side that reduces the position.
         let rest = usable - bids - asks;
         if position.lots > 0 {
-            asks += rest
+            asks += rest;
         } else {
-            bids += rest
+            bids += rest;
         }
         (bids, asks)
     } else {
@@ -195,7 +203,7 @@ fn usable(config: &SplitConfig, market: &Market, account: &Account) -> Result<i6
     let billion = pow10(9);
     let cut = i128::from(account.margin_available).checked_mul(billionths(config.haircut)).ok_or_else(overflow)?;
     let mut usable = cut.div_euclid(billion);
-    if config.mark_buffer_bps.mantissa() > 0 && account.position_lots != 0 {
+    if config.mark_buffer_bps.mantissa() > 0 && (account.position_lots != 0 || account.hedged_lots != 0) {
         let value = position_value(market, account).ok_or_else(overflow)?;
         // value is a fraction of micro-units; bps are 10⁻⁴ and billionths 10⁻⁹.
         let num = value.num().checked_mul(billionths(config.mark_buffer_bps)).ok_or_else(overflow)?;
@@ -205,10 +213,12 @@ fn usable(config: &SplitConfig, market: &Market, account: &Account) -> Result<i6
     i64::try_from(usable.max(0)).map_err(|_| overflow())
 }
 
-/// Value of the net position at the mark, in micro-units.
+/// Value of the position at the mark, both legs in hedge mode, in micro-units.
 fn position_value(market: &Market, account: &Account) -> Option<Ratio> {
     let instrument = &market.instrument;
-    let lots = Ratio::new(i128::from(account.position_lots.unsigned_abs()) * 1_000_000, 1)?;
+    let position = account.position();
+    let lots = i128::from(position.long_lots()) + i128::from(position.short_lots());
+    let lots = Ratio::new(lots * 1_000_000, 1)?;
     let size = lots.mul(Ratio::from(instrument.lot))?.mul(Ratio::from(instrument.contract_value))?;
     let mark = Ratio::from(market.mark);
     size.mul(if instrument.inverse { mark.inverted()? } else { mark })
@@ -227,9 +237,8 @@ fn ask_weight(config: &SplitConfig, account: &Account) -> Result<(i128, i128, f6
     let tilt = billionths(config.sensitivity).checked_mul(i128::from(lots)).ok_or_else(|| too_large(lots))?;
     let bound = |weight: Decimal| billionths(weight) * i128::from(lots_max);
     let ask = (whole / 2 + tilt).clamp(bound(config.weight_min), bound(config.weight_max));
-    // 10⁹ is even, so whole / 2 is exact. A common factor keeps later products small.
-    let fraction = Ratio::new(ask, whole).ok_or_else(|| too_large(lots))?;
-    Ok((fraction.num(), fraction.den(), lots as f64 / lots_max as f64))
+    // 10⁹ is even, so whole / 2 is exact.
+    Ok((ask, whole, lots as f64 / lots_max as f64))
 }
 
 fn capacity(market: &Market, account: &Account) -> f64 {
@@ -242,7 +251,7 @@ fn capacity(market: &Market, account: &Account) -> f64 {
 /// Most lots per side: up to the position limit; over it, nothing on the growing side and no flip on the other.
 fn limits(account: &Account) -> (i64, i64) {
     let (lots, most) = (account.position_lots, account.position_max_lots);
-    let bids = if lots < -most { -lots } else { most.saturating_sub(lots).max(0) };
+    let bids = if lots < most.saturating_neg() { lots.saturating_neg() } else { most.saturating_sub(lots).max(0) };
     let asks = if lots > most { lots } else { most.saturating_add(lots).max(0) };
     (bids, asks)
 }

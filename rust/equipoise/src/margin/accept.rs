@@ -81,8 +81,8 @@ impl OrderMarginRule {
         let position_only = self.required(ctx, position, &[])?;
         let required_before = if resting.is_empty() { position_only } else { self.required(ctx, position, resting)? };
         let required_after = self.required_after(ctx, position, resting, candidates)?;
-        let quantum = self.quantum_micros.max(1);
-        let available = i128::from(margin_available.div_euclid(quantum) * quantum);
+        let quantum = i128::from(self.quantum_micros.max(1));
+        let available = i128::from(margin_available).div_euclid(quantum) * quantum;
         let raised = i128::from(required_after) - i128::from(position_only);
         let mut cost = raised;
         if self.open_loss {

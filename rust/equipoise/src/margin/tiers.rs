@@ -119,27 +119,27 @@ impl Tiers {
         for (index, &(notional_min, rate)) in rows.iter().enumerate() {
             let bound = Ratio::from(notional_min);
             if rate.num <= 0 {
-                return Err(Error::at("tiers", index, "a positive rate", rate.to_f64()));
+                return Err(Error::at("rows", index, "a positive rate", rate.to_f64()));
             }
             let deduction = match table.last() {
                 None if notional_min.mantissa() == 0 => Ratio::ZERO,
-                None => return Err(Error::at("tiers", index, "a first row that starts at 0", notional_min)),
+                None => return Err(Error::at("rows", index, "a first row that starts at 0", notional_min)),
                 Some(last) => {
                     let rise = bound.add(Ratio::from(last.notional_min).negated());
                     if rise.is_none_or(|rise| rise.num <= 0) {
-                        return Err(Error::at("tiers", index, "rising in notional", notional_min));
+                        return Err(Error::at("rows", index, "rising in notional", notional_min));
                     }
-                    let step = rate.add(last.rate.negated()).ok_or_else(|| overflow("tiers", notional_min))?;
+                    let step = rate.add(last.rate.negated()).ok_or_else(|| overflow("rows", notional_min))?;
                     if step.num < 0 {
-                        return Err(Error::at("tiers", index, "not falling in rate", rate.to_f64()));
+                        return Err(Error::at("rows", index, "not falling in rate", rate.to_f64()));
                     }
                     let grown = bound.mul(step).and_then(|jump| last.deduction.add(jump));
-                    grown.ok_or_else(|| overflow("tiers", notional_min))?
+                    grown.ok_or_else(|| overflow("rows", notional_min))?
                 }
             };
             table.push(Tier { notional_min, rate, deduction });
         }
-        if table.is_empty() { Err(Error::new("tiers", "at least one row", "none")) } else { Ok(Self::Step(table)) }
+        if table.is_empty() { Err(Error::new("rows", "at least one row", "none")) } else { Ok(Self::Step(table)) }
     }
 
     /// A rate that grows linearly with the size in contracts.
@@ -165,10 +165,10 @@ impl Tiers {
         let mut rates = Vec::with_capacity(rows.len());
         for (index, &(notional_min, leverage_max)) in rows.iter().enumerate() {
             if leverage_max.mantissa() <= 0 {
-                return Err(Error::at("tiers", index, "a positive leverage", leverage_max));
+                return Err(Error::at("rows", index, "a positive leverage", leverage_max));
             }
             let rate = Ratio::from(leverage_max).inverted().and_then(|inverse| inverse.mul(share));
-            rates.push((notional_min, rate.ok_or_else(|| overflow("tiers", leverage_max))?));
+            rates.push((notional_min, rate.ok_or_else(|| overflow("rows", leverage_max))?));
         }
         Self::steps(&rates)
     }
