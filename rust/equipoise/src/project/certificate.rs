@@ -269,7 +269,7 @@ impl Projector {
         let scale = self.levels.scale;
         self.projected.certificate = SideCertificate {
             held: i64::try_from(held).unwrap_or(i64::MAX),
-            lots: self.best.total,
+            lots: i64::try_from(self.best.total).unwrap_or(i64::MAX),
             entropy,
             effective_levels: if self.best.total > 0 { entropy.exp() } else { 0.0 },
             entropy_min: input.entropy_min,
@@ -306,7 +306,7 @@ impl Projector {
             None => {}
         }
         let (lots, levels, limits) = (&self.best, &self.levels, &outcome.limits);
-        if lots.total >= limits.total_max {
+        if lots.total >= i128::from(limits.total_max) {
             return Binding::Position;
         }
         let (mut seen, mut worth, mut below_cap, mut fits, mut unopened) = (false, false, false, false, false);

@@ -103,7 +103,7 @@ fn blocked(input: &ProjectInput<'_>, i: usize) -> Option<Reason> {
     if matches!(input.target, Target::Given(sizes) if sizes[i] == 0.0) {
         return Some(Reason::NoValue);
     }
-    if input.charge[i].charge(least) > input.budget.max(0) {
+    if input.charge[i].lots_within(input.budget.max(0)) < least {
         return Some(match (input.budget, least) {
             (..=0, _) => Reason::NoMargin,
             (_, 1) => Reason::Margin,

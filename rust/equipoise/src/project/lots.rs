@@ -33,7 +33,7 @@ pub(super) struct Lots {
     weight: Vec<f64>,
     pub(super) up: Vec<f64>,
     pub(super) down: Vec<f64>,
-    pub(super) total: i64,
+    pub(super) total: i128,
     pub(super) held: i128,
     sum: f64,
     moves: u32,
@@ -72,7 +72,7 @@ impl Lots {
         self.hold[i] = hold;
         self.hold_up[i] = rate.charge(count.saturating_add(1)).saturating_sub(hold);
         self.hold_down[i] = if count > 0 { hold - rate.charge(count - 1) } else { 0 };
-        self.total = self.total.saturating_add(count - self.count[i]);
+        self.total += i128::from(count) - i128::from(self.count[i]);
         self.count[i] = count;
         let (weight, up, down) = weights(count);
         self.sum += weight - self.weight[i];
@@ -98,7 +98,7 @@ impl Lots {
         self.entropy_at(self.total, self.sum)
     }
 
-    fn entropy_at(&self, total: i64, sum: f64) -> f64 {
+    fn entropy_at(&self, total: i128, sum: f64) -> f64 {
         if total <= 0 {
             return 0.0;
         }
@@ -108,17 +108,22 @@ impl Lots {
 
     /// Entropy after one lot more at `j`.
     pub(super) fn entropy_added(&self, j: usize) -> f64 {
-        self.entropy_at(self.total.saturating_add(1), self.sum + self.up[j])
+        self.entropy_at(self.total + 1, self.sum + self.up[j])
     }
 
     /// Entropy after one lot more at `j` and at `k`, two different levels.
     pub(super) fn entropy_added_two(&self, j: usize, k: usize) -> f64 {
-        self.entropy_at(self.total.saturating_add(2), self.sum + self.up[j] + self.up[k])
+        self.entropy_at(self.total + 2, self.sum + self.up[j] + self.up[k])
     }
 
     /// Entropy after one lot less at `i`.
     pub(super) fn entropy_removed(&self, i: usize) -> f64 {
         self.entropy_at(self.total - 1, self.sum - self.down[i])
+    }
+
+    /// Entropy after one lot less at `i` and at `k`, two different levels.
+    pub(super) fn entropy_removed_two(&self, i: usize, k: usize) -> f64 {
+        self.entropy_at(self.total - 2, self.sum - self.down[i] - self.down[k])
     }
 
     /// Entropy after one lot from `i` to `j`.
@@ -134,7 +139,7 @@ impl Lots {
     /// Whether one more lot at `j` keeps cap, total, budget and shares.
     pub(super) fn can_add(&self, levels: &Levels, limits: &Limits, j: usize) -> bool {
         self.count[j] < levels.cap[j]
-            && self.total < limits.total_max
+            && self.total < i128::from(limits.total_max)
             && self.held + i128::from(self.hold_up[j]) <= i128::from(limits.budget)
             && (!limits.shares() || self.shares_allow(limits, None, Some(j)))
     }
@@ -156,7 +161,7 @@ impl Lots {
     /// Whether a move breaks no share that holds before it: the cap where a lot arrives, the floor where it leaves, and
     /// those that a change of the total reaches.
     fn shares_allow(&self, limits: &Limits, less: Option<usize>, more: Option<usize>) -> bool {
-        let total = self.total - i64::from(less.is_some()) + i64::from(more.is_some());
+        let total = self.total - i128::from(less.is_some()) + i128::from(more.is_some());
         let bounds = ShareBounds::new(limits, total);
         match (less, more) {
             (Some(i), Some(j)) => bounds.above(self.count[i] - 1) && bounds.below(self.count[j] + 1),
@@ -199,7 +204,7 @@ struct ShareBounds {
 }
 
 impl ShareBounds {
-    fn new(limits: &Limits, total: i64) -> Self {
+    fn new(limits: &Limits, total: i128) -> Self {
         let total = total as f64;
         // A product that is a whole number may come out a digit above or below it.
         let slack = 1e-9_f64.max(1e-15 * total);

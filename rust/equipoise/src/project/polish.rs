@@ -10,7 +10,7 @@ const PAIRS_MAX: usize = 48;
 /// Moves of one kind per level and attempt.
 const MOVES_PER_LEVEL: usize = 4;
 /// Exchanges look further than one lot only where one lot is a noticeable part of the side.
-const SMALL: i64 = 64;
+const SMALL: i128 = 64;
 
 /// The tools of the lots phase, on one support.
 pub(super) struct Workbench<'a> {
@@ -28,15 +28,17 @@ impl Workbench<'_> {
 
     /// Whether one lot is a noticeable part of the side.
     pub(super) fn small(&self) -> bool {
-        self.support.len() <= PAIRS_MAX && self.lots.total <= SMALL * self.support.len() as i64
+        self.support.len() <= PAIRS_MAX && self.lots.total <= SMALL * self.support.len() as i128
     }
 
     /// Lots from the continuous shares. False when caps, minimums, budget and entropy floor cannot be reached from here.
-    pub(super) fn round_shares(&mut self) -> bool {
-        if !self.floor_shares() {
+    pub(super) fn round_shares(&mut self, size: f64) -> bool {
+        if !self.floor_shares(size) {
             return false;
         }
-        self.fill(false);
+        if size == self.problem.size {
+            self.fill(false);
+        }
         self.finish()
     }
 
@@ -54,8 +56,7 @@ impl Workbench<'_> {
     }
 
     /// `⌊S p⌋` inside caps and minimums. A total that the minimums push over the budget is scaled down.
-    fn floor_shares(&mut self) -> bool {
-        let mut size = self.problem.size;
+    fn floor_shares(&mut self, mut size: f64) -> bool {
         for _ in 0..24 {
             self.lots.reset(self.levels.len());
             for (&i, share) in self.support.iter().zip(&self.problem.share) {
@@ -65,7 +66,8 @@ impl Workbench<'_> {
             }
             let over = self.lots.held as f64 / (self.limits.budget as f64).max(1.0);
             let over = over.max(self.lots.total as f64 / self.limits.total_max as f64);
-            if self.lots.held <= i128::from(self.limits.budget) && self.lots.total <= self.limits.total_max {
+            if self.lots.held <= i128::from(self.limits.budget) && self.lots.total <= i128::from(self.limits.total_max)
+            {
                 return true;
             }
             size = (size / over.max(1.0)).min(size - 1.0);
@@ -248,7 +250,7 @@ impl Workbench<'_> {
             if let Some((i, j)) = self.best_exchange() {
                 self.lots.set(self.levels, i, self.lots.count[i] - 1);
                 self.lots.set(self.levels, j, self.lots.count[j] + 1);
-            } else if !self.add_two() {
+            } else if !self.add_two() && !self.remove_two() {
                 return;
             }
             self.fill(true);
@@ -290,7 +292,7 @@ impl Workbench<'_> {
                 let held = self.lots.held + i128::from(self.lots.hold_up[j]) + i128::from(self.lots.hold_up[k]);
                 if gain > best.map_or(0.0, |(most, ..)| most)
                     && held <= i128::from(self.limits.budget)
-                    && self.lots.total <= self.limits.total_max - 2
+                    && self.lots.total + 2 <= i128::from(self.limits.total_max)
                     && self.lots.can_add(self.levels, self.limits, k)
                     && self.lots.entropy_added_two(j, k) >= floor
                 {
@@ -301,6 +303,36 @@ impl Workbench<'_> {
         let Some((_, j, k)) = best else { return false };
         self.lots.set(self.levels, j, self.lots.count[j] + 1);
         self.lots.set(self.levels, k, self.lots.count[k] + 1);
+        true
+    }
+
+    /// Removes the pair of lots that costs most, one of them at least of negative value; true if there was one.
+    fn remove_two(&mut self) -> bool {
+        let floor = self.limits.entropy_min - ENTROPY_TIE;
+        let mut best: Option<(f64, usize, Option<usize>)> = None;
+        let merit = &self.problem.merit;
+        for &i in self.support.iter().filter(|&&i| merit[i] < 0.0) {
+            if !self.lots.can_remove(self.levels, self.limits, i) {
+                continue;
+            }
+            let least = best.map_or(0.0, |(least, ..)| least);
+            if merit[i] < least && self.lots.entropy_removed(i) >= floor {
+                best = Some((merit[i], i, None));
+            }
+            for &k in self.support.iter().filter(|&&k| k != i) {
+                let loss = merit[i] + merit[k];
+                if loss < best.map_or(0.0, |(least, ..)| least)
+                    && self.lots.can_remove(self.levels, self.limits, k)
+                    && self.lots.entropy_removed_two(i, k) >= floor
+                {
+                    best = Some((loss, i, Some(k)));
+                }
+            }
+        }
+        let Some((_, i, k)) = best else { return false };
+        for i in std::iter::once(i).chain(k) {
+            self.lots.set(self.levels, i, self.lots.count[i] - 1);
+        }
         true
     }
 

@@ -9,6 +9,11 @@ use crate::status::Reason;
 
 /// Sides of at most this many levels look at every choice of levels when the plain one cannot meet the floor.
 const ALL_SUPPORTS_MAX: usize = 6;
+/// Sides this small look at every choice of levels anyway: at most this many levels, with at most so many lots each.
+const FEW: usize = 4;
+const FEW_LOTS: i128 = 16;
+/// Levels tried for dropping on one side.
+const TRIES_MAX: usize = 64;
 /// Water levels tried in that case on larger sides.
 const WATER_LEVELS_MAX: usize = 24;
 
@@ -82,27 +87,40 @@ impl Projector {
             limits,
             lots: &mut self.lots,
         };
-        let from_shares = solved && bench.round_shares();
-        let mut found = from_shares || from_equal(&mut bench, Water::Highest);
-        let (small, given) = (bench.small(), self.problem.given);
+        let size = self.problem.size;
+        let mut found = solved && bench.round_shares(size) || from_equal(&mut bench, Water::Highest);
+        let small = bench.small();
         if found {
             self.keep_better();
         }
-        if !given && (small || self.best.worth(&self.problem.merit) <= 0.0) {
-            // Where a lot weighs much, where shares stop at caps or where lots cost money, growing from the smallest
-            // ladder can end higher than rounding down from the largest.
-            for water in [Water::Highest, Water::Lowest] {
-                let mut bench = Workbench {
-                    levels: &self.levels,
-                    support: &self.support,
-                    problem: &self.problem,
-                    limits,
-                    lots: &mut self.lots,
-                };
-                if from_equal(&mut bench, water) {
-                    self.keep_better();
-                    found = true;
-                }
+        if !self.problem.given && (small || self.best.worth(&self.problem.merit) <= 0.0) {
+            found |= self.attempt_again(limits, solved);
+        }
+        found
+    }
+
+    /// Other starts. Where a lot weighs much, where shares stop at caps or where lots cost money, a smaller total or growing
+    /// from the smallest ladder can end higher than rounding down from the largest.
+    fn attempt_again(&mut self, limits: &Limits, solved: bool) -> bool {
+        let mut found = false;
+        let size = self.problem.size;
+        let mut totals = [size - 1.0, size - 2.0, size - 3.0, 0.5 * size];
+        for start in 0..totals.len() + 2 {
+            let mut bench = Workbench {
+                levels: &self.levels,
+                support: &self.support,
+                problem: &self.problem,
+                limits,
+                lots: &mut self.lots,
+            };
+            let done = match (start, totals.get_mut(start)) {
+                (_, Some(total)) => solved && *total >= 1.0 && bench.round_shares(*total),
+                (4, _) => from_equal(&mut bench, Water::Highest),
+                _ => from_equal(&mut bench, Water::Lowest),
+            };
+            if done {
+                self.keep_better();
+                found = true;
             }
         }
         found
@@ -133,19 +151,25 @@ impl Projector {
         if !reach(self.spare.len()) {
             return false;
         }
+        if self.spare.len() <= ALL_SUPPORTS_MAX {
+            return self.all_supports(limits, |_, chosen| reach(chosen.len()));
+        }
+        let usable = std::mem::take(&mut self.spare);
+        let found = self.water_supports(limits, &usable);
+        self.spare = usable;
+        found
+    }
+
+    /// Every choice among the levels in `self.spare` that will do.
+    fn all_supports(&mut self, limits: &Limits, will_do: impl Fn(&Levels, &[usize]) -> bool) -> bool {
         let usable = std::mem::take(&mut self.spare);
         let mut found = false;
-        if usable.len() <= ALL_SUPPORTS_MAX {
-            for mask in 1_u32..1 << usable.len() {
-                if !reach(mask.count_ones() as usize) {
-                    continue;
-                }
-                self.support.clear();
-                self.support.extend((0..usable.len()).filter(|at| mask >> at & 1 == 1).map(|at| usable[at]));
+        for mask in 1_u32..1 << usable.len() {
+            self.support.clear();
+            self.support.extend((0..usable.len()).filter(|at| mask >> at & 1 == 1).map(|at| usable[at]));
+            if will_do(&self.levels, &self.support) {
                 found |= self.attempt(limits);
             }
-        } else {
-            found = self.water_supports(limits, &usable);
         }
         self.spare = usable;
         found
@@ -219,38 +243,49 @@ impl Projector {
         if self.problem.given {
             return;
         }
-        let mut tries = self.levels.len().min(64);
-        loop {
-            let (levels, best) = (&self.levels, &self.best);
-            self.spare.clear();
-            self.spare.extend((0..levels.len()).rev().filter(|&i| {
-                best.count[i] > 0
-                    && best.count[i] == levels.min[i]
-                    && (breadth == Breadth::Best || levels.value[i] < 0.0)
-            }));
-            let mut improved = false;
-            let candidates = std::mem::take(&mut self.spare);
-            for &out in &candidates {
-                if tries == 0 {
-                    break;
-                }
-                tries -= 1;
-                let before = self.best.worth(&self.problem.merit);
-                self.support.clear();
-                self.support.extend((0..self.levels.len()).filter(|&i| i != out && self.best.count[i] > 0));
-                if self.support.is_empty() {
-                    break;
-                }
-                if self.attempt(limits) && self.best.worth(&self.problem.merit) > before {
-                    improved = true;
-                    break;
-                }
+        self.spare.clear();
+        self.spare.extend((0..self.levels.len()).filter(|&i| self.levels.blocked[i].is_none()));
+        let quoted = self.best.count.iter().filter(|count| **count > 0).count();
+        let few = self.spare.len() <= FEW && self.best.total <= FEW_LOTS * quoted as i128;
+        let open = quoted < self.spare.len() || self.spare.iter().any(|&i| self.levels.value[i] <= 0.0);
+        if few && (breadth == Breadth::Best || open) {
+            // As many levels of value as before, whichever they are.
+            let value = |i: usize| self.levels.value[i] > 0.0;
+            let of_value = (0..self.levels.len()).filter(|&i| self.best.count[i] > 0 && value(i)).count();
+            let least = if breadth == Breadth::Best { 0 } else { of_value };
+            self.all_supports(limits, |levels, chosen| {
+                chosen.iter().filter(|&&i| levels.value[i] > 0.0).count() >= least
+            });
+        }
+        let mut tries = TRIES_MAX;
+        while tries > 0 && self.drop_one(breadth, limits, &mut tries) {}
+    }
+
+    /// Drops the first level whose absence makes the side worth more; false when there is none.
+    fn drop_one(&mut self, breadth: Breadth, limits: &Limits, tries: &mut usize) -> bool {
+        let (levels, best) = (&self.levels, &self.best);
+        let least = |i: usize| best.count[i] > 0 && best.count[i] == levels.min[i];
+        self.spare.clear();
+        self.spare.extend(
+            (0..levels.len()).rev().filter(|&i| least(i) && (breadth == Breadth::Best || levels.value[i] < 0.0)),
+        );
+        let candidates = std::mem::take(&mut self.spare);
+        let mut dropped = false;
+        for &out in candidates.iter().take(*tries) {
+            *tries -= 1;
+            let before = self.best.worth(&self.problem.merit);
+            self.support.clear();
+            self.support.extend((0..self.levels.len()).filter(|&i| i != out && self.best.count[i] > 0));
+            if self.support.is_empty() {
+                break;
             }
-            self.spare = candidates;
-            if !improved {
-                return;
+            if self.attempt(limits) && self.best.worth(&self.problem.merit) > before {
+                dropped = true;
+                break;
             }
         }
+        self.spare = candidates;
+        dropped
     }
 
     /// Nothing has value: no orders, or the smallest ones that meet the floor.

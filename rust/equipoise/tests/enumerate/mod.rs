@@ -38,8 +38,6 @@ pub(crate) struct Best {
     pub(crate) objective: f64,
     /// Its lots.
     pub(crate) lots: Vec<i64>,
-    /// Most levels any feasible ladder quotes.
-    pub(crate) levels_max: usize,
 }
 
 /// Entropy of a ladder in nats, straight from its definition.
@@ -73,7 +71,7 @@ pub(crate) fn feasible(input: &ProjectInput<'_>, lots: &[i64], h: f64) -> bool {
         && entropy(lots) >= h - 1e-12
 }
 
-/// The best of all ladders that quote at least `levels_min` levels; `None` when no ladder is feasible.
+/// The best of all ladders that quote at least `levels_min` levels of value; `None` when no ladder is feasible.
 pub(crate) fn best(input: &ProjectInput<'_>, levels_min: usize) -> Option<Best> {
     let mut lots = vec![0; input.utility.len()];
     let mut found = None;
@@ -83,13 +81,12 @@ pub(crate) fn best(input: &ProjectInput<'_>, levels_min: usize) -> Option<Best> 
 
 fn descend(input: &ProjectInput<'_>, levels_min: usize, at: usize, lots: &mut Vec<i64>, found: &mut Option<Best>) {
     if at == lots.len() {
-        let quoted = lots.iter().filter(|n| **n > 0).count();
+        let quoted = lots.iter().zip(input.utility).filter(|(n, u)| **n > 0 && **u > 0.0).count();
         if quoted < levels_min || !feasible(input, lots, input.entropy_min) {
             return;
         }
         let objective: f64 = lots.iter().zip(input.utility).map(|(&n, u)| n as f64 * u).sum();
-        let best = found.get_or_insert_with(|| Best { objective, lots: lots.clone(), levels_max: 0 });
-        best.levels_max = best.levels_max.max(quoted);
+        let best = found.get_or_insert_with(|| Best { objective, lots: lots.clone() });
         if objective > best.objective {
             best.objective = objective;
             best.lots.clone_from(lots);
