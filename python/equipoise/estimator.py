@@ -7,14 +7,16 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from equipoise._rust import Levels, Shape
 from equipoise.errors import InputError
 from equipoise.tape.events import BookSnapshot, MarketEvent, Quotes, Taker, Trade
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["ArrivalRates", "ShapeEstimator", "ShapeFit"]
 
