@@ -84,6 +84,17 @@ def test_fill_during_the_way_of_the_cancel_wins(desk):
     assert kinds == [Acknowledged, Filled, CancelRejected]
 
 
+def test_moment_does_not_run_ahead_of_a_market_that_is_still_on_its_way_to_us(desk):
+    d = desk(latency=Latency.constant(30 * MS, 20 * MS))
+    d.book(0, BIDS, ASKS, lag=400 * MS)
+    d.send(400 * MS, Side.BID, 500, 27_101, name="mine")
+    d.quotes(450 * MS, 27_100, 5, 27_102, 5, lag=400 * MS)
+    d.venue.cancel(["mine"], 860 * MS)
+    d.venue.advance(900 * MS)
+    d.trade(880 * MS, 27_050, 1, lag=400 * MS)
+    assert [type(event) for event in d.settle(1_400 * MS)] == [Acknowledged, Filled, CancelRejected]
+
+
 def test_requests_and_answers_never_overtake_each_other(desk):
     d = desk(latency=Latency(TravelTime.uniform(0, 500 * MS), TravelTime.uniform(0, 500 * MS)))
     d.book(0, BIDS, ASKS)

@@ -164,6 +164,16 @@ def test_reduce_only_order_without_a_position_to_reduce_is_refused(d):
     assert (refused.code, refused.text) == (RejectReason.REDUCE_ONLY, "Reduce only order would increase position.")
 
 
+def test_reduce_only_orders_that_exceed_the_position_together_are_refused_where_the_rule_counts_them(desk):
+    for rule, code in (("hyperliquid", RejectReason.REDUCE_ONLY), ("sum", None)):
+        e = desk(rule)
+        e.book(0, BIDS, ASKS)
+        e.send(0, Side.BID, 600, 27_102, tif=IOC)
+        e.send(0, Side.ASK, 400, 27_103, reduce_only=True)
+        e.send(0, Side.ASK, 400, 27_104, name="too much", reduce_only=True)
+        assert getattr(e.settle(0)[-1], "code", None) is code
+
+
 def test_reduce_only_close_stops_at_zero_and_may_be_below_the_minimum_value(d):
     d.send(0, Side.BID, 500, 27_102, tif=IOC)
     d.settle(0)

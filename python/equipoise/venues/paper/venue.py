@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["PaperConfig", "PaperVenue"]
 
 _TEXT_MARGIN = "Insufficient margin to place order."
+_TEXT_REDUCE_ONLY = "Reduce only order would increase position."
 _TEXT_MISSING = "Order was never placed, already canceled, or filled."
 
 
@@ -167,6 +168,7 @@ class PaperVenue:
         self._answer_drawn = False
         self._now_ns = -(1 << 62)
         self._offset_ns = 0
+        self._lag_ns = 0
         self._venue_order_count = 0
         self._refusal_count = 0
         self._counters: Counter[str] = Counter()
@@ -332,18 +334,22 @@ class PaperVenue:
     def advance(self, to: MarketEvent | int) -> None:
         """Move the venue on to a market event, or to a moment of our time.
 
-        Requests that arrive before the event take effect before it, those that arrive at the same nanosecond after
-        it. A moment (int, our clock) lets every request take effect that has arrived by then; use it in holes and
-        after the last event, because an event that is given later with an earlier exchange time takes effect late.
+        Requests that arrive before the event take effect before it, those that arrive at the same nanosecond after it.
+
+        A moment (int, our clock) is for holes and for the time after the last event. We know the market only up to
+        the lag of the newest event, so a moment moves the venue to that much before it: an event that is still on its
+        way to us must find the orders that were there when it happened.
         """
         if isinstance(to, int):
-            self._run_requests(to + self._offset_ns + 1)
-            self._now_ns = max(self._now_ns, to + self._offset_ns)
+            known_ns = to + self._offset_ns - self._lag_ns
+            self._run_requests(known_ns + 1)
+            self._now_ns = max(self._now_ns, known_ns)
             return
         exchange_ns = to.exchange_ns
         ahead_ns = exchange_ns - to.local_ns
         if ahead_ns > self._offset_ns:
             self._offset_ns = ahead_ns
+        self._lag_ns = self._offset_ns - ahead_ns
         if self._requests and self._requests[0].arrival_ns < exchange_ns:
             self._run_requests(exchange_ns)
         if exchange_ns > self._now_ns:
@@ -615,8 +621,12 @@ class PaperVenue:
             mark=self._shown.mark,
         )
         verdict = self._placement(resting)
-        if not verdict.accepted:
+        if verdict.refusal in ("margin", "open_loss"):
             self._refuse(order, RejectReason.MARGIN, _TEXT_MARGIN, verdict.shortfall)
+            return
+        if not verdict.accepted:
+            # Some rules count reduce-only orders together: beyond the position, the last one does not fit.
+            self._refuse(order, RejectReason.REDUCE_ONLY, _TEXT_REDUCE_ONLY)
             return
         crosses = self._crosses(is_bid, order.price_ticks)
         if time_in_force is TimeInForce.IOC and not crosses:
@@ -663,7 +673,7 @@ class PaperVenue:
         if not order.reduce_only and not instrument.notional_reached(order.lots, price):
             return RejectReason.MIN_NOTIONAL, f"Order must have minimum value of ${instrument.notional_min:f}."
         if order.reduce_only and self._reducible(is_bid) == 0:
-            return RejectReason.REDUCE_ONLY, "Reduce only order would increase position."
+            return RejectReason.REDUCE_ONLY, _TEXT_REDUCE_ONLY
         if self._shown.mark is None:
             return RejectReason.NO_MARKET, "No market data yet."
         if len(self._open) >= self._config.orders_max:
