@@ -57,26 +57,32 @@ pub(crate) trait Lanes: Copy {
         Self::splat(0.0)
     }
 
-    /// Sum of the lanes, in a fixed order.
+    /// Sum of the lanes: halves are added to halves.
     #[inline(always)]
     fn sum(self) -> f64 {
-        self.fold(|a, b| a + b)
+        let mut a = [0.0; LANES];
+        self.store(&mut a);
+        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }
 
     /// The largest lane.
     #[inline(always)]
     fn largest(self) -> f64 {
-        self.fold(|a, b| if a > b { a } else { b })
-    }
-
-    /// Halves combined with halves.
-    #[inline(always)]
-    fn fold(self, with: impl Fn(f64, f64) -> f64) -> f64 {
         let mut a = [0.0; LANES];
         self.store(&mut a);
-        let b: [f64; 4] = from_fn(|index| with(a[index], a[index + 4]));
-        let c: [f64; 2] = from_fn(|index| with(b[index], b[index + 2]));
-        with(c[0], c[1])
+        larger(larger(larger(a[0], a[4]), larger(a[2], a[6])), larger(larger(a[1], a[5]), larger(a[3], a[7])))
+    }
+
+    /// The same representation in every lane.
+    #[inline(always)]
+    fn splat_bits(bits: u64) -> Self {
+        Self::splat(f64::from_bits(bits))
+    }
+
+    /// `self · high + low`.
+    #[inline(always)]
+    fn line(self, high: f64, low: f64) -> Self {
+        self.mul_add(Self::splat(high), Self::splat(low))
     }
 
     /// `e^self`, for exponents within [`EXPONENT_MAX`]; relative error below 2 units in the last place.
@@ -91,10 +97,9 @@ pub(crate) trait Lanes: Copy {
         // Evaluated in pairs to shorten the chain.
         let r2 = r.mul(r);
         let r4 = r2.mul(r2);
-        let pair = |low: usize| r.mul_add(Self::splat(EXP[low + 1]), Self::splat(EXP[low]));
-        let a = r2.mul_add(pair(2), pair(0));
-        let b = r2.mul_add(pair(6), pair(4));
-        let q = r4.mul_add(r4.mul_add(pair(8), b), a);
+        let a = r2.mul_add(r.line(EXP[3], EXP[2]), r.line(EXP[1], EXP[0]));
+        let b = r2.mul_add(r.line(EXP[7], EXP[6]), r.line(EXP[5], EXP[4]));
+        let q = r4.mul_add(r4.mul_add(r.line(EXP[9], EXP[8]), b), a);
         let p = r2.mul_add(q, r).add(Self::splat(1.0));
         p.bits_add(rounded.bits_up_52())
     }
@@ -103,24 +108,28 @@ pub(crate) trait Lanes: Copy {
     #[inline(always)]
     fn ln(self) -> Self {
         // v = 2^k m with m in [√½, √2): adding the offset moves that interval onto one exponent.
-        let bits = |bits: u64| Self::splat(f64::from_bits(bits));
-        let offset = self.bits_add(bits(HALF_ROOT.wrapping_neg()));
+        let offset = self.bits_add(Self::splat_bits(HALF_ROOT.wrapping_neg()));
         // The exponent, kept positive by 1024, as the low bits of a number around 2^52.
-        let k = offset.bits_add(bits(1024 << 52)).bits_down_52().bits_or(bits(TWO_52.to_bits()));
+        let k =
+            offset.bits_add(Self::splat_bits(1024 << 52)).bits_down_52().bits_or(Self::splat_bits(TWO_52.to_bits()));
         let k = k.sub(Self::splat(TWO_52 + 1024.0));
-        let m = offset.bits_and(bits((1 << 52) - 1)).bits_add(bits(HALF_ROOT));
+        let m = offset.bits_and(Self::splat_bits((1 << 52) - 1)).bits_add(Self::splat_bits(HALF_ROOT));
         // ln m = 2 atanh(t) = f − t (f − t² R(t²)), with f = m − 1 exact
         let f = m.sub(Self::splat(1.0));
         let t = f.div(m.add(Self::splat(1.0)));
         let z = t.mul(t);
         let z2 = z.mul(z);
-        let pair = |low: usize| z.mul_add(Self::splat(LOG[low + 1]), Self::splat(LOG[low]));
-        let a = z2.mul_add(pair(2), pair(0));
-        let b = z2.mul_add(pair(6), pair(4));
+        let a = z2.mul_add(z.line(LOG[3], LOG[2]), z.line(LOG[1], LOG[0]));
+        let b = z2.mul_add(z.line(LOG[7], LOG[6]), z.line(LOG[5], LOG[4]));
         let q = z2.mul(z2).mul_add(b, a);
         let tail = t.mul_add(z.mul(q).sub(f), k.mul(Self::splat(LN2_LOW)));
         k.mul_add(Self::splat(LN2_HIGH), f.add(tail))
     }
+}
+
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if a > b { a } else { b }
 }
 
 /// The upper 32 bits of ln 2: a product with a small integer is exact.

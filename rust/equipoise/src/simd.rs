@@ -83,11 +83,11 @@ mod x86 {
         (Avx2: $($name:ident(self $(, $arg:ident)*) = |$me:ident| $body:expr;)*) => { $(
             #[inline(always)]
             fn $name(self $(, $arg: Self)*) -> Self {
-                let half = |$me: __m256d, $($arg: __m256d,)*| {
-                    // SAFETY: this type exists only in kernels compiled for its instructions; these touch no memory.
-                    unsafe { $body }
-                };
-                Self(half(self.0, $($arg.0,)*), half(self.1, $($arg.1,)*))
+                // SAFETY: this type exists only in kernels compiled for its instructions; these touch no memory.
+                unsafe {
+                    Self({ let ($me, $($arg,)*) = (self.0, $($arg.0,)*); $body },
+                        { let ($me, $($arg,)*) = (self.1, $($arg.1,)*); $body })
+                }
             }
         )* };
     }

@@ -31,7 +31,8 @@ mod solve;
 mod tests;
 
 use crate::error::Result;
-use crate::simd::{Width, dispatch, widest};
+use crate::lanes::Lanes;
+use crate::simd::{Kernel, Width, dispatch, widest};
 use crate::status::Status;
 
 /// Most levels a side may have.
@@ -175,6 +176,31 @@ impl SideSolver {
     /// As [`SideSolver::solve`].
     pub fn solve_from(&mut self, problem: &SideProblem<'_>, warm: Option<Warm>) -> Result<SideSolution> {
         dispatch(solve::Solve { problem, store: &mut self.store, warm }, self.width)
+    }
+}
+
+/// A chain of `steps` dependent steps, each one vector exponential and one horizontal sum: the control that benches of the
+/// solver are read against, since a solve of a usual ladder is a few such steps.
+#[must_use]
+pub fn latency_chain(steps: u32, start: f64, limit: Width) -> f64 {
+    dispatch(Chain { steps, start }, limit)
+}
+
+struct Chain {
+    steps: u32,
+    start: f64,
+}
+
+impl Kernel for Chain {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> f64 {
+        let mut value = self.start;
+        for _ in 0..self.steps {
+            value = 0.125 * L::splat(-value).exp().sum();
+        }
+        value
     }
 }
 

@@ -176,7 +176,7 @@ fn open<L: Lanes>(rows: &mut Rows<'_>, feasible: &Feasible, reference: f64, star
             let (ex, exx) = (e.mul(x), e.mul(x).mul(x));
             sums = [sums[0].add(e), sums[1].add(ex), sums[2].add(exx), exx.mul_add(x, sums[3])];
         }
-        let [total, first, second, third] = sums.map(L::sum);
+        let (total, first, second, third) = (sums[0].sum(), sums[1].sum(), sums[2].sum(), sums[3].sum());
         let inverse = 1.0 / total;
         let mean = first * inverse;
         let square = second * inverse;
@@ -260,7 +260,8 @@ fn boxed<L: Lanes>(rows: &mut Rows<'_>, feasible: &Feasible, reference: f64, sta
         let missing = 1.0 - sums.total;
         let stretch = 1.0 + missing / sums.free[0];
         let shift = (factor * stretch).ln();
-        let [mass, first, second, third] = sums.free.map(|sum| sum * stretch);
+        let (mass, first) = (sums.free[0] * stretch, sums.free[1] * stretch);
+        let (second, third) = (sums.free[2] * stretch, sums.free[3] * stretch);
         let mean = first / mass;
         let slope = second - first * mean;
         let bend = third - mean * (3.0 * second - 2.0 * first * mean);
@@ -306,7 +307,11 @@ fn clipped<L: Lanes>(rows: &Rows<'_>, centre: f64, rate: f64, factor: f64) -> Bo
         let (px, pxx) = (inside.mul(x), inside.mul(x).mul(x));
         free = [free[0].add(inside), free[1].add(px), free[2].add(pxx), pxx.mul_add(x, free[3])];
     }
-    Boxed { total: total.sum(), free: free.map(L::sum), clipped_log: clipped_log.sum() }
+    Boxed {
+        total: total.sum(),
+        free: [free[0].sum(), free[1].sum(), free[2].sum(), free[3].sum()],
+        clipped_log: clipped_log.sum(),
+    }
 }
 
 /// The last, small step without another exponential, and the exact sum.
