@@ -203,6 +203,8 @@ struct SideWork {
     buffered: Vec<ChargeRate>,
     lots_min: Vec<i64>,
     lots_cap: Vec<i64>,
+    /// Fee that edges are net of, bps; edges given by the caller are taken as they are.
+    fee_bps: f64,
     /// Sizes in lots that an older optimizer asks for.
     target: Vec<f64>,
 }
@@ -275,6 +277,10 @@ impl SideWork {
         let mid_ticks = mid_ticks(market);
         let sign = side.sign() as f64;
         let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
+        self.fee_bps = match source {
+            Source::Shape(shape) => shape.parameters().fee_bps,
+            Source::Levels { .. } => 0.0,
+        };
         for (&ticks, &asked) in self.price_ticks.iter().zip(&self.asked) {
             let depth = sign * (mid_ticks - ticks as f64) / mid_ticks * 1e4;
             let price = market.instrument.price(ticks);
@@ -451,7 +457,8 @@ impl LadderEngine {
         let pricers = self.pricers(rule, &context, account, &split)?;
         self.prepare(market, account, source);
         let mut tasks = tasks(&split, account);
-        let mut sides = [self.solve(account, market, &pricers, tasks[0])?, self.solve(account, market, &pricers, tasks[1])?];
+        let mut sides =
+            [self.solve(account, market, &pricers, tasks[0])?, self.solve(account, market, &pricers, tasks[1])?];
         let margin_passed = if split.pooled { passed(&sides, &tasks, account.position_lots) } else { 0 };
         if margin_passed != 0 {
             tasks[0].budget -= margin_passed;
@@ -506,7 +513,7 @@ impl LadderEngine {
         work.charge(market, task, pricers)?;
         let budget = task.budget.saturating_add(work.credit(task.credit_lots));
         let entropy_min = tempered_floor(&self.config, &mut self.solver, &work.lot_utility)?;
-        size_target(&self.config, account, market, work, budget, task.limit_lots);
+        size_target(&self.config, account, market, work, budget, task.limit_lots)?;
         let target = match self.config.optimizer {
             Optimizer::Entropy => Target::Entropy,
             Optimizer::Proportional | Optimizer::Kelly(_) => Target::Given(&work.target),
@@ -622,7 +629,8 @@ fn tasks(split: &Split, account: &Account) -> [SideTask; 2] {
 fn passed(sides: &[SideQuote; 2], tasks: &[SideTask; 2], position_lots: i64) -> i64 {
     let spare = |index: usize| tasks[index].budget - if tasks[index].free { 0 } else { sides[index].certificate.held };
     let takes = |side: &SideQuote| {
-        matches!(side.certificate.binding, Binding::Margin) || matches!(side.empty, Some(Reason::Notional | Reason::Margin))
+        matches!(side.certificate.binding, Binding::Margin)
+            || matches!(side.empty, Some(Reason::Notional | Reason::Margin))
     };
     let gives = |side: &SideQuote| !matches!(side.certificate.binding, Binding::Margin) || side.empty.is_some();
     let (to_asks, to_bids) = (gives(&sides[0]) && takes(&sides[1]), gives(&sides[1]) && takes(&sides[0]));
@@ -641,11 +649,66 @@ fn tempered_floor(config: &LadderConfig, solver: &mut SideSolver, utility: &[f64
     if config.temperature_factor <= 1.0 || utility.is_empty() {
         return Ok(config.entropy_min);
     }
-    older::tempered(solver, utility, config.entropy_min, config.share_floor, config.share_cap, config.temperature_factor)
+    older::tempered(
+        solver,
+        utility,
+        config.entropy_min,
+        config.share_floor,
+        config.share_cap,
+        config.temperature_factor,
+    )
 }
 
 /// Sizes that an older optimizer asks for, in lots; they spend the side's budget up to its limit.
-fn size_target(config: &LadderConfig, account: &Account, market: &Market, work: &mut SideWork, budget: i64, limit: i64) {
+fn size_target(
+    config: &LadderConfig,
+    account: &Account,
+    market: &Market,
+    work: &mut SideWork,
+    budget: i64,
+    limit: i64,
+) -> Result<()> {
+    let levels = work.price_ticks.len();
     work.target.clear();
-    work.target.resize(work.price_ticks.len(), 0.0);
+    work.target.resize(levels, 0.0);
+    let limit = limit.max(0) as f64;
+    let budget = budget.max(0) as f64 * 1e-6;
+    let margin: Vec<f64> = work.buffered.iter().map(|rate| rate.num as f64 / rate.den as f64 * 1e-6).collect();
+    match config.optimizer {
+        Optimizer::Entropy => {}
+        Optimizer::Proportional => {
+            if older::proportional(&work.lot_utility, &mut work.target) {
+                let per_lot: f64 = work.target.iter().zip(&margin).map(|(share, margin)| share * margin).sum();
+                let total = if per_lot * limit > budget { budget / per_lot } else { limit };
+                work.target.iter_mut().for_each(|size| *size *= total);
+            }
+        }
+        Optimizer::Kelly(kelly) => {
+            let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
+            let (mut edge, mut variance) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
+            for (level, &ticks) in work.price_ticks.iter().enumerate() {
+                let capture = work.depth_bps[level] - work.fee_bps;
+                let adverse = capture - work.edge_bps[level];
+                let value = kelly.value(work.depth_bps[level], capture, adverse, market.instrument.price(ticks));
+                edge.push(value.edge * lot);
+                variance.push(value.variance * lot * lot);
+            }
+            let equity = account.equity.unwrap_or(account.margin_available).max(1) as f64 * 1e-6;
+            let problem = older::KellyProblem {
+                edge: &edge,
+                variance: &variance,
+                weight: &work.fill_probability,
+                margin_per_unit: &margin,
+                size_cap: &vec![limit; levels],
+                fraction_equity: kelly.fraction * equity,
+                margin: budget,
+            };
+            older::kelly(&problem, &mut work.target)?;
+            let total: f64 = work.target.iter().sum();
+            if total > limit {
+                work.target.iter_mut().for_each(|size| *size *= limit / total);
+            }
+        }
+    }
+    Ok(())
 }

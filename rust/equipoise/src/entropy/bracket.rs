@@ -33,18 +33,24 @@ struct Levels<'a> {
     share: &'a mut [f64],
 }
 
+impl<'a> Levels<'a> {
+    fn of(rows: &'a mut Rows<'_>) -> Self {
+        let count = rows.levels;
+        Self {
+            centred: &rows.centred.as_flattened()[..count],
+            floor: &rows.floor.as_flattened()[..count],
+            cap: &rows.cap.as_flattened()[..count],
+            flattest: &rows.flattest.as_flattened()[..count],
+            exponential: &mut rows.exponential.as_flattened_mut()[..count],
+            share: &mut rows.share.as_flattened_mut()[..count],
+        }
+    }
+}
+
 /// Finds `T > 0` with `H(p(T)) = h`, given that the knapsack misses the floor and the flattest point exceeds it. Reads the
 /// row of differences from the marginal level; the normaliser returned is relative to that level too.
 pub(super) fn search(rows: &mut Rows<'_>, feasible: &Feasible, start: Option<f64>) -> Found {
-    let count = rows.levels;
-    let work = &mut Levels {
-        centred: &rows.centred.as_flattened()[..count],
-        floor: &rows.floor.as_flattened()[..count],
-        cap: &rows.cap.as_flattened()[..count],
-        flattest: &rows.flattest.as_flattened()[..count],
-        exponential: &mut rows.exponential.as_flattened_mut()[..count],
-        share: &mut rows.share.as_flattened_mut()[..count],
-    };
+    let work = &mut Levels::of(rows);
     let near = feasible.near_max();
     let noise = if near {
         4.0 * f64::EPSILON * (2.0 * feasible.slack).sqrt()
@@ -75,6 +81,19 @@ pub(super) fn search(rows: &mut Rows<'_>, feasible: &Feasible, start: Option<f64
         }
         temperature = next;
     }
+}
+
+/// Entropy of the shares at one temperature; the rows hold the problem, and `critical` is its marginal utility.
+pub(super) fn entropy_at(rows: &mut Rows<'_>, critical: f64, temperature: f64) -> f64 {
+    let count = rows.levels;
+    for (centred, utility) in rows.centred.as_flattened_mut().iter_mut().zip(rows.utility.as_flattened()) {
+        *centred = utility - critical;
+    }
+    let mut work = Levels::of(rows);
+    let feasible =
+        Feasible { entropy_min: 0.0, entropy_max: 1.0, entropy_asked: 0.0, slack: 1.0, level: 0.0, tight: false };
+    evaluate(&mut work, &feasible, temperature, false);
+    super::entropy_sum(&rows.share.as_flattened()[..count])
 }
 
 /// Start from the expansion `H = H_max − Var(u)/(2T²)` at high temperature.

@@ -30,7 +30,7 @@ mod solve;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lanes::Lanes;
 use crate::simd::{Kernel, Width, dispatch, widest};
 use crate::status::Status;
@@ -176,6 +176,27 @@ impl SideSolver {
     /// As [`SideSolver::solve`].
     pub fn solve_from(&mut self, problem: &SideProblem<'_>, warm: Option<Warm>) -> Result<SideSolution> {
         dispatch(solve::Solve { problem, store: &mut self.store, warm }, self.width)
+    }
+}
+
+impl SideSolver {
+    /// Entropy of the shares at a given temperature instead of a given entropy floor, nats; zero where the bounds on shares
+    /// leave no point. The problem's own entropy floor is not looked at.
+    ///
+    /// # Errors
+    /// As [`SideSolver::solve`]; a temperature that is not positive.
+    pub fn entropy_at(&mut self, problem: &SideProblem<'_>, temperature: f64) -> Result<f64> {
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(Error::new("temperature", "positive and finite", temperature));
+        }
+        // With the floor out of the way the bounds are read, checked and the rows filled.
+        let slack = SideProblem { entropy_min: -1.0, ..*problem };
+        let solution = self.solve(&slack)?;
+        if solution.status != Status::Optimal {
+            return Ok(0.0);
+        }
+        let rows = &mut self.store.rows(problem.utility.len());
+        Ok(bracket::entropy_at(rows, solution.normaliser, temperature))
     }
 }
 
