@@ -390,6 +390,21 @@ fn hedge_legs_adds_opening_orders_and_frees_closing_ones() {
 }
 
 #[test]
+fn an_order_that_raises_nothing_is_accepted_whatever_is_missing() {
+    let market = market_at(instrument("1", "1"), "100", "100");
+    let ctx = MarginContext::new(&market, dec("10"));
+    let resting = [bid(5, 100)];
+    let hedge = [ask(15, 100)];
+    let answer = |name, candidates: &[Order]| {
+        venue(name).accepts(&ctx, Position::net(5), &resting, candidates, -1_000_000_000).unwrap()
+    };
+    assert!(answer("worst_side", &hedge).accepted, "selling 15 leaves 10 short at most, as large as 10 long");
+    assert_eq!(answer("worst_side", &[ask(16, 100)]).refusal, Some(Refusal::Margin));
+    assert_eq!(answer("sum", &hedge).refusal, Some(Refusal::Margin));
+    assert!(answer("sum", &[ask(5, 100).reducing()]).accepted);
+}
+
+#[test]
 fn closing_prefix_frees_the_best_priced_lots_first() {
     let market = market_at(instrument("1", "1"), "100", "100");
     let ctx = MarginContext::new(&market, dec("1"));
@@ -400,6 +415,9 @@ fn closing_prefix_frees_the_best_priced_lots_first() {
     assert_eq!(charged(4), (4 * 130 + 120) * 1_000_000);
     assert_eq!(charged(6), 3 * 130 * 1_000_000);
     assert_eq!(charged(9), 0);
+    // Covering a short, the highest bid fills first.
+    let covering = [bid(2, 80), bid(3, 90)];
+    assert_eq!(rule.required(&ctx, Position::net(-4), &covering).unwrap(), (4 * 100 + 80) * 1_000_000);
     // A better priced reduce-only order fills first and pushes the others out of the credit.
     let pushed = [orders[0], orders[1], orders[2], ask(2, 105).reducing()];
     let required = rule.required(&ctx, Position::net(9), &pushed).unwrap();
