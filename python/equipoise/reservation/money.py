@@ -74,8 +74,11 @@ def _decimal(value: object, argument: str, index: int | None) -> Decimal:
             number = Decimal(value)
         except InvalidOperation:
             raise InputError(argument, index, "a decimal number", repr(value)) from None
+    elif isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        number = Decimal(value.__index__())
     else:
-        number = Decimal(whole(value, argument, index))
+        got = f"{type(value).__name__} {value!r}"
+        raise InputError(argument, index, "a Decimal, an int or a decimal string", got)
     if not number.is_finite():
         raise InputError(argument, index, "finite", value)
     return number

@@ -1,0 +1,139 @@
+"""The audit finds what has been tampered with, on every store (I1, I9, I14)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from equipoise.orders import Order
+from equipoise.reservation import ReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+
+# What is planted: SQL for the file, the same in memory, and the findings that must name it.
+PLANTED: dict[str, tuple[str, Callable[[Any], None], set[str]]] = {
+    "all too low": (
+        "UPDATE accounts SET all_units = all_units - 1",
+        lambda shelf: setattr(shelf, "held", shelf.held._replace(all_units=shelf.held.all_units - 1)),
+        {"all", "journal_state"},
+    ),
+    "executed too high": (
+        "UPDATE accounts SET executed_units = executed_units + 1",
+        lambda shelf: setattr(shelf, "held", shelf.held._replace(executed_units=shelf.held.executed_units + 1)),
+        {"executed", "journal_state"},
+    ),
+    "symbol off": (
+        "UPDATE symbols SET hold_bids = hold_bids + 1",
+        lambda shelf: shelf.rows.update({k: r._replace(hold_bids=r.hold_bids + 1) for k, r in shelf.rows.items()}),
+        {"symbol", "all", "journal_state"},
+    ),
+    "hold off": (
+        "UPDATE orders SET hold = hold + 1 WHERE order_id = 'r:0'",
+        lambda shelf: shelf.orders.update({"r:0": shelf.orders["r:0"]._replace(hold=shelf.orders["r:0"].hold + 1)}),
+        {"symbol", "owner", "journal_state"},
+    ),
+    "record without account of it": (
+        "DELETE FROM orders WHERE order_id = 'r:1'",
+        lambda shelf: (shelf.orders.pop("r:1"), shelf.live_ids.pop("r:1")),
+        {"symbol", "live_orders", "journal_state", "owner"},
+    ),
+    "journal gap": (
+        "DELETE FROM journal WHERE version = 3",
+        lambda shelf: shelf.journal.pop(2),
+        {"journal_gap", "journal_chain"},
+    ),
+    "alias without order": (
+        "UPDATE aliases SET order_id = 'nobody'",
+        lambda shelf: shelf.aliases.update(dict.fromkeys(shelf.aliases, "nobody")),
+        {"alias"},
+    ),
+    "owner off": (
+        "UPDATE owners SET held = held + 1",
+        lambda shelf: shelf.owners.update({name: held + 1 for name, held in shelf.owners.items()}),
+        {"owner"},
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", list(PLANTED))
+def test_i1_i9_i14_a_planted_contradiction_is_found(book: ReservationBook, order: Make, planted: str) -> None:
+    book.open_account(A, "1")
+    book.reserve(A, [order(lots=2, hold=10), order(lots=2, hold=10)], request_id="r", owner="ann")
+    book.acknowledge(A, "r:0", "venue-1")
+    book.fill(A, "r:0", 1, fill_id="f", margin="0.000005")
+    assert book.audit(A).ok
+    statement, tamper, kinds = PLANTED[planted]
+    if hasattr(book, "_shelves"):
+        tamper(book._shelves[A])
+    else:
+        book._ready().execute(statement).fetchall()  # type: ignore[attr-defined]
+    report = book.audit(A)
+    assert {finding.kind for finding in report.findings} == kinds
+
+
+def test_the_memory_index_of_live_orders_is_a_bijection_with_their_records(order: Make) -> None:
+    with ReservationBook.connect("memory:") as book:
+        book.open_account(A, "1")
+        book.reserve(A, [order(hold=10)], request_id="r")
+        shelf = book._shelves[A]  # type: ignore[attr-defined]
+        shelf.live_ids["ghost"] = None
+        assert {finding.kind for finding in book.audit(A).findings} == {"index"}
+        del shelf.live_ids["ghost"], shelf.live_ids["r:0"]
+        assert {finding.kind for finding in book.audit(A).findings} == {"index"}
+
+
+def test_i13_a_step_names_one_account_and_touches_no_other(proven: ReservationBook, order: Make) -> None:
+    for name in ("a", "b"):
+        proven.open_account(name, "1")
+        proven.reserve(name, [order(hold=10, order_id="same")], request_id="same")
+    kept = (proven.account("b"), proven.orders("b"), proven.history("b"))
+    proven.fill("a", "same", 1, fill_id="f")
+    proven.deposit("a", 1, request_id="d")
+    assert (proven.account("b"), proven.orders("b"), proven.history("b")) == kept
+
+
+def test_a_write_interrupted_in_memory_is_finished_before_the_next_read(
+    order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from equipoise.reservation import memory
+
+    whole = memory._Shelf.write
+
+    def torn(self: Any, effect: Any, counts: Any) -> None:
+        for row in effect.symbols:
+            self.rows[row.symbol, row.leg] = row
+        raise KeyboardInterrupt
+
+    with ReservationBook.connect("memory:") as book:
+        book.open_account(A, "1", rule="larger_leg")
+        with monkeypatch.context() as patch:
+            patch.setattr(memory._Shelf, "write", torn)
+            with pytest.raises(KeyboardInterrupt):
+                book.reserve(A, [order(hold=10)], request_id="r")
+        assert memory._Shelf.write is whole
+        assert book.account(A).all_units == 10
+        assert book.audit(A).findings == ()
+
+
+def test_i15_withdrawable_never_exceeds_what_is_free(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 10, pnl_policy="all")
+    proven.execute(A, order(lots=1), request_id="x", margin=4)
+    for pnl in (-9, -3, 0, 3, 9):
+        proven.mark(A, {"SYM": pnl})
+        account = proven.account(A)
+        assert account.withdrawable <= max(0, account.free)
+        assert account.withdrawable == max(0, 10 + min(pnl, 0) - 4)
+        assert proven.withdraw(A, account.withdrawable + 1, request_id=str(pnl)).shortfall == 1
+
+
+def test_i10_a_positions_margin_and_its_realised_loss_move_in_one_step(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 10)
+    proven.execute(A, order(lots=2), request_id="x", margin=8)
+    proven.reserve(A, [order("ask", lots=2, order_id="o", reduce_only=True)], request_id="r")
+    outcome = proven.fill(A, "o", 2, fill_id="f", realised_pnl=-7)
+    assert outcome.before is not None
+    assert outcome.after is not None
+    assert (outcome.before.free, outcome.after.free) == (2_000_000, 3_000_000)

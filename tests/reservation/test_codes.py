@@ -1,0 +1,237 @@
+"""Every outcome code is reached on every store, and precedence decides when several apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from equipoise.orders import Order
+from equipoise.reservation import AccountStatus, Code, Outcome, ReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+DAY_US = 86_400_000_000
+
+
+def grow(book: ReservationBook, orders: list[Order], request_id: str = "grow", **named: Any) -> Outcome:
+    return book.reserve(A, orders, request_id=request_id, **named)
+
+
+def set_status(book: ReservationBook, status: AccountStatus) -> None:
+    """Put an account into a status only a promoted replica leads to."""
+    if hasattr(book, "_shelves"):
+        shelf = book._shelves[A]
+        shelf.held = shelf.held._replace(status=status)
+    else:
+        with book._lock:  # type: ignore[attr-defined]
+            book._ready().execute("UPDATE accounts SET status = ?", (status.value,))  # type: ignore[attr-defined]
+
+
+def test_codes_are_in_the_order_of_precedence_and_say_whether_they_are_transient() -> None:
+    listed = """
+        OK DUPLICATE REQUEST_CONFLICT TOO_OLD_FOR_DEDUPE REQUEST_EXPIRED REQUEST_ABANDONED ACCOUNT_NOT_FOUND
+        ACCOUNT_EXISTS ACCOUNT_SUSPENDED ACCOUNT_RECOVERING ORDER_NOT_FOUND ORDER_EXISTS ILLEGAL_TRANSITION
+        TERMS_CHANGED TERMS_INVALID AMOUNT_OVERFLOW STALE_MARK POSITION_LIMIT ORDER_LIMIT OWNER_LIMIT
+        INSUFFICIENT_MARGIN
+    """
+    assert [code.value for code in sorted(Code, key=lambda code: code.precedence)] == listed.split()
+    assert Code.INSUFFICIENT_MARGIN.transient
+    assert Code.TERMS_CHANGED.transient
+    assert not Code.REQUEST_CONFLICT.transient
+
+
+def test_duplicate_returns_the_first_result_and_conflict_its_own(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "100")
+    first = grow(proven, [order(hold=7)])
+    again = grow(proven, [order(hold=7)])
+    assert again == replace(first, code=Code.DUPLICATE)
+    assert again.done
+    assert not again.ok
+    assert grow(proven, [order(hold=8)]).code is Code.REQUEST_CONFLICT
+    assert proven.deposit(A, 1, request_id="grow").code is Code.REQUEST_CONFLICT
+    assert proven.fill(A, "grow:0", 1, fill_id="f").ok
+    assert proven.fill(A, "grow:0", 2, fill_id="f").code is Code.REQUEST_CONFLICT
+    assert proven.cancel(A, "grow:0", event_id="f").code is Code.REQUEST_CONFLICT
+
+
+def test_too_old_expired_and_abandoned_requests_are_refused(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, "100")
+    now = clock()
+    orders = [order(hold=7)]
+    assert grow(proven, orders, issued_at_us=now - DAY_US, not_after_us=now - 1).code is Code.TOO_OLD_FOR_DEDUPE
+    assert grow(proven, orders, issued_at_us=now - 10, not_after_us=now - 1).code is Code.REQUEST_EXPIRED
+    assert proven.abandon(A, "grow").ok
+    assert proven.abandon(A, "grow").code is Code.DUPLICATE
+    assert grow(proven, orders).code is Code.REQUEST_ABANDONED
+    assert grow(proven, orders, issued_at_us=now - 10, not_after_us=now - 1).code is Code.REQUEST_EXPIRED
+    held = grow(proven, orders, "other")
+    assert proven.abandon(A, "other") == replace(held, code=Code.DUPLICATE)
+
+
+def test_accounts_not_found_existing_suspended_and_recovering(proven: ReservationBook, order: Make) -> None:
+    assert grow(proven, [order()]).code is Code.ACCOUNT_NOT_FOUND
+    assert proven.fill(A, "o", 1, fill_id="f").code is Code.ACCOUNT_NOT_FOUND
+    assert proven.mark(A, {"SYM": 1}).code is Code.ACCOUNT_NOT_FOUND
+    assert proven.open_account(A, "100").ok
+    assert proven.open_account(A, "100").code is Code.DUPLICATE
+    assert proven.open_account(A, "101").code is Code.ACCOUNT_EXISTS
+    assert grow(proven, [order(hold=7, order_id="o")], "before").ok
+    assert proven.suspend(A, request_id="s").ok
+    for refused in (grow(proven, [order()]), proven.withdraw(A, 1, request_id="w")):
+        assert refused.code is Code.ACCOUNT_SUSPENDED
+    assert proven.execute(A, order(), request_id="x").code is Code.ACCOUNT_SUSPENDED
+    set_status(proven, AccountStatus.RECOVERING)
+    assert grow(proven, [order()]).code is Code.ACCOUNT_RECOVERING
+    assert proven.claim(A, "o", event_id="c").code is Code.ACCOUNT_RECOVERING
+    assert proven.fill(A, "o", 1, fill_id="f").ok
+    assert proven.deposit(A, 1, request_id="d").ok
+    assert proven.suspend(A, False, request_id="u").ok
+    assert grow(proven, [order()]).ok
+
+
+def test_orders_not_found_and_existing(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "100")
+    assert proven.cancel(A, "nobody").code is Code.ORDER_NOT_FOUND
+    grow(proven, [order(order_id="o")], "1")
+    proven.acknowledge(A, "o", "venue-1")
+    assert grow(proven, [order(order_id="o")], "2").code is Code.ORDER_EXISTS
+    assert grow(proven, [order(order_id="venue-1")], "3").code is Code.ORDER_EXISTS
+    assert proven.execute(A, order(order_id="o"), request_id="4").code is Code.ORDER_EXISTS
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"rule": "net_contracts"},
+        {"rule": "single_order"},
+        {"rule": "hedge_legs", "positions": "net"},
+        {"rule": "worst_side", "positions": "tickets"},
+        {"rule": "larger_leg", "positions": "hedge"},
+    ],
+)
+def test_terms_the_book_cannot_keep_are_invalid(proven: ReservationBook, terms: dict[str, str]) -> None:
+    assert proven.open_account(A, 1, **terms).code is Code.TERMS_INVALID  # type: ignore[arg-type]
+    assert proven.accounts() == ()
+
+
+def test_terms_changed_and_terms_that_do_not_carry_an_order(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "100", rule="sum")
+    assert grow(proven, [order(hold=7)], terms_version=1).ok
+    assert proven.set_terms(A, request_id="t", rule="sum", orders_max=5).ok
+    assert grow(proven, [order(hold=7)], "2", terms_version=1).code is Code.TERMS_CHANGED
+    assert proven.execute(A, order(), request_id="x", terms_version=1).code is Code.TERMS_CHANGED
+    assert grow(proven, [order(hold=7, leg="long")], "3").code is Code.TERMS_INVALID
+    assert proven.set_terms(A, request_id="u", rule="worst_side").code is Code.TERMS_INVALID
+    proven.cancel(A, "grow:0")
+    assert proven.set_terms(A, request_id="u", rule="worst_side").ok
+    assert proven.account(A).terms_version == 3
+
+
+def test_micro_unit_holds_need_scale_six_and_amounts_do_not(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "100.00", scale=2)
+    assert grow(proven, [order(hold=7)]).code is Code.TERMS_INVALID
+    assert grow(proven, [order(lots=3)], holds=["0.101"]).ok
+    assert proven.account(A).all_units == 11
+
+
+def test_sums_beyond_2_to_53_overflow_and_nothing_is_written(proven: ReservationBook, order: Make) -> None:
+    most = 2**53 - 1
+    proven.open_account(A, 0, scale=0, rule="worst_side")
+    proven.deposit(A, most, request_id="d")
+    assert proven.deposit(A, 1, request_id="e").code is Code.AMOUNT_OVERFLOW
+    assert grow(proven, [order()] * 2, holds=[most, 1]).code is Code.AMOUNT_OVERFLOW
+    assert grow(proven, [order()], holds=[most]).ok
+    assert proven.fill(A, "grow:0", 1, fill_id="1", margin=most).ok
+    assert proven.adjust(A, -1, "fee", request_id="a").ok
+    grow(proven, [order("ask", lots=2)], "2", holds=[0])
+    assert proven.fill(A, "2:0", 2, fill_id="2", margin=most, realised_pnl=most).code is Code.AMOUNT_OVERFLOW
+    assert proven.account(A).all_units == most
+
+
+def test_stale_marks_stop_growth_but_not_facts(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, "100", mark_age_ms_max=1_000)
+    assert grow(proven, [order(hold=7), order(hold=7)]).ok
+    assert proven.fill(A, "grow:0", 1, fill_id="1").ok
+    assert grow(proven, [order(hold=7)], "2").code is Code.STALE_MARK
+    assert proven.mark(A, {"SYM": "-1"}).ok
+    assert grow(proven, [order(hold=7)], "3").ok
+    clock.advance(1.1)
+    assert grow(proven, [order(hold=7)], "4").code is Code.STALE_MARK
+    assert proven.withdraw(A, 1, request_id="w").code is Code.STALE_MARK
+    assert proven.execute(A, order(), request_id="x").code is Code.STALE_MARK
+    assert proven.fill(A, "grow:1", 1, fill_id="1").ok
+
+
+def test_limits_by_position_order_and_owner(proven: ReservationBook, order: Make) -> None:
+    limits: dict[str, Any] = {
+        "orders_max": 3,
+        "order_margin_max": "0.00001",
+        "margin_max": "0.000025",
+        "position_lots_max": {"SYM": 5},
+        "owner_margin_max": {"ann": "0.000012"},
+    }
+    proven.open_account(A, "100", **limits)
+    assert grow(proven, [order(lots=6)]).code is Code.POSITION_LIMIT
+    assert grow(proven, [order(hold=11)]).code is Code.ORDER_LIMIT
+    assert grow(proven, [order(hold=7), order(hold=7)], owner="ann").code is Code.OWNER_LIMIT
+    assert grow(proven, [order()] * 4).code is Code.ORDER_LIMIT
+    assert grow(proven, [order(hold=9)] * 3).code is Code.ORDER_LIMIT
+    assert grow(proven, [order(hold=7, lots=5), order("ask", lots=5)], owner="ann").ok
+    assert grow(proven, [order(lots=1)], "2").code is Code.POSITION_LIMIT
+    proven.fill(A, "grow:0", 5, fill_id="1")
+    assert grow(proven, [order("ask", lots=5)], "3").ok
+    assert grow(proven, [order("ask", lots=1)], "4").code is Code.POSITION_LIMIT
+    assert grow(proven, [order("ask", lots=5, symbol="B", hold=12)], "5", owner="ann").code is Code.ORDER_LIMIT
+
+
+def test_insufficient_margin_says_what_was_required_free_and_missing(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "10")
+    grow(proven, [order()], "1", holds=["7"])
+    answer = grow(proven, [order(), order()], "2", holds=["2", "3"])
+    assert answer.code is Code.INSUFFICIENT_MARGIN
+    assert (answer.required, answer.free, answer.shortfall) == (5, 3, 2)
+    assert [item.code for item in answer.orders] == [Code.INSUFFICIENT_MARGIN] * 2
+    assert proven.withdraw(A, "3.01", request_id="w").shortfall == Decimal("0.01")
+
+
+def test_best_effort_gives_each_order_its_code_in_the_callers_priority(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "10")
+    orders = [order(), order(), order(order_id="old"), order()]
+    grow(proven, [order(order_id="old")], "0", holds=[0])
+    answer = grow(proven, orders, policy="best_effort", holds=[6, 5, 1, 4])
+    assert answer.ok
+    codes = [Code.OK, Code.INSUFFICIENT_MARGIN, Code.ORDER_EXISTS, Code.OK]
+    assert [item.code for item in answer.orders] == codes
+    assert answer.granted == ("grow:0", "grow:3")
+    assert (answer.orders[1].required, answer.orders[1].free) == (5_000_000, 4_000_000)
+    none = grow(proven, [order(), order(order_id="old")], "2", policy="best_effort", holds=[1, 1])
+    assert none.code is Code.ORDER_EXISTS
+    assert none.granted == ()
+
+
+def test_the_first_code_in_precedence_wins(proven: ReservationBook, order: Make, clock: Any) -> None:
+    now = clock()
+    late = {"issued_at_us": now - 10, "not_after_us": now - 1}
+    assert grow(proven, [order()], **late).code is Code.REQUEST_EXPIRED
+    proven.open_account(A, 1, orders_max=0)
+    grow_all: dict[str, Any] = {"holds": [5], "terms_version": 9}
+    assert grow(proven, [order()], **grow_all).code is Code.TERMS_CHANGED
+    assert grow(proven, [order()], holds=[5]).code is Code.ORDER_LIMIT
+    assert grow(proven, [order(leg="long")], holds=[5]).code is Code.TERMS_INVALID
+    proven.suspend(A, request_id="s")
+    assert grow(proven, [order()], **grow_all).code is Code.ACCOUNT_SUSPENDED
+    assert grow(proven, [order()], **grow_all, **late).code is Code.REQUEST_EXPIRED
+
+
+def test_a_refusal_is_not_remembered_and_leaves_nothing(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1)
+    before = proven.account(A)
+    assert grow(proven, [order()], holds=[5]).code is Code.INSUFFICIENT_MARGIN
+    assert proven.account(A) == before
+    assert proven.orders(A, every=True) == ()
+    proven.deposit(A, 10, request_id="d")
+    assert grow(proven, [order()], holds=[5]).ok

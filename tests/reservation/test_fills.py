@@ -1,0 +1,269 @@
+"""Numbers: holds that shrink, positions that move, results and flags."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equipoise.orders import Order
+from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation.money import held
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+def units(book: ReservationBook) -> tuple[int, int, int]:
+    account = book.account(A)
+    return account.balance_units, account.executed_units, account.all_units
+
+
+@given(amount=st.integers(0, 2**53 - 1), lots=st.integers(1, 2**53 - 1), data=st.data())
+def test_a_hold_shrinks_by_its_lots_and_the_larger_shares_last(amount: int, lots: int, data: st.DataObject) -> None:
+    left = data.draw(st.integers(0, lots))
+    b, x = divmod(amount, lots)
+    assert held(amount, lots, left) == b * left + min(x, left)
+    assert held(amount, lots, lots) == amount
+    assert held(amount, lots, 0) == 0
+    again = data.draw(st.integers(0, left))
+    if left:
+        assert held(held(amount, lots, left), left, again) == held(amount, lots, again)
+
+
+def test_partial_fills_release_the_hold_and_end_at_zero(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    proven.reserve(A, [order(lots=3, hold=11, order_id="o")], request_id="r")
+    holds = []
+    for step in range(3):
+        assert proven.fill(A, "o", 1, fill_id=str(step), margin="0.000003").ok
+        found = proven.order(A, "o")
+        assert found is not None
+        holds.append(found.hold)
+    assert holds == [8, 4, 0]
+    assert units(proven) == (1_000_000, 9, 9)
+
+
+def test_an_opposing_fill_shrinks_the_position_margin_and_books_its_result(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, "1", rule="worst_side")
+    proven.execute(A, order(lots=3, hold=10), request_id="x")
+    proven.reserve(A, [order("ask", lots=2, hold=6, order_id="o")], request_id="r")
+    outcome = proven.fill(A, "o", 2, fill_id="f", realised_pnl="-0.000004", fee="0.000001", margin="0.000099")
+    assert outcome.flags == ("margin_ignored",)
+    assert units(proven) == (999_995, 4, 4)
+    assert proven.symbols(A)[0].lots == 1
+
+
+def test_a_fill_through_zero_is_one_event_with_both_parts(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1", rule="worst_side")
+    proven.execute(A, order(lots=3, hold=10), request_id="x")
+    proven.mark(A, {"SYM": "-0.000100"})
+    proven.reserve(A, [order("ask", lots=5, hold=20, order_id="o")], request_id="r")
+    version = proven.account(A).version
+    assert proven.fill(A, "o", 5, fill_id="f", margin="0.000008", realised_pnl="0.000050").ok
+    assert proven.account(A).version == version + 1
+    assert units(proven) == (1_000_050, 8, 8)
+    assert proven.symbols(A)[0].lots == -2
+    assert proven.account(A).open_pnl_units == 0
+
+
+def test_reducing_takes_open_pnl_down_pro_rata_in_the_same_step(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    proven.execute(A, order(lots=4, hold=8), request_id="x")
+    proven.mark(A, {"SYM": "-0.000010"})
+    proven.execute(A, order("ask", lots=1, hold=0), request_id="y", realised_pnl="-0.000003")
+    account = proven.account(A)
+    assert (account.open_pnl_units, account.balance_units) == (-8, 999_997)
+
+
+def test_missing_result_counts_as_zero_flagged_and_counted(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    proven.execute(A, order(lots=1, hold=8), request_id="x")
+    proven.reserve(A, [order("ask", lots=1, order_id="o")], request_id="r")
+    assert proven.fill(A, "o", 1, fill_id="f").flags == ("pnl_missing",)
+    assert proven.account(A).pnl_missing == 1
+    found = proven.order(A, "o")
+    assert found is not None
+    assert found.flags == ("pnl_missing",)
+
+
+def test_a_late_fill_is_booked_even_below_zero_and_then_only_reducing_is_granted(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, "0.000010")
+    proven.reserve(A, [order(lots=2, hold=10, order_id="o")], request_id="r")
+    assert proven.cancel(A, "o").ok
+    late = proven.fill(A, "o", 2, fill_id="f", margin="0.000012")
+    assert "late_fill" in late.flags
+    found = proven.order(A, "o")
+    assert found is not None
+    assert (found.state, found.filled, found.released) == (OrderState.CANCELLED, 2, 0)
+    assert proven.account(A).free_units == -2
+    assert proven.account(A).late_fills == 1
+    assert proven.reserve(A, [order(hold=1)], request_id="2").code is Code.INSUFFICIENT_MARGIN
+    assert proven.reserve(A, [order("ask", 2, 5, reduce_only=True)], request_id="3").ok
+    assert proven.execute(A, order("ask", 1), request_id="4", realised_pnl=0).ok
+
+
+def test_i11_overfill_is_counted_apart(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    proven.reserve(A, [order(lots=2, hold=10, order_id="o")], request_id="r")
+    outcome = proven.fill(A, "o", 5, fill_id="f", margin="0.000030")
+    assert set(outcome.flags) == {"overfill", "under_reserved"}
+    found = proven.order(A, "o")
+    assert found is not None
+    assert (found.state, found.filled, found.overfilled, found.working) == (OrderState.FILLED, 2, 3, 0)
+    assert proven.symbols(A)[0].lots == 5
+
+
+def test_reduce_only_holds_nothing_while_it_fits_and_surplus_is_flagged(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1", rule="sum")
+    proven.execute(A, order(lots=4, hold=8), request_id="x")
+    asks = [order("ask", 3, 6, reduce_only=True, order_id="a"), order("ask", 3, 6, reduce_only=True, order_id="b")]
+    assert [item.hold for item in proven.reserve(A, asks, request_id="r").orders] == [0, 6]
+    assert proven.account(A).all_units == 14
+    outcome = proven.fill(A, "a", 3, fill_id="f", realised_pnl=0)
+    assert "reduce_only_surplus" in outcome.flags
+    assert proven.symbols(A)[0].reduce_surplus_lots == 2
+    assert proven.account(A).all_units == 2 + 6
+
+
+def test_hedge_legs_add_up_and_closing_orders_hold_nothing(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1", rule="hedge_legs")
+    orders = [
+        order("bid", 2, 10, leg="long", order_id="ol"),
+        order("ask", 2, 7, leg="short", order_id="os"),
+        order("ask", 2, 5, leg="long", order_id="cl"),
+    ]
+    assert [item.hold for item in proven.reserve(A, orders, request_id="r").orders] == [10, 7, 0]
+    assert proven.account(A).all_units == 17
+    proven.fill(A, "ol", 2, fill_id="f", margin="0.000010")
+    proven.fill(A, "os", 2, fill_id="f", margin="0.000007")
+    assert units(proven)[1:] == (17, 17)
+    proven.fill(A, "cl", 2, fill_id="f", realised_pnl="0.000001")
+    assert units(proven) == (1_000_001, 7, 7)
+
+
+def test_larger_leg_charges_the_dearest_rate_on_the_larger_side(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1", rule="larger_leg", positions="tickets")
+    ladder = [order("bid", 3, 30), order("ask", 5, 100), order("bid", 1, 50)]
+    proven.reserve(A, ladder, request_id="r")
+    assert proven.account(A).all_units == 50 * 5
+    proven.cancel(A, "r:2")
+    assert proven.account(A).all_units == 20 * 5
+    proven.fill(A, "r:1", 5, fill_id="f", margin="0.000090")
+    assert units(proven)[1:] == (18 * 5, 18 * 5)
+    proven.close(A, "r:1", 3, event_id="c", realised_pnl=0)
+    assert units(proven)[1:] == (18 * 2, 18 * 3)
+
+
+def test_revalue_moves_position_margin_by_a_journalled_step(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, "1")
+    assert proven.revalue(A, "SYM", "0.1").code is Code.ILLEGAL_TRANSITION
+    proven.execute(A, order(lots=2, hold=8), request_id="x")
+    assert proven.revalue(A, "SYM", "0.000009", as_of_us=clock()).ok
+    version = proven.account(A).version
+    assert proven.revalue(A, "SYM", "0.000001", as_of_us=clock() - 1).flags == ("older",)
+    assert proven.revalue(A, "SYM", "0.000009").ok
+    assert proven.account(A).version == version
+    assert units(proven)[1:] == (9, 9)
+    assert proven.history(A)[-1].op == "revalue"
+
+
+def test_mark_is_ordered_by_as_of_and_never_touches_used_margin(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    assert proven.mark(A, {"SYM": "-0.5"}).flags == ("no_position",)
+    proven.execute(A, order(lots=2, hold=8), request_id="x")
+    assert proven.mark(A, {"SYM": "-0.5"}, as_of_us=20).ok
+    assert proven.mark(A, {"SYM": "-0.9"}, as_of_us=19).flags == ("older",)
+    account = proven.account(A)
+    assert (account.free, account.withdrawable) == (Decimal("0.499992"), Decimal("0.499992"))
+    proven.mark(A, {"SYM": "0.5"}, as_of_us=21)
+    account = proven.account(A)
+    assert (account.free, account.equity) == (Decimal("0.999992"), Decimal("1.5"))
+    assert account.version == 2
+
+
+def test_pnl_policy_all_counts_open_profit_into_free_but_not_into_withdrawable(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, "1", pnl_policy="all")
+    proven.execute(A, order(lots=2, hold=0), request_id="x")
+    proven.mark(A, {"SYM": "0.5"})
+    assert (proven.account(A).free, proven.account(A).withdrawable) == (Decimal("1.5"), 1)
+    assert proven.reserve(A, [order()], request_id="r", holds=["1.2"]).ok
+    assert proven.history(A)[-1].before.open_pnl == 500_000
+
+
+def test_i5_executed_margin_moves_only_with_positions(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    proven.reserve(A, [order(lots=2, hold=8)] * 3, request_id="r")
+    proven.fill(A, "r:0", 2, fill_id="f")
+    proven.cancel(A, "r:1")
+    proven.request_cancel(A, "r:2")
+    proven.deposit(A, 1, request_id="d")
+    proven.revalue(A, "SYM", "0.000007")
+    moved = {r.op for r in proven.history(A) if r.before.executed != r.after.executed}
+    assert moved == {"fill", "revalue"}
+
+
+def test_i3_every_hold_ends_exactly_once(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, "1")
+    rng = random.Random(7)
+    proven.reserve(A, [order(lots=rng.randint(1, 9), hold=rng.randint(0, 99)) for _ in range(60)], request_id="r")
+    for place in range(60):
+        name = f"r:{place}"
+        events = [
+            lambda name=name: proven.fill(A, name, rng.randint(1, 9), fill_id="f", margin=0),
+            lambda name=name: proven.cancel(A, name),
+            lambda name=name: proven.reject(A, name),
+            lambda name=name: proven.expire(A, name),
+        ]
+        for event in rng.sample(events, 4):
+            event()
+    assert proven.orders(A) == ()
+    assert proven.account(A).all_units == proven.account(A).executed_units == 0
+
+
+def test_i16_every_change_has_a_journal_record_with_cause_before_and_after(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, "1")
+    proven.reserve(A, [order(hold=5, order_id="o")], request_id="r")
+    proven.fill(A, "o", 1, fill_id="f", margin="0.000004", fee="0.000001")
+    opened, reserved, filled = proven.history(A)
+    assert [opened.version, reserved.version, filled.version] == [1, 2, 3]
+    assert (reserved.op, reserved.ident, filled.ident, filled.order_id) == ("reserve", "r", "f", "o")
+    assert (filled.before.all, filled.after.all, filled.after.balance) == (5, 4, 999_999)
+    change = filled.orders[0]
+    assert change.before is not None
+    assert (change.before[0], change.after[0]) == (OrderState.RESERVED, OrderState.FILLED)
+    assert dict(filled.details)["margin"] == 4
+    assert proven.history(A, after_version=2) == (filled,)
+    assert proven.history(A, limit=1) == (opened,)
+
+
+def test_holds_and_releases_of_unicode_and_16_digit_ids_round_trip(proven: ReservationBook, order: Make) -> None:
+    proven.open_account("счёт-7", 2**53 - 1, "USD", scale=0)
+    name = "заявка-№9007199254740991"
+    assert proven.reserve("счёт-7", [order(order_id=name)], request_id="请求", holds=[2**53 - 1]).ok
+    proven.acknowledge("счёт-7", name, "venue null")
+    found = proven.order("счёт-7", "venue null")
+    assert found is not None
+    assert (found.order_id, found.hold) == (name, 2**53 - 1)
+
+
+@pytest.mark.parametrize("scale", range(10))
+def test_amounts_of_every_scale_are_exact(proven: ReservationBook, order: Make, scale: int) -> None:
+    unit = Decimal(1).scaleb(-scale)
+    proven.open_account(A, 3 * unit, scale=scale)
+    assert proven.reserve(A, [order()], request_id="r", holds=[2 * unit]).ok
+    assert proven.account(A).free == unit
+    assert proven.reserve(A, [order()], request_id="q", holds=[2 * unit]).shortfall == unit

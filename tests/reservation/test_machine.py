@@ -1,0 +1,426 @@
+"""All stores, side by side, against an oracle that keeps only a list of orders and sums over it.
+
+The oracle shares no code with the book: it lays a hold out lot by lot, and recomputes every total from all orders and
+positions after each step.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from equipoise.orders import Order, Side
+from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
+
+A = "acc"
+SYMBOLS = ("AAA", "BBB")
+LIVE = {"RESERVED", "SENT", "LIVE", "UNKNOWN"}
+
+
+def coins(amount: int, lots: int) -> list[int]:
+    """An amount laid out over its lots, the larger shares first."""
+    shares = [0] * lots
+    for place in range(lots):
+        shares[place] = amount // lots
+    for place in range(amount - sum(shares)):
+        shares[place] += 1
+    return shares
+
+
+@dataclass
+class Paper:
+    """One order as the oracle sees it."""
+
+    name: str
+    symbol: str
+    leg: str | None
+    side: str
+    lots: int
+    price: list[int]
+    only_reduces: bool
+    state: str
+    filled: int = 0
+    released: int = 0
+    over: int = 0
+
+    @property
+    def working(self) -> int:
+        return self.lots - self.filled - self.released if self.state in LIVE else 0
+
+    @property
+    def hold(self) -> int:
+        return sum(self.price[: self.working])
+
+
+@dataclass
+class Oracle:
+    """Everything recomputed from the orders, every time."""
+
+    combine: str
+    balance: int
+    papers: dict[str, Paper] = field(default_factory=dict)
+    lots: dict[tuple[str, str | None], int] = field(default_factory=dict)
+    margin: dict[tuple[str, str | None], list[int]] = field(default_factory=dict)
+    pnl: dict[tuple[str, str | None], int] = field(default_factory=dict)
+
+    def require(self, place: tuple[str, str | None], *, with_orders: bool) -> int:
+        mine = [p for p in self.papers.values() if (p.symbol, p.leg) == place and with_orders]
+        position, lots = sum(self.margin.get(place, [])), self.lots.get(place, 0)
+        buys = sum(p.hold for p in mine if p.side == "bid")
+        sells = sum(p.hold for p in mine if p.side == "ask")
+        if self.combine in ("sum", "hedge_legs"):
+            return position + buys + sells
+        if self.combine in ("worst_side", "per_side"):
+            if lots > 0:
+                return max(position + buys, abs(position - sells))
+            return max(abs(buys - position), position + sells)
+        rates = [-(-sum(p.price) // p.lots) for p in mine if p.working and not p.only_reduces]
+        if lots:
+            rates.append(-(-position // abs(lots)))
+        longs = max(lots, 0) + sum(p.working for p in mine if p.side == "bid" and not p.only_reduces)
+        shorts = max(-lots, 0) + sum(p.working for p in mine if p.side == "ask" and not p.only_reduces)
+        return max(rates, default=0) * max(longs, shorts)
+
+    @property
+    def places(self) -> set[tuple[str, str | None]]:
+        return {(p.symbol, p.leg) for p in self.papers.values()} | set(self.lots)
+
+    @property
+    def executed(self) -> int:
+        return sum(self.require(place, with_orders=False) for place in self.places)
+
+    @property
+    def all(self) -> int:
+        return sum(self.require(place, with_orders=True) for place in self.places)
+
+    @property
+    def free(self) -> int:
+        return self.balance + min(sum(self.pnl.values()), 0) - self.all
+
+    def admit(self, order: Order, hold: int, state: str) -> None:
+        assert order.order_id is not None
+        place = (order.symbol, order.leg)
+        closes = (order.leg, order.side.value) in {("long", "ask"), ("short", "bid")}
+        opposing = max(0, self.lots.get(place, 0) * (1 if order.side is Side.ASK else -1))
+        queued = sum(
+            p.working
+            for p in self.papers.values()
+            if (p.symbol, p.leg, p.side) == (*place, order.side.value) and p.only_reduces
+        )
+        if closes or (order.reduce_only and queued + order.lots <= opposing):
+            hold = 0
+        only_reduces = order.reduce_only or closes
+        shares = coins(hold, order.lots)
+        self.papers[order.order_id] = Paper(
+            order.order_id, order.symbol, order.leg, order.side.value, order.lots, shares, only_reduces, state
+        )
+
+    def trade(self, paper: Paper, lots: int, margin: int, pnl: int, fee: int) -> None:
+        place = (paper.symbol, paper.leg)
+        before = self.lots.get(place, 0)
+        sign = 1 if paper.side == "bid" else -1
+        for _ in range(lots):
+            now = self.lots.get(place, 0)
+            if now * sign < 0:
+                shares = coins(sum(self.margin[place]), abs(now))
+                self.margin[place] = shares[: abs(now) - 1]
+                mark = self.pnl.get(place, 0)
+                kept = sum(coins(abs(mark), abs(now))[: abs(now) - 1])
+                self.pnl[place] = kept if mark >= 0 else -kept
+            self.lots[place] = now + sign
+        opened = lots - (min(lots, abs(before)) if before * sign < 0 else 0)
+        if opened:
+            self.margin[place] = [*self.margin.get(place, []), margin]
+        self.balance += pnl - fee
+
+
+def micros(count: int) -> Decimal:
+    return Decimal(count).scaleb(-6)
+
+
+class Books(RuleBasedStateMachine):
+    """I1, I2, I3, I6, I9, I11, I14, I15, I16 and I18 after every step of any history."""
+
+    @initialize(
+        combine=st.sampled_from(["sum", "worst_side", "per_side", "hedge_legs", "larger_leg"]),
+        balance=st.integers(0, 300),
+    )
+    def open(self, combine: str, balance: int) -> None:
+        self.now = 10**15
+        self.count = 0
+        self.folder = tempfile.TemporaryDirectory()
+        clock = lambda: self.now  # noqa: E731
+        path = Path(self.folder.name) / "margin.db"
+        urls = ("memory:", f"sqlite:///{path}?durability=normal")
+        self.books = [ReservationBook.connect(url, clock=clock) for url in urls]
+        self.oracle = Oracle(combine, balance)
+        self.hedge = combine == "hedge_legs"
+        self.past: list[tuple[str, tuple[Any, ...], dict[str, Any], Outcome]] = []
+        self.ask("open_account", A, micros(balance), rule=combine)
+
+    def ask(self, name: str, *values: Any, **named: Any) -> Outcome:
+        """Put the same question to every store; they must agree (I18)."""
+        first, *others = [getattr(book, name)(*values, **named) for book in self.books]
+        for other in others:
+            assert other == first
+        if first.ok and name not in ("sweep", "mark", "revalue"):
+            self.past.append((name, values, named, first))
+        return first
+
+    def fresh(self) -> str:
+        self.count += 1
+        return f"id{self.count}"
+
+    def some(self, data: st.DataObject) -> Paper:
+        return data.draw(st.sampled_from(list(self.oracle.papers.values())))
+
+    def ladder(self, data: st.DataObject, most: int) -> list[tuple[Order, int]]:
+        """Orders with their hold in units."""
+        made = []
+        for _ in range(data.draw(st.integers(1, most))):
+            lots, hold = data.draw(st.integers(1, 7)), data.draw(st.integers(0, 60))
+            made.append(
+                (
+                    Order(
+                        symbol=data.draw(st.sampled_from(SYMBOLS)),
+                        side=data.draw(st.sampled_from(list(Side))),
+                        lots=lots,
+                        price_ticks=1,
+                        hold=hold,
+                        price=Decimal(1),
+                        size=Decimal(lots),
+                        order_id=self.fresh(),
+                        reduce_only=data.draw(st.integers(0, 4)) == 0,
+                        leg=data.draw(st.sampled_from(["long", "short"])) if self.hedge else None,
+                    ),
+                    hold,
+                )
+            )
+        return made
+
+    @rule(data=st.data(), best_effort=st.booleans(), caller=st.booleans())
+    def reserve(self, data: st.DataObject, best_effort: bool, caller: bool) -> None:
+        ladder = self.ladder(data, 4)
+        before_all, before_free = self.oracle.all, self.oracle.free
+        kept = dict(self.oracle.papers)
+        granted = []
+        for order, hold in ladder:
+            was_all, was_free = self.oracle.all, self.oracle.free
+            self.oracle.admit(order, hold, "SENT" if caller else "RESERVED")
+            if best_effort and self.oracle.all > was_all and self.oracle.free < 0:
+                assert was_free >= 0 or self.oracle.free < was_free
+                del self.oracle.papers[order.order_id or ""]
+            else:
+                granted.append(order.order_id)
+        fits = bool(granted) if best_effort else self.oracle.all <= before_all or self.oracle.free >= 0
+        outcome = self.ask(
+            "reserve",
+            A,
+            [order for order, _ in ladder],
+            request_id=self.fresh(),
+            policy="best_effort" if best_effort else "all_or_nothing",
+            send="caller" if caller else "claim",
+        )
+        if not fits:
+            self.oracle.papers = kept
+            assert outcome.code is Code.INSUFFICIENT_MARGIN
+            assert outcome.shortfall_units is not None
+            assert outcome.shortfall_units > 0
+            assert best_effort or outcome.free_units == before_free
+        else:
+            assert outcome.code is Code.OK
+            assert outcome.granted == tuple(granted)
+
+    @rule(data=st.data())
+    def execute(self, data: st.DataObject) -> None:
+        order, margin = self.ladder(data, 1)[0]
+        fee = data.draw(st.integers(-2, 5))
+        old = self.oracle
+        before_all = old.all
+        trial = Oracle(old.combine, old.balance, dict(old.papers), dict(old.lots), dict(old.margin), dict(old.pnl))
+        name = order.order_id or ""
+        paper = Paper(name, order.symbol, order.leg, order.side.value, order.lots, [0] * order.lots, False, "FILLED")
+        paper.only_reduces = order.reduce_only
+        paper.filled = order.lots
+        trial.papers[name] = paper
+        trial.trade(paper, order.lots, margin, 0, fee)
+        outcome = self.ask("execute", A, order, request_id=self.fresh(), realised_pnl=0, fee=micros(fee))
+        if trial.all <= before_all or trial.free >= 0:
+            assert outcome.code is Code.OK
+            self.oracle = trial
+        else:
+            assert outcome.code is Code.INSUFFICIENT_MARGIN
+
+    @precondition(lambda self: self.oracle.papers)
+    @rule(
+        data=st.data(), lots=st.integers(1, 9), margin=st.integers(0, 90), pnl=st.integers(-9, 9), fee=st.integers(0, 3)
+    )
+    def fill(self, data: st.DataObject, lots: int, margin: int, pnl: int, fee: int) -> None:
+        paper = self.some(data)
+        late = paper.state not in LIVE
+        outcome = self.ask(
+            "fill",
+            A,
+            paper.name,
+            lots,
+            fill_id=self.fresh(),
+            margin=micros(margin),
+            realised_pnl=micros(pnl),
+            fee=micros(fee),
+        )
+        assert outcome.code is Code.OK
+        room = paper.lots - paper.filled
+        assert ("overfill" in outcome.flags) == (lots > room)
+        assert ("late_fill" in outcome.flags) == (late and paper.state != "FILLED")
+        if late:
+            paper.released -= min(lots, paper.released)
+        paper.filled += min(lots, room)
+        paper.over += max(0, lots - room)
+        if not late:
+            paper.state = "FILLED" if paper.filled == paper.lots else "LIVE"
+        self.oracle.trade(paper, lots, margin, pnl, fee)
+
+    @precondition(lambda self: self.oracle.papers)
+    @rule(data=st.data(), event=st.sampled_from(["reject", "cancel", "expire"]))
+    def end(self, data: st.DataObject, event: str) -> None:
+        paper = self.some(data)
+        was_live = paper.state in LIVE
+        outcome = self.ask(event, A, paper.name, event_id=self.fresh())
+        if was_live:
+            assert outcome.code is Code.OK
+            names = {"reject": "CANCELLED" if paper.filled else "REJECTED", "cancel": "CANCELLED", "expire": "EXPIRED"}
+            paper.state = names[event]
+            paper.released = paper.lots - paper.filled
+        else:
+            assert outcome.code in (Code.DUPLICATE, Code.ILLEGAL_TRANSITION)
+
+    @precondition(lambda self: self.oracle.papers)
+    @rule(data=st.data(), event=st.sampled_from(["claim", "acknowledge", "request_cancel"]))
+    def note(self, data: st.DataObject, event: str) -> None:
+        paper = self.some(data)
+        before = self.oracle.all
+        if event == "acknowledge":
+            outcome = self.ask(event, A, paper.name, self.fresh(), event_id=self.fresh())
+        else:
+            outcome = self.ask(event, A, paper.name, event_id=self.fresh())
+        if event == "claim":
+            assert outcome.ok == (paper.state == "RESERVED")
+            paper.state = "SENT" if outcome.ok else paper.state
+        else:
+            assert outcome.ok == (paper.state in LIVE)
+            if event == "acknowledge" and outcome.ok:
+                paper.state = "LIVE"
+        assert self.oracle.all == before
+
+    @precondition(lambda self: any(self.oracle.lots.values()))
+    @rule(data=st.data(), margin=st.integers(0, 90))
+    def revalue(self, data: st.DataObject, margin: int) -> None:
+        place = data.draw(st.sampled_from([place for place, lots in self.oracle.lots.items() if lots]))
+        assert self.ask("revalue", A, place[0], micros(margin), leg=place[1]).ok
+        self.oracle.margin[place] = [margin]
+
+    @rule(data=st.data(), pnl=st.integers(-40, 40))
+    def mark(self, data: st.DataObject, pnl: int) -> None:
+        symbol = data.draw(st.sampled_from(SYMBOLS))
+        leg = data.draw(st.sampled_from(["long", "short"])) if self.hedge else None
+        outcome = self.ask("mark", A, {(symbol, leg or ""): micros(pnl)})
+        if self.oracle.lots.get((symbol, leg)):
+            self.oracle.pnl[symbol, leg] = pnl
+        else:
+            assert outcome.flags == ("no_position",)
+
+    @rule(amount=st.integers(0, 60), out=st.booleans())
+    def move_money(self, amount: int, out: bool) -> None:
+        if not out:
+            assert self.ask("deposit", A, micros(amount), request_id=self.fresh()).ok
+            self.oracle.balance += amount
+            return
+        room = max(0, self.oracle.free)
+        outcome = self.ask("withdraw", A, micros(amount), request_id=self.fresh())
+        assert outcome.code is (Code.OK if amount <= room else Code.INSUFFICIENT_MARGIN)
+        if outcome.ok:
+            self.oracle.balance -= amount
+
+    @rule(seconds=st.sampled_from([1, 20, 60]))
+    def sweep(self, seconds: int) -> None:
+        self.now += seconds * 1_000_000
+        self.ask("sweep", A)
+        # Deadlines are the book's own business; what a sweep may do to each order is checked here.
+        for order in self.books[0].orders(A, every=True):
+            paper = self.oracle.papers[order.order_id]
+            if order.state != paper.state:
+                moves = {("RESERVED", "CANCELLED"), ("SENT", "UNKNOWN"), ("LIVE", "UNKNOWN")}
+                assert (paper.state, order.state.value) in moves
+                assert order.overdue_us is None or order.overdue_us < self.now or order.state is OrderState.UNKNOWN
+                paper.state = order.state.value
+                if paper.state == "CANCELLED":
+                    paper.released = paper.lots - paper.filled
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        name, values, named, first = data.draw(st.sampled_from(self.past))
+        before = self.books[0].account(A)
+        again = self.ask(name, *values, **named)
+        assert again.code is Code.DUPLICATE
+        assert (again.version, again.before, again.after, again.orders) == (
+            first.version,
+            first.before,
+            first.after,
+            first.orders,
+        )
+        assert self.books[0].account(A) == before
+
+    @invariant()
+    def totals_equal_the_oracle(self) -> None:
+        for book in getattr(self, "books", ()):
+            account = book.account(A)
+            found = (account.balance_units, account.executed_units, account.all_units, account.free_units)
+            assert found == (self.oracle.balance, self.oracle.executed, self.oracle.all, self.oracle.free)
+            assert account.withdrawable_units <= max(0, account.free_units)
+            live = {
+                p.name: (p.state, p.hold, p.filled, p.working) for p in self.oracle.papers.values() if p.state in LIVE
+            }
+            assert {o.order_id: (o.state, o.hold, o.filled, o.working) for o in book.orders(A)} == live
+
+    def teardown(self) -> None:
+        if not hasattr(self, "books"):
+            return
+        for paper in list(self.oracle.papers.values()):
+            if paper.state in LIVE:
+                self.ask("cancel", A, paper.name, event_id=self.fresh())
+        for (symbol, leg), lots in list(self.oracle.lots.items()):
+            if lots:
+                side = Side.ASK if lots > 0 else Side.BID
+                out = Order(
+                    symbol=symbol,
+                    side=side,
+                    lots=abs(lots),
+                    price_ticks=1,
+                    hold=0,
+                    price=Decimal(1),
+                    size=Decimal(1),
+                    leg=leg,
+                )
+                assert self.ask("execute", A, out, request_id=self.fresh(), realised_pnl=0).ok
+        kept = [book.history(A, limit=10**6) for book in self.books]
+        assert all(journal == kept[0] for journal in kept)
+        orders = [book.orders(A, every=True) for book in self.books]
+        assert all(found == orders[0] for found in orders)
+        for book in self.books:
+            account = book.account(A)
+            assert (account.executed_units, account.all_units, account.open_pnl_units) == (0, 0, 0)
+            assert book.audit(A).findings == ()
+            book.close_book()
+        self.folder.cleanup()
+
+
+Books.TestCase.settings = settings(deadline=None, stateful_step_count=40)
+TestBooks = Books.TestCase

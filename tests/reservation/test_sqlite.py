@@ -1,0 +1,369 @@
+"""The SQLite file: failures by name, processes, forks, schema, and a checker that reads rows and not the API."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
+from equipoise.orders import Order
+from equipoise.reservation import Code, ReservationBook
+from equipoise.reservation import sqlite as store
+from equipoise.reservation.sqlite import SqliteBook, wal_reset_is_fixed
+
+Make = Callable[..., Order]
+A = "acc"
+
+needs_apsw = pytest.mark.skipif(store.apsw is None, reason="the extra `sqlite` (apsw) is not installed")
+
+
+def url(path: Path, durability: str = "normal") -> str:
+    return f"sqlite:///{path}?durability={durability}"
+
+
+def beside(book: SqliteBook, path: Path) -> Any:
+    """Another connection of the same library: two libraries in one process do not see each other's file locks."""
+    return store._open_engine(str(path), through_apsw=book._apsw)
+
+
+def check_rows(path: Path) -> dict[str, tuple[int, int]]:
+    """Recompute every account under rule sum, net positions, from raw rows; (executed, all) per account."""
+    found = {}
+    with closing(sqlite3.connect(path)) as rows:
+        for account, balance, executed, everything, version, live in rows.execute(
+            "SELECT account_id, balance_units, executed_units, all_units, version, live_orders FROM accounts"
+        ).fetchall():
+            mine = (account,)
+            held, count = rows.execute(
+                "SELECT coalesce(sum(hold), 0), count(*) FROM orders WHERE account_id = ? "
+                "AND state NOT IN ('FILLED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'CLOSED')",
+                mine,
+            ).fetchone()
+            (positions,) = rows.execute(
+                "SELECT coalesce(sum(margin), 0) FROM symbols WHERE account_id = ?", mine
+            ).fetchone()
+            assert (executed, everything) == (positions, positions + held)
+            assert count == live
+            assert everything <= balance
+            versions = [row[0] for row in rows.execute("SELECT version FROM journal WHERE account_id = ?", mine)]
+            assert sorted(versions) == list(range(1, version + 1))
+            orphans = rows.execute(
+                "SELECT count(*) FROM orders WHERE account_id = ? AND state IN ('FILLED', 'REJECTED', 'CANCELLED', "
+                "'EXPIRED') AND (hold <> 0 OR working <> 0)",
+                mine,
+            ).fetchone()
+            assert orphans == (0,)
+            found[account] = (executed, everything)
+    return found
+
+
+def test_a_reopened_file_has_everything_and_answers_old_ids(sqlite_path: Path, order: Make, clock: Any) -> None:
+    with ReservationBook.connect(url(sqlite_path, "full"), clock=clock) as book:
+        book.open_account(A, "1", rule="sum")
+        first = book.reserve(A, [order(lots=2, hold=10)], request_id="r")
+        filled = book.fill(A, "r:0", 1, fill_id="f")
+        kept = (book.account(A), book.orders(A, every=True), book.history(A))
+    with ReservationBook.connect(url(sqlite_path), clock=clock) as book:
+        assert (book.account(A), book.orders(A, every=True), book.history(A)) == kept
+        again = book.reserve(A, [order(lots=2, hold=10)], request_id="r")
+        assert (again.code, again.orders) == (Code.DUPLICATE, first.orders)
+        assert book.fill(A, "r:0", 1, fill_id="f").version == filled.version
+        assert book.audit(A).findings == ()
+    assert check_rows(sqlite_path) == {A: (5, 10)}
+
+
+def test_views_show_decimals(sqlite_path: Path, order: Make) -> None:
+    with ReservationBook.connect(url(sqlite_path)) as book:
+        book.open_account(A, "-1.05", scale=2)
+        book.open_account("b", 7, scale=0)
+        book.reserve("b", [order(order_id="o")], request_id="r", holds=[2])
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        amounts = rows.execute("SELECT account_id, balance, free, used_margin_all FROM account_amounts").fetchall()
+        held = rows.execute("SELECT order_id, reserved_margin FROM order_amounts").fetchall()
+    assert amounts == [(A, "-1.05", "-1.05", "0.00"), ("b", "7", "5", "2")]
+    assert held == [("o", "2")]
+
+
+def test_durability_is_what_was_named(sqlite_path: Path) -> None:
+    for name, level in (("full", 2), ("normal", 1)):
+        with ReservationBook.connect(url(sqlite_path, name)) as book:
+            connection = book._ready()  # type: ignore[attr-defined]
+            assert connection.execute("PRAGMA synchronous").fetchall() == [(level,)]
+            assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+
+
+@pytest.mark.parametrize(
+    ("version", "fixed"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 54, 1), True),
+    ],
+)
+def test_which_versions_may_share_a_file(version: tuple[int, int, int], fixed: bool) -> None:
+    assert wal_reset_is_fixed(version) is fixed
+
+
+@pytest.mark.skipif(
+    wal_reset_is_fixed(store._engine_version(through_apsw=False)), reason="this sqlite3 may share the file"
+)
+def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
+    with SqliteBook(str(sqlite_path), through_apsw=False) as book:
+        assert "one process only" in book.engine
+        with pytest.raises(StoreUnavailable, match="open elsewhere"):
+            SqliteBook(str(sqlite_path), through_apsw=False)
+        child = os.fork()
+        if child == 0:
+            try:
+                book.accounts()
+            except StoreUnavailable:
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert book.accounts() == ()
+    SqliteBook(str(sqlite_path), through_apsw=False).close_book()
+
+
+@needs_apsw
+def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, order: Make) -> None:
+    with SqliteBook(str(sqlite_path), durability="normal", through_apsw=True) as book:
+        book.open_account(A, "1")
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if book.reserve(A, [order(hold=3)], request_id="child").ok else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert book.reserve(A, [order(hold=4)], request_id="parent").ok
+        assert book.account(A).all_units == 7
+        assert book.audit(A).findings == ()
+    check_rows(sqlite_path)
+
+
+def test_after_a_fork_a_memory_book_raises(order: Make) -> None:
+    book = ReservationBook.connect("memory:")
+    book.open_account(A, "1")
+    child = os.fork()
+    if child == 0:
+        try:
+            book.reserve(A, [order(hold=3)], request_id="child")
+        except StoreUnavailable:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_closed_book_is_unavailable(book: ReservationBook) -> None:
+    book.close_book()
+    book.close_book()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        book.deposit(A, 1, request_id="d")
+    with pytest.raises(StoreUnavailable, match="closed"):
+        book.accounts()
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+class TestFailures:
+    """What the engine says, and what the caller gets."""
+
+    @pytest.fixture
+    def opened(self, sqlite_path: Path, through_apsw: bool, order: Make) -> Any:
+        book = SqliteBook(str(sqlite_path), durability="normal", timeout_ms=50, through_apsw=through_apsw)
+        book.open_account(A, "1")
+        book.reserve(A, [order(hold=10, order_id="o")], request_id="r")
+        with book:
+            yield book
+
+    def test_i7_a_busy_file_is_unavailable_and_grants_nothing(
+        self, opened: SqliteBook, sqlite_path: Path, order: Make
+    ) -> None:
+        with closing(beside(opened, sqlite_path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StoreUnavailable):
+                opened.reserve(A, [order(hold=1)], request_id="q")
+            other.execute("ROLLBACK")
+        assert opened.account(A).all_units == 10
+        assert opened.reserve(A, [order(hold=1)], request_id="q").code is Code.OK
+
+    def test_i7_a_full_file_is_unavailable_and_grants_nothing(self, opened: SqliteBook, order: Make) -> None:
+        connection = opened._ready()
+        pages = connection.execute("PRAGMA page_count").fetchall()[0][0]
+        connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+        def fill_up() -> None:
+            for n in range(1000):
+                attempts.append(n)
+                assert opened.reserve(A, [order(hold=1)] * 40, request_id=f"q{n}").ok
+
+        attempts: list[int] = []
+        with pytest.raises(StoreUnavailable, match="full"):
+            fill_up()
+        connection.execute("PRAGMA max_page_count = 1000000").fetchall()
+        assert opened.audit(A).findings == ()
+        assert opened.reserve(A, [order(hold=1)] * 40, request_id=f"q{attempts[-1]}").code is Code.OK
+
+    def test_an_error_at_commit_is_a_timeout_and_the_same_id_settles_it(
+        self, opened: SqliteBook, order: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Torn:
+            """Passes everything on; COMMIT is done, and its answer lost."""
+
+            def __init__(self, inner: Any) -> None:
+                self.inner = inner
+
+            def execute(self, sql: str, *values: Any) -> Any:
+                answer = self.inner.execute(sql, *values)
+                if sql == "COMMIT":
+                    error = sqlite3.OperationalError("disk I/O error")
+                    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                    raise error
+                return answer
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.inner, name)
+
+        assert opened._scale(A) == 6
+        opened._connection = Torn(opened._connection)  # type: ignore[assignment]
+        with pytest.raises(StoreTimeout):
+            opened.fill(A, "o", 1, fill_id="f")
+        assert opened.fill(A, "o", 1, fill_id="f").code is Code.DUPLICATE
+        assert opened.account(A).executed_units == 10
+
+    def test_a_row_that_is_no_record_is_corrupt_and_no_total_is_lowered(
+        self, opened: SqliteBook, sqlite_path: Path, order: Make
+    ) -> None:
+        with closing(beside(opened, sqlite_path)) as other:
+            other.execute("UPDATE orders SET state = 'GONE'")
+        with pytest.raises(StoreCorrupt):
+            opened.fill(A, "o", 1, fill_id="f")
+        with pytest.raises(StoreCorrupt):
+            opened.orders(A, every=True)
+        assert opened.account(A).all_units == 10
+
+    def test_a_missing_table_is_corrupt(self, opened: SqliteBook, sqlite_path: Path) -> None:
+        with closing(beside(opened, sqlite_path)) as other:
+            other.execute("DROP TABLE symbols")
+        with pytest.raises(StoreCorrupt, match="symbols"):
+            opened.fill(A, "o", 1, fill_id="f")
+
+    def test_an_interrupt_in_a_step_rolls_back(
+        self, opened: SqliteBook, order: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def torn(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "_journal_row", torn)
+            with pytest.raises(KeyboardInterrupt):
+                opened.reserve(A, [order(hold=1)], request_id="q")
+        assert opened.reserve(A, [order(hold=1)], request_id="q").code is Code.OK
+        assert opened.audit(A).findings == ()
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_a_file_that_is_no_database_or_is_torn_is_corrupt_at_open(sqlite_path: Path, through_apsw: bool) -> None:
+    sqlite_path.write_bytes(b"not a database, but long enough to be read as one" * 40)
+    with pytest.raises(StoreCorrupt):
+        SqliteBook(str(sqlite_path), through_apsw=through_apsw)
+    sqlite_path.unlink()
+    with SqliteBook(str(sqlite_path), through_apsw=through_apsw) as book:
+        for n in range(200):
+            book.open_account(f"a{n}", n)
+    image = bytearray(sqlite_path.read_bytes())
+    image[4096 * 3 : 4096 * 6] = b"\xff" * (4096 * 3)
+    sqlite_path.write_bytes(image)
+    with pytest.raises(StoreCorrupt):
+        SqliteBook(str(sqlite_path), through_apsw=through_apsw)
+
+
+def test_the_database_of_another_program_is_refused_and_left_alone(sqlite_path: Path) -> None:
+    with closing(sqlite3.connect(sqlite_path)) as other, other:
+        other.execute("CREATE TABLE theirs (x)")
+    image = sqlite_path.read_bytes()
+    with pytest.raises(StoreCorrupt, match="something else"):
+        ReservationBook.connect(url(sqlite_path))
+    assert sqlite_path.read_bytes() == image
+
+
+def test_a_directory_that_is_missing_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        ReservationBook.connect(url(tmp_path / "nowhere" / "margin.db"))
+
+
+def test_the_schema_is_versioned_lifted_and_never_lowered(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ReservationBook.connect(url(sqlite_path)).close_book()
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(store.MIGRATIONS, 1, "CREATE TABLE lifted (x INTEGER) STRICT;")
+    ReservationBook.connect(url(sqlite_path)).close_book()
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        assert rows.execute("PRAGMA user_version").fetchone() == (2,)
+        assert rows.execute("SELECT count(*) FROM lifted").fetchone() == (0,)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", 1)
+    with pytest.raises(StoreUnavailable, match="schema 2"):
+        ReservationBook.connect(url(sqlite_path))
+
+
+WORKER = """
+import random, sys
+from decimal import Decimal
+from equipoise.orders import Order, Side
+from equipoise.reservation import Code, ReservationBook
+
+path, worker = sys.argv[1], int(sys.argv[2])
+rng = random.Random(worker)
+order = Order(symbol="SYM", side=Side.BID, lots=2, price_ticks=1, hold=10, price=Decimal(1), size=Decimal(1))
+granted = refused = 0
+with ReservationBook.connect(f"sqlite:///{path}?durability=normal", timeout_ms=30_000) as book:
+    for n in range(40):
+        name = f"{worker}-{n}"
+        code = book.reserve("hot", [order], request_id=name).code
+        granted += code is Code.OK
+        refused += code is Code.INSUFFICIENT_MARGIN
+        own = book.reserve(f"own{worker}", [order] * 3, request_id=name)
+        assert own.ok, own
+        assert book.fill(f"own{worker}", f"{name}:0", rng.randint(1, 3), fill_id="f", realised_pnl=0).ok
+        for place in range(3):
+            book.cancel(f"own{worker}", f"{name}:{place}")
+print(granted, refused)
+"""
+
+
+@needs_apsw
+def test_schedule_1_8_processes_on_one_file_get_exactly_what_is_free(sqlite_path: Path) -> None:
+    workers = 8
+    with ReservationBook.connect(url(sqlite_path)) as book:
+        book.open_account("hot", "0.001000", rule="sum")
+        for worker in range(workers):
+            book.open_account(f"own{worker}", 1, rule="sum")
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(sqlite_path), str(worker)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for worker in range(workers)
+    ]
+    answers = []
+    for child in children:
+        out, err = child.communicate(timeout=100)
+        assert child.returncode == 0, err
+        answers.append([int(word) for word in out.split()])
+    assert sum(granted for granted, _ in answers) == 100
+    assert sum(refused for _, refused in answers) == workers * 40 - 100
+    assert check_rows(sqlite_path)["hot"] == (0, 1000)
+    with ReservationBook.connect(url(sqlite_path)) as book:
+        for account_id in book.accounts():
+            assert book.audit(account_id).findings == ()

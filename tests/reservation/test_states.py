@@ -1,0 +1,161 @@
+"""The state table, cell by cell, on every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from equipoise.orders import Order
+from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+
+# Rows: where the order stands. Cells: the answer, and where it stands afterwards if elsewhere.
+# ok = OK, ill = ILLEGAL_TRANSITION, dup = DUPLICATE, +flag = flag of the outcome.
+TABLE = """
+from       claim    acknowledge fill                 reject          cancel         expire       request_cancel sweep        resolve
+RESERVED   ok>SENT  ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>CANCELLED ill
+SENT       ill      ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill
+LIVE       ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok           ill
+PARTIAL    ill      ok          ok                   ok>CANCELLED    ok>CANCELLED   ok>EXPIRED   ok             ok           ill
+CANCELLING ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill
+UNKNOWN    ill      ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok           ok>EXPIRED
+FILLED     ill      ill         ok+overfill          ill             ill            ill          ill            ok           ill
+REJECTED   ill      ill         ok+late_fill         dup             ill            ill          ill            ok           ill
+CANCELLED  ill      ill         ok+late_fill         ill             dup            ill          ill            ok           ill
+CUT        ill      ill         ok+late_fill         dup             dup            ill          ill            ok           ill
+EXPIRED    ill      ill         ok+late_fill         ill             ill            dup          ill            ok           ill
+CLOSED     ill      ill         ok+overfill          ill             ill            ill          ill            ok           ill
+"""  # noqa: E501 - one line per state reads as a table
+HEAD, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
+CELLS = [(row[0], event, cell) for row in ROWS for event, cell in zip(HEAD[1:], row[1:], strict=True)]
+CODES = {"ok": Code.OK, "ill": Code.ILLEGAL_TRANSITION, "dup": Code.DUPLICATE}
+NAMES = {"PARTIAL": "LIVE", "CANCELLING": "LIVE", "CUT": "CANCELLED"}
+
+
+def bring(book: ReservationBook, order: Make, start: str, clock: object) -> None:
+    """Open an account with one order of three lots in the named state."""
+    tickets = start == "CLOSED"
+    book.open_account(A, "1000", rule="sum", positions="tickets" if tickets else "net")
+    send = "claim" if start == "RESERVED" else "caller"
+    book.reserve(A, [order(lots=3, hold=30_000_001, order_id="o")], request_id="r", send=send)  # type: ignore[arg-type]
+    if start in {"LIVE", "PARTIAL", "CANCELLING", "CUT"}:
+        assert book.acknowledge(A, "o", "v0").ok
+    if start in {"PARTIAL", "CUT"}:
+        assert book.fill(A, "o", 1, fill_id="f0").ok
+    if start == "CUT":
+        assert book.reject(A, "o", event_id="first").ok
+    if start == "CANCELLING":
+        assert book.request_cancel(A, "o").ok
+    if start == "UNKNOWN":
+        clock.advance(3_600)  # type: ignore[attr-defined]
+        assert book.sweep(A).ok
+    if start in {"FILLED", "CLOSED"}:
+        assert book.fill(A, "o", 3, fill_id="f0").ok
+    if tickets:
+        assert book.close(A, "o", event_id="c0", realised_pnl=0).ok
+    if start in {"REJECTED", "CANCELLED", "EXPIRED"}:
+        ends = {"REJECTED": book.reject, "CANCELLED": book.cancel, "EXPIRED": book.expire}
+        assert ends[start](A, "o", event_id="first").ok
+
+
+def send_event(book: ReservationBook, event: str, clock: object) -> Outcome:
+    """One event with an id of its own."""
+    if event == "claim":
+        return book.claim(A, "o", event_id="e")
+    if event == "acknowledge":
+        return book.acknowledge(A, "o", "v1", event_id="e")
+    if event == "fill":
+        return book.fill(A, "o", 1, fill_id="e", realised_pnl=0)
+    if event == "request_cancel":
+        return book.request_cancel(A, "o", event_id="e")
+    if event == "sweep":
+        clock.advance(3_600)  # type: ignore[attr-defined]
+        return book.sweep(A)
+    if event == "resolve":
+        return book.resolve(A, "o", OrderState.EXPIRED, evidence="operator", operator="ann", event_id="e")
+    ends = {"reject": book.reject, "cancel": book.cancel, "expire": book.expire}
+    return ends[event](A, "o", event_id="e")
+
+
+@pytest.mark.parametrize(("start", "event", "cell"), CELLS, ids=[f"{s}-{e}" for s, e, _ in CELLS])
+def test_every_cell_of_the_state_table(
+    proven: ReservationBook, order: Make, clock: object, start: str, event: str, cell: str
+) -> None:
+    bring(proven, order, start, clock)
+    before = proven.order(A, "o")
+    assert before is not None
+    assert before.state == NAMES.get(start, start)
+    cell, _, flag = cell.partition("+")
+    word, _, state = cell.partition(">")
+    outcome = send_event(proven, event, clock)
+    after = proven.order(A, "o")
+    assert after is not None
+    assert outcome.code is CODES[word]
+    assert after.state == (state or before.state)
+    assert flag == "" or flag in outcome.flags
+    assert after.terminal == (after.hold == 0)
+    assert after.lots == after.filled + after.working + after.released
+    if outcome.order_id is not None:
+        again = send_event(proven, event, clock)
+        assert again.code is (Code.DUPLICATE if outcome.code is Code.OK else outcome.code)
+        assert proven.order(A, "o") == after
+
+
+def test_i4_terminal_states_absorb_and_both_answers_are_journalled(proven: ReservationBook, order: Make) -> None:
+    bring(proven, order, "FILLED", None)
+    version = proven.account(A).version
+    assert proven.cancel(A, "o").code is Code.ILLEGAL_TRANSITION
+    assert proven.cancel(A, "o", event_id="again").code is Code.ILLEGAL_TRANSITION
+    codes = [record.code for record in proven.history(A, after_version=version)]
+    assert codes == [Code.ILLEGAL_TRANSITION, Code.ILLEGAL_TRANSITION]
+
+
+def test_an_acknowledgement_after_the_end_keeps_the_alias(proven: ReservationBook, order: Make) -> None:
+    bring(proven, order, "CANCELLED", None)
+    assert proven.acknowledge(A, "o", "venue-9").code is Code.ILLEGAL_TRANSITION
+    found = proven.order(A, "venue-9")
+    assert found is not None
+    assert (found.order_id, found.state) == ("o", OrderState.CANCELLED)
+
+
+def test_unknown_still_holds_until_there_is_evidence(proven: ReservationBook, order: Make, clock: object) -> None:
+    bring(proven, order, "UNKNOWN", clock)
+    assert proven.account(A).all_units == 30_000_001
+    proven.sweep(A)
+    assert proven.account(A).all_units == 30_000_001
+
+
+def test_not_at_the_venue_is_evidence_only_after_good_till(proven: ReservationBook, order: Make, clock: object) -> None:
+    proven.open_account(A, "1000")
+    until = clock() + 7_200_000_000  # type: ignore[operator]
+    proven.reserve(A, [order(hold=5, order_id="o")], request_id="r", send="caller", good_till_us=until)
+    clock.advance(3_600)  # type: ignore[attr-defined]
+    proven.sweep(A)
+    early = proven.resolve(A, "o", OrderState.CANCELLED, evidence="not_at_venue", event_id="1")
+    assert early.code is Code.ILLEGAL_TRANSITION
+    clock.advance(3_601)  # type: ignore[attr-defined]
+    assert proven.resolve(A, "o", OrderState.CANCELLED, evidence="not_at_venue", event_id="2").ok
+    assert proven.account(A).all_units == 0
+
+
+def test_i12_an_overdue_order_is_seen_without_a_sweeper(proven: ReservationBook, order: Make, clock: object) -> None:
+    bring(proven, order, "SENT", clock)
+    assert proven.orders(A, overdue=True) == ()
+    clock.advance(3_600)  # type: ignore[attr-defined]
+    assert [late.order_id for late in proven.orders(A, overdue=True)] == ["o"]
+    assert proven.orders(A)[0].state is OrderState.SENT
+
+
+def test_i19_clock_jumps_release_reapply_and_delete_nothing(
+    proven: ReservationBook, order: Make, clock: object
+) -> None:
+    bring(proven, order, "PARTIAL", clock)
+    before = proven.account(A)
+    for jump in (-(10**9), 2 * 10**9):
+        clock.advance(jump)  # type: ignore[attr-defined]
+        proven.sweep(A)
+        assert proven.fill(A, "o", 1, fill_id="f0").code is Code.DUPLICATE
+        assert proven.account(A) == before
