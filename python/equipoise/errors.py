@@ -4,6 +4,7 @@ Expected outcomes (infeasible, refused, duplicate) are values. Exceptions are fo
 
     EquipoiseError
     ├── InputError (ValueError)       an argument is malformed; nothing happened
+    ├── TapeError                     a recorded market tape is damaged or is not what its reader reads
     ├── StoreError                    the reservation store
     │   ├── StoreUnavailable          nothing happened; try again
     │   ├── StoreTimeout              unknown whether it happened; ask again with the same id, or abandon
@@ -25,6 +26,7 @@ __all__ = [
     "StoreError",
     "StoreTimeout",
     "StoreUnavailable",
+    "TapeError",
     "VenueError",
     "VenueRejected",
     "VenueTimeout",
@@ -61,6 +63,26 @@ class InputError(EquipoiseError, ValueError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, int | None, str, str]]:
         return (type(self), (self.argument, self.index, self.requirement, self.got))
+
+
+class TapeError(EquipoiseError):
+    """A recorded tape cannot be read further: damaged, cut off, or not in the format it was taken for.
+
+    Parameters
+    ----------
+    path
+        The file.
+    problem
+        What is wrong with it, as the rest of a sentence that begins with the path.
+    """
+
+    def __init__(self, path: object, problem: str) -> None:
+        self.path = str(path)
+        self.problem = problem
+        super().__init__(f"{path} {problem}")
+
+    def __reduce__(self) -> tuple[type[TapeError], tuple[str, str]]:
+        return (type(self), (self.path, self.problem))
 
 
 class StoreError(EquipoiseError):
