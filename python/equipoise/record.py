@@ -95,14 +95,23 @@ class RunRecord:
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ladders: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
+    @property
+    def refused_for_margin(self) -> int:
+        """Orders refused because margin was promised that was not there: by the book, at placement or at match.
+
+        A match refused because the mark left the buffer (MARK_MOVED) and what a moving market does to post-only orders
+        are counted in `refusals` under their own names, not here.
+        """
+        return sum(count for reason, count in self.refusals.items() if _is_margin(reason))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutcome:
     """What one way of quoting came to on a market: one column of the before/after table.
 
-    `idle_share` is the time-weighted mean of margin that was free and held by no order, 0…1 of what was available;
-    `demand_share_max` the most margin one ladder asked for, as a share of what was available (above 1: a promise made
-    twice). Both may be NaN when unknown.
+    `orders_refused` counts refusals for margin, by the book or by the venue. `idle_share` is the time-weighted mean of
+    margin that was free and held by no order, 0…1 of what was available; `demand_share_max` the most margin one ladder
+    asked for, as a share of what was available (above 1: a promise made twice). Both may be NaN when unknown.
     """
 
     name: str
@@ -124,6 +133,11 @@ class BeforeAfter:
     after: RunOutcome
     scenario: str = ""
     notes: tuple[str, ...] = ()
+
+
+def _is_margin(reason: str) -> bool:
+    name = reason.upper()
+    return "MARGIN" in name or name.startswith("BOOK_")
 
 
 ARRAYS = ("samples", "ladders")

@@ -245,7 +245,10 @@ def test_zero_refusals_are_shown_by_reason(make_record: Make) -> None:
     text = Page(render_report([make_record(count=60)])).text
     assert "MARK_MOVED 0 0.00" in re.sub(r"\s+", " ", text.replace("\N{NO-BREAK SPACE}", " "))
     refused = Page(render_report([make_record(count=60, refusals={"MARGIN": 3, "TICK": 0})])).text
-    assert "3 orders were refused" in refused
+    assert "3 orders were refused for margin" in refused
+    moved = Page(render_report([make_record(count=60, refusals={"MARGIN": 0, "POST_ONLY": 2, "MARK_MOVED": 1})])).text
+    assert "No order was refused for margin" in moved
+    assert "3 for other reasons" in moved
 
 
 def test_several_runs_keep_their_ids_apart(make_record: Make) -> None:
@@ -358,7 +361,7 @@ def test_time_mean_weighs_a_value_by_how_long_it_held() -> None:
 
 
 def test_outcome_counts_what_the_table_shows(make_record: Make) -> None:
-    record = make_record(count=400, refusals={"A": 2, "B": 5})
+    record = make_record(count=400, refusals={"MARGIN_AT_MATCH": 2, "BOOK_INSUFFICIENT": 5, "POST_ONLY": 9})
     samples = {name: values.copy() for name, values in record.samples.items()}
     samples["entropy_bids"][:10] = samples["entropy_floor_bids"][:10] - 1e-6
     samples["margin_held"][7] = samples["margin_available"][7] * 2

@@ -13,6 +13,7 @@ from equipoise.report.series import (
     HORIZONS_S,
     Markouts,
     Run,
+    both_sides,
     idle_share,
     ladders_below_floor,
     quantile,
@@ -42,12 +43,13 @@ ROWS_SHOWN = 400
 
 def verdict(run: Run) -> str:
     """The outcome in one sentence."""
-    refused = sum(run.record.refusals.values())
+    margin = run.record.refused_for_margin
+    other = sum(run.record.refusals.values()) - margin
+    what = {0: "No order was", 1: "1 order was"}.get(margin, f"{integer(margin)} orders were") + " refused for margin"
     sent = run.record.counters.get("orders")
     of_sent = f" of {integer(sent)} sent" if sent else ""
-    what = "No order was refused" if refused == 0 else f"{integer(refused)} orders were refused"
-    if refused == 1:
-        what = "1 order was refused"
+    if other:
+        of_sent += f", {integer(other)} for other reasons"
     filled = len(run.fills)
     fills = f"{integer(filled)} {'fill' if filled == 1 else 'fills'}"
     use = use_share_max(run)
@@ -84,7 +86,9 @@ def _summary(run: Run, marks: Markouts, prefix: str) -> str:
     record = run.record
     bids = int(marks.is_bid.sum())
     sent = record.counters.get("orders")
-    refused = sum(record.refusals.values())
+    refused = record.refused_for_margin
+    other = sum(record.refusals.values()) - refused
+    apart = f"{integer(other)} refused for other reasons" if other else "and none for another reason"
     equity = run["equity"][np.isfinite(run["equity"])]
     change = float(equity[-1]) - record.balance_start if equity.size else math.nan
     relative = change / record.balance_start * 1e4 if record.balance_start else math.nan
@@ -94,6 +98,8 @@ def _summary(run: Run, marks: Markouts, prefix: str) -> str:
     later, _, _ = marks.mean(marks.markout_bps[:, 1], everyone)
     volume = float(np.nansum(marks.notional)) if marks.notional.size else 0.0
     times = run["quote_us"]
+    idle = np.clip(idle_share(run), 0, None)
+    busy = time_mean(run.time, np.where(both_sides(run), idle, np.nan))
     cards = [
         card(
             "Fills",
@@ -103,10 +109,10 @@ def _summary(run: Run, marks: Markouts, prefix: str) -> str:
             f"{number(volume, 0)} {record.currency} traded",
         ),
         card(
-            "Orders refused",
+            "Refused for margin",
             integer(refused),
             "",
-            f"of {integer(sent)} sent" if sent is not None else "all reasons together",
+            f"of {integer(sent)} orders sent; {apart}" if sent is not None else apart,
         ),
         card("Most margin held", number(use_share_max(run) * 100, 1), "%", "of what was available"),
         card(
@@ -117,9 +123,9 @@ def _summary(run: Run, marks: Markouts, prefix: str) -> str:
         ),
         card(
             "Idle margin",
-            number(time_mean(run.time, np.clip(idle_share(run), 0, None)) * 100, 1),
+            number(time_mean(run.time, idle) * 100, 1),
             "%",
-            "mean over time, of what was available",
+            f"mean over time; {percent(busy, 1)} while both sides were quoted",
         ),
         card("Entropy floor missed", integer(missed), "", f"of {integer(ladders)} side ladders"),
         card(
@@ -147,7 +153,7 @@ def comparison(pair: BeforeAfter) -> str:
     """The older way and the new one, measure by measure."""
     before, after = pair.before, pair.after
     rows = [
-        _measure("Orders refused", *(_part(o.orders_refused, o.orders_sent) for o in (before, after))),
+        _measure("Orders refused for margin", *(_part(o.orders_refused, o.orders_sent) for o in (before, after))),
         _measure(
             "Most margin asked for by one ladder",
             *((percent(o.demand_share_max, 2), o.demand_share_max) for o in (before, after)),
@@ -204,7 +210,7 @@ def _refusals(run: Run, prefix: str) -> str:
     ]
     if len(rows) > 1:
         rows.append(["all", integer(total), percent(total / sent, 2) if sent else MISSING])
-    lead = "No order was refused." if total == 0 else "What the venue answered to the orders it refused."
+    lead = "No order was refused." if total == 0 else "Why the book or the venue refused orders."
     return section(
         f"{prefix}refusals",
         "Refusals by reason",

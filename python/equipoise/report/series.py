@@ -17,6 +17,7 @@ __all__ = [
     "HORIZONS_S",
     "Markouts",
     "Run",
+    "both_sides",
     "columns_at_peak",
     "envelope",
     "idle_share",
@@ -56,6 +57,7 @@ class Run:
         self.ladders: dict[str, Floats] = {}
         for name, values in record.ladders.items():
             rows = np.asarray(values, dtype=np.float64)
+            rows = rows.reshape(0, 0) if rows.size == 0 and count == 0 else rows
             if rows.ndim != 2 or len(rows) != count:
                 raise InputError(f"ladders.{name}", None, f"an array of shape ({count}, levels)", rows.shape)
             self.ladders[name] = _finite_or_nan(rows[order])
@@ -254,6 +256,12 @@ def idle_share(run: Run) -> Floats:
         )
 
 
+def both_sides(run: Run) -> NDArray[np.bool_]:
+    """Which samples had orders on both sides; all of them when the record does not say."""
+    bids, asks = run["levels_bids"], run["levels_asks"]
+    return np.logical_not((bids == 0) | (asks == 0))
+
+
 def use_share_max(run: Run) -> float:
     """Greatest share of the available margin that resting orders held; NaN when unknown."""
     idle = idle_share(run)
@@ -269,7 +277,7 @@ def outcome(record: RunRecord, name: str) -> RunOutcome:
     return RunOutcome(
         name=name,
         orders_sent=int(record.counters.get("orders", 0)),
-        orders_refused=sum(record.refusals.values()),
+        orders_refused=record.refused_for_margin,
         ladders=placed,
         ladders_below_floor=missed,
         idle_share=time_mean(run.time, np.clip(idle, 0.0, None)),
