@@ -27,7 +27,7 @@ from equipoise.report.series import Run, columns_at_peak, envelope, markouts, ti
 Make = Callable[..., RunRecord]
 
 SECTIONS = ("summary", "market", "equity", "margin", "entropy", "execution", "refusals", "speed", "fills", "settings")
-VOID = {"meta", "br", "link", "img", "input", "hr", "path", "rect", "circle"}
+VOID = {"meta", "br", "wbr", "link", "img", "input", "hr", "path", "rect", "circle"}
 HOSTILE = "\"><script>alert('x')</script><img src=//evil.example onerror=alert(1)>\x00&"
 
 PAIR = BeforeAfter(

@@ -335,7 +335,9 @@ def margin(run: Run) -> str:
         def paint(plot: Plot) -> None:
             chosen = columns_at_peak(run.time, top, plot.x.low, plot.x.high, plot.columns)
             for low, high, css in parts:
-                plot.band(run.time[chosen], low[chosen], high[chosen], f"fill {css}")
+                # Where nothing is held there is nothing to outline.
+                shown = np.where(high > low, high, np.nan)
+                plot.band(run.time[chosen], low[chosen], shown[chosen], f"fill {css}")
             if not additive:
                 plot.steps(run.time, executed + bids, "line bid", "bids")
                 plot.steps(run.time, executed + asks, "line ask", "asks")
@@ -378,6 +380,8 @@ def idle(run: Run) -> str:
         return nothing("The record does not say what margin was idle.")
     mean = time_mean(run.time, share)
     words = f"Idle margin, mean {number(mean, 2)} % of what was available. " + _span_words("It", share, "%")
+    empty = int(((run["levels_bids"] == 0) & (run["levels_asks"] == 0)).sum())
+    why = f" {integer(empty)} of {integer(run.time.size)} quotes placed nothing." if empty else ""
 
     def draw(width: int) -> Plot:
         y = linear_axis(_concat([share]), "% of available", include=(0.0,), count=4)
@@ -390,7 +394,7 @@ def idle(run: Run) -> str:
 
     return figure(
         "Idle margin",
-        f"Available margin that no order held. Dashed: the mean over time, {number(mean, 2)} %.",
+        f"Available margin that no order held. Dashed: the mean over time, {number(mean, 2)} %.{why}",
         draw,
         alternative=slices(run, [("Idle, %", share)], "Idle margin, % of available"),
         wide=False,

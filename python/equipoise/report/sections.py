@@ -73,12 +73,14 @@ def facts(run: Run) -> str:
             "Position limit",
             f"{plain(record.position_max)} contracts" if math.isfinite(record.position_max) else "none",
         ),
-        ("From", utc(record.started_ns)),
-        ("To", utc(record.ended_ns)),
+        ("From, UTC", utc(record.started_ns)),
+        ("To, UTC", utc(record.ended_ns)),
         ("Length", clock(seconds)),
         ("Seed", str(record.seed)),
     ]
-    items = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in pairs)
+    items = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value).replace('/', '/<wbr>')}</dd></div>" for name, value in pairs
+    )
     return f'<dl class="facts">{items}</dl>'
 
 

@@ -258,8 +258,8 @@ def idle_share(run: Run) -> Floats:
 
 def both_sides(run: Run) -> NDArray[np.bool_]:
     """Which samples had orders on both sides; all of them when the record does not say."""
-    bids, asks = run["levels_bids"], run["levels_asks"]
-    return np.logical_not((bids == 0) | (asks == 0))
+    empty: NDArray[np.bool_] = (run["levels_bids"] == 0) | (run["levels_asks"] == 0)
+    return ~empty
 
 
 def use_share_max(run: Run) -> float:

@@ -105,13 +105,13 @@ def clock(seconds: float) -> str:
 
 
 def utc(time_ns: int) -> str:
-    """A moment in UTC, to the second.
+    """A moment as date and time in UTC, to the second.
 
     >>> utc(1_757_015_216_000_000_000)
-    '2025-09-04 19:46:56 UTC'
+    '2025-09-04 19:46:56'
     """
     try:
         moment = datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
     except (ValueError, OverflowError, OSError):
         return MISSING
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
