@@ -350,11 +350,16 @@ def test_a_regime_factor_spreads_the_sizes_and_never_breaks_the_floor() -> None:
 
 
 def test_kelly_fractions_give_different_sizes() -> None:
-    totals = {
-        mission(optimizer="kelly", entropy_min=0.0, kelly=KellyConfig(fraction=fraction)).bids.total
-        for fraction in (0.05, 0.25, 0.75)
-    }
-    assert len(totals) == 3
+    # Wide depths, so that risk and not margin limits the sizes.
+    wide = eq.Levels(depth_bps=[200, 400, 800], fill_probability=[0.3, 0.2, 0.1], edge_bps=[150, 350, 750])
+    state = eq.AccountState(margin_available=397.49, position=0, leverage=10, position_max=146.62)
+
+    def total(fraction: float) -> float:
+        kelly = KellyConfig(fraction=fraction, toxicity=0.5, toxicity_decay_bps=1_000)
+        config = QuoterConfig(levels=3, optimizer="kelly", entropy_min=0.0, kelly=kelly)  # type: ignore[arg-type]
+        return Quoter(config).quote(hype(), state, rule=rule("sum"), bids=wide, asks=wide).bids.total
+
+    assert total(0.05) < total(0.25) < total(0.75)
 
 
 def test_proportional_sizes_follow_probability_times_edge() -> None:

@@ -12,7 +12,7 @@ use crate::entropy::SideSolver;
 use crate::error::{Error, Result};
 use crate::margin::{Acceptance, ChargeRate, MarginContext, Order, OrderMarginRule, Pricer};
 use crate::market::{Account, Market};
-use crate::older::{self, KellyConfig};
+use crate::older::{self, KellyConfig, KellyProblem};
 use crate::project::{Breadth, OnInfeasible, OnUnprofitable, ProjectInput, Projector, SideCertificate, Target};
 use crate::shape::{self, DepthSpacing, Levels, Shape};
 use crate::split::{self, FreeBy, Split, SplitConfig};
@@ -87,9 +87,25 @@ impl LadderConfig {
         if !in_unit(self.share_cap) || self.share_cap * (self.levels as f64) < 1.0 {
             return Err(Error::new("share_cap", "between 1/levels and 1", self.share_cap));
         }
+        if let Optimizer::Kelly(kelly) = self.optimizer {
+            kelly_checked(kelly)?;
+        }
         self.spacing.check()?;
         Ok(Self { split: self.split.checked()?, ..self })
     }
+}
+
+fn kelly_checked(kelly: KellyConfig) -> Result<()> {
+    if !(kelly.fraction > 0.0 && kelly.fraction <= 1.0) {
+        return Err(Error::new("fraction", "above 0 and at most 1", kelly.fraction));
+    }
+    if !(0.0..=1.0).contains(&kelly.toxicity) {
+        return Err(Error::new("toxicity", "between 0 and 1", kelly.toxicity));
+    }
+    if !(kelly.toxicity_decay_bps > 0.0 && kelly.toxicity_decay_bps.is_finite()) {
+        return Err(Error::new("toxicity_decay_bps", "positive and finite", kelly.toxicity_decay_bps));
+    }
+    Ok(())
 }
 
 /// Where depths, fill probabilities and edges come from.
@@ -152,7 +168,7 @@ impl SideQuote {
 /// Proof on the final, rounded orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The venue's own rule on the final orders against the margin available.
+    /// The venue's own rule on the final orders against the usable margin.
     pub acceptance: Acceptance,
     /// `required(position and orders) − required(position)`, micro-units.
     pub margin_held: i64,
@@ -207,6 +223,12 @@ struct SideWork {
     fee_bps: f64,
     /// Sizes in lots that an older optimizer asks for.
     target: Vec<f64>,
+    /// Adverse selection of a fill, bps.
+    adverse_bps: Vec<f64>,
+    kelly_edge: Vec<f64>,
+    kelly_variance: Vec<f64>,
+    kelly_margin: Vec<f64>,
+    kelly_cap: Vec<f64>,
 }
 
 impl SideWork {
@@ -218,6 +240,7 @@ impl SideWork {
         self.depth_bps.clear();
         self.fill_probability.clear();
         self.edge_bps.clear();
+        self.adverse_bps.clear();
         self.utility.clear();
         self.lot_utility.clear();
         self.charge.clear();
@@ -293,6 +316,11 @@ impl SideWork {
             };
             self.depth_bps.push(depth);
             self.fill_probability.push(value.fill_probability);
+            // What the caller's edge is short of the depth is what a fill loses.
+            self.adverse_bps.push(match source {
+                Source::Shape(_) => value.adverse_bps,
+                Source::Levels { .. } => depth - value.edge_bps,
+            });
             self.edge_bps.push(value.edge_bps);
             self.utility.push(value.utility);
             self.lot_utility.push(value.utility * lot);
@@ -331,6 +359,38 @@ impl SideWork {
             return 0;
         }
         self.buffered.iter().map(|rate| rate.charge(lots)).min().unwrap_or(0)
+    }
+
+    /// Fractional Kelly in lots: gains and variances per lot, equity as the account states it.
+    fn kelly_target(&mut self, kelly: KellyConfig, account: &Account, market: &Market, budget: i64) -> Result<()> {
+        let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
+        self.kelly_edge.clear();
+        self.kelly_variance.clear();
+        self.kelly_margin.clear();
+        self.kelly_cap.clear();
+        for level in 0..self.price_ticks.len() {
+            let capture = self.edge_bps[level] + self.adverse_bps[level];
+            let price = market.instrument.price(self.price_ticks[level]);
+            let value = kelly.value(self.depth_bps[level], capture, self.adverse_bps[level], price);
+            self.kelly_edge.push(value.edge * lot);
+            self.kelly_variance.push(value.variance * lot * lot);
+            self.kelly_margin.push(self.buffered[level].per_lot() * 1e-6);
+            self.kelly_cap.push(self.lots_cap[level] as f64);
+        }
+        let equity = account.equity.unwrap_or(account.margin_available).max(0) as f64 * 1e-6;
+        if equity <= 0.0 || budget <= 0 {
+            return Ok(());
+        }
+        let problem = KellyProblem {
+            edge: &self.kelly_edge,
+            variance: &self.kelly_variance,
+            weight: &self.fill_probability,
+            margin_per_unit: &self.kelly_margin,
+            size_cap: &self.kelly_cap,
+            fraction_equity: kelly.fraction * equity,
+            margin: budget as f64 * 1e-6,
+        };
+        older::kelly(&problem, &mut self.target).map(|_| ())
     }
 
     /// The orders of the last projection and the outcome of every level asked for.
@@ -394,6 +454,16 @@ struct Pricers {
     buffered: Option<Pricer>,
 }
 
+/// What one quote is made from.
+struct Request<'a> {
+    market: &'a Market,
+    account: &'a Account,
+    rule: &'a OrderMarginRule,
+    context: MarginContext<'a>,
+    pricers: Pricers,
+    margin_usable: i64,
+}
+
 /// What a side is solved with.
 #[derive(Clone, Copy, Debug)]
 struct SideTask {
@@ -455,20 +525,20 @@ impl LadderEngine {
         let split = split::split(&self.config.split, rule, market, account)?;
         let context = MarginContext::new(market, account.leverage);
         let pricers = self.pricers(rule, &context, account, &split)?;
+        let request = Request { market, account, rule, context, pricers, margin_usable: split.usable };
         self.prepare(market, account, source);
         let mut tasks = tasks(&split, account);
-        let mut sides =
-            [self.solve(account, market, &pricers, tasks[0])?, self.solve(account, market, &pricers, tasks[1])?];
+        let mut sides = [self.solve(&request, tasks[0])?, self.solve(&request, tasks[1])?];
         let margin_passed = if split.pooled { passed(&sides, &tasks, account.position_lots) } else { 0 };
         if margin_passed != 0 {
             tasks[0].budget -= margin_passed;
             tasks[1].budget += margin_passed;
             let taker = usize::from(margin_passed > 0);
             sides[1 - taker].budget = tasks[1 - taker].budget;
-            sides[taker] = self.solve(account, market, &pricers, tasks[taker])?;
+            sides[taker] = self.solve(&request, tasks[taker])?;
         }
-        self.offer_reduction(account, market, &pricers, &split, &mut sides)?;
-        let acceptance = self.fit(account, market, rule, &context, &pricers, &mut tasks, &mut sides)?;
+        self.offer_reduction(&request, &split, &mut sides)?;
+        let acceptance = self.fit(&request, &mut tasks, &mut sides)?;
         let [bids, asks] = sides;
         let margin_held = acceptance.required_after - acceptance.position_only;
         let certificate = Certificate {
@@ -505,15 +575,15 @@ impl LadderEngine {
     }
 
     /// One side: charges, sizes, lots.
-    fn solve(&mut self, account: &Account, market: &Market, pricers: &Pricers, task: SideTask) -> Result<SideQuote> {
+    fn solve(&mut self, request: &Request<'_>, task: SideTask) -> Result<SideQuote> {
         let work = match task.side {
             Side::Bid => &mut self.bids,
             Side::Ask => &mut self.asks,
         };
-        work.charge(market, task, pricers)?;
+        work.charge(request.market, task, &request.pricers)?;
         let budget = task.budget.saturating_add(work.credit(task.credit_lots));
         let entropy_min = tempered_floor(&self.config, &mut self.solver, &work.lot_utility)?;
-        size_target(&self.config, account, market, work, budget, task.limit_lots)?;
+        size_target(&self.config, request, work, budget, task.limit_lots)?;
         let target = match self.config.optimizer {
             Optimizer::Entropy => Target::Entropy,
             Optimizer::Proportional | Optimizer::Kelly(_) => Target::Given(&work.target),
@@ -539,14 +609,7 @@ impl LadderEngine {
 
     /// A position must always be workable-off: where the side that reduces it has no margin for an order of its own, its
     /// orders are reduce-only and hold nothing.
-    fn offer_reduction(
-        &mut self,
-        account: &Account,
-        market: &Market,
-        pricers: &Pricers,
-        split: &Split,
-        sides: &mut [SideQuote; 2],
-    ) -> Result<()> {
+    fn offer_reduction(&mut self, request: &Request<'_>, split: &Split, sides: &mut [SideQuote; 2]) -> Result<()> {
         if split.free_by != FreeBy::ReduceOnly {
             return Ok(());
         }
@@ -557,7 +620,7 @@ impl LadderEngine {
             if starved && free_lots > 0 {
                 let budget = sides[index].budget;
                 let task = SideTask { side, budget, limit_lots: free_lots, credit_lots: 0, free: true };
-                sides[index] = self.solve(account, market, pricers, task)?;
+                sides[index] = self.solve(request, task)?;
             }
         }
         Ok(())
@@ -567,11 +630,7 @@ impl LadderEngine {
     /// sized by the worst side, and shrunk here until the rule itself accepts.
     fn fit(
         &mut self,
-        account: &Account,
-        market: &Market,
-        rule: &OrderMarginRule,
-        context: &MarginContext<'_>,
-        pricers: &Pricers,
+        request: &Request<'_>,
         tasks: &mut [SideTask; 2],
         sides: &mut [SideQuote; 2],
     ) -> Result<Acceptance> {
@@ -584,8 +643,7 @@ impl LadderEngine {
                     self.orders.push(if side.reduce_only { order.reducing() } else { order });
                 }
             }
-            let position = account.position();
-            let acceptance = rule.accepts(context, position, &[], &self.orders, account.margin_available)?;
+            let acceptance = request.accepts(&self.orders)?;
             if acceptance.accepted || self.orders.is_empty() {
                 return Ok(acceptance);
             }
@@ -593,10 +651,17 @@ impl LadderEngine {
                 // The last attempt quotes nothing rather than something the venue refuses.
                 let used = side.certificate.held.min(task.budget);
                 task.budget = if attempt + 1 >= ATTEMPTS { 0 } else { shrunk(used, &acceptance) };
-                *side = self.solve(account, market, pricers, *task)?;
+                *side = self.solve(request, *task)?;
             }
         }
-        rule.accepts(context, account.position(), &[], &[], account.margin_available)
+        request.accepts(&[])
+    }
+}
+
+impl Request<'_> {
+    /// The rule against the usable margin: stricter than the venue by haircut and buffer.
+    fn accepts(&self, orders: &[Order]) -> Result<Acceptance> {
+        self.rule.accepts(&self.context, self.account.position(), &[], orders, self.margin_usable)
     }
 }
 
@@ -659,56 +724,33 @@ fn tempered_floor(config: &LadderConfig, solver: &mut SideSolver, utility: &[f64
     )
 }
 
-/// Sizes that an older optimizer asks for, in lots; they spend the side's budget up to its limit.
+/// Sizes in lots that an older optimizer asks for: they spend the side's budget up to its limit.
 fn size_target(
     config: &LadderConfig,
-    account: &Account,
-    market: &Market,
+    request: &Request<'_>,
     work: &mut SideWork,
     budget: i64,
-    limit: i64,
+    limit_lots: i64,
 ) -> Result<()> {
-    let levels = work.price_ticks.len();
     work.target.clear();
-    work.target.resize(levels, 0.0);
-    let limit = limit.max(0) as f64;
-    let budget = budget.max(0) as f64 * 1e-6;
-    let margin: Vec<f64> = work.buffered.iter().map(|rate| rate.num as f64 / rate.den as f64 * 1e-6).collect();
+    work.target.resize(work.price_ticks.len(), 0.0);
     match config.optimizer {
-        Optimizer::Entropy => {}
+        Optimizer::Entropy => return Ok(()),
         Optimizer::Proportional => {
             if older::proportional(&work.lot_utility, &mut work.target) {
-                let per_lot: f64 = work.target.iter().zip(&margin).map(|(share, margin)| share * margin).sum();
-                let total = if per_lot * limit > budget { budget / per_lot } else { limit };
-                work.target.iter_mut().for_each(|size| *size *= total);
+                let margin: f64 =
+                    work.buffered.iter().zip(&work.target).map(|(rate, share)| rate.per_lot() * share).sum();
+                let total = if margin > 0.0 { budget as f64 / margin } else { f64::INFINITY };
+                let total = total.min(limit_lots as f64);
+                work.target.iter_mut().for_each(|share| *share *= total);
             }
         }
-        Optimizer::Kelly(kelly) => {
-            let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
-            let (mut edge, mut variance) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
-            for (level, &ticks) in work.price_ticks.iter().enumerate() {
-                let capture = work.depth_bps[level] - work.fee_bps;
-                let adverse = capture - work.edge_bps[level];
-                let value = kelly.value(work.depth_bps[level], capture, adverse, market.instrument.price(ticks));
-                edge.push(value.edge * lot);
-                variance.push(value.variance * lot * lot);
-            }
-            let equity = account.equity.unwrap_or(account.margin_available).max(1) as f64 * 1e-6;
-            let problem = older::KellyProblem {
-                edge: &edge,
-                variance: &variance,
-                weight: &work.fill_probability,
-                margin_per_unit: &margin,
-                size_cap: &vec![limit; levels],
-                fraction_equity: kelly.fraction * equity,
-                margin: budget,
-            };
-            older::kelly(&problem, &mut work.target)?;
-            let total: f64 = work.target.iter().sum();
-            if total > limit {
-                work.target.iter_mut().for_each(|size| *size *= limit / total);
-            }
-        }
+        Optimizer::Kelly(kelly) => work.kelly_target(kelly, request.account, request.market, budget)?,
+    }
+    let total: f64 = work.target.iter().sum();
+    if total > limit_lots as f64 {
+        let shrink = limit_lots as f64 / total;
+        work.target.iter_mut().for_each(|lots| *lots *= shrink);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! r     = clamp(position / position_max, −1, 1)
 //! w_ask = clamp(½ + sensitivity · r, w_min, w_max),   w_bid = 1 − w_ask
-//! U     = haircut · margin_available − |position| · mark · buffer
+//! U     = haircut · margin_available − (|position| · mark + position margin) · buffer
 //! ```
 //!
 //! Under `sum` and `hedge_legs` both sides draw on one pot, parts `U·w` that sum to `U` in micro-units. Under `worst_side` and
@@ -133,7 +133,7 @@ pub fn split(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, acco
     let ctx = MarginContext::new(market, account.leverage);
     let position = account.position();
     let quantum = rule.quantum_micros.max(1);
-    let usable = usable(&config, market, account)? / quantum * quantum;
+    let usable = usable(&config, rule, market, account)? / quantum * quantum;
     let (ask, whole, ratio) = ask_weight(&config, account)?;
     let bid = whole - ask;
     let part = |budget: i64, num: i128, den: i128| -> Result<i64> {
@@ -198,13 +198,16 @@ fn too_large(got: impl std::fmt::Display) -> Error {
 }
 
 /// `U`, rounded down and not below zero.
-fn usable(config: &SplitConfig, market: &Market, account: &Account) -> Result<i64> {
+fn usable(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, account: &Account) -> Result<i64> {
     let overflow = || too_large(account.margin_available);
     let billion = pow10(9);
     let cut = i128::from(account.margin_available).checked_mul(billionths(config.haircut)).ok_or_else(overflow)?;
     let mut usable = cut.div_euclid(billion);
     if config.mark_buffer_bps.mantissa() > 0 && (account.position_lots != 0 || account.hedged_lots != 0) {
-        let value = position_value(market, account).ok_or_else(overflow)?;
+        // A move of b costs b of the value, and on a rising mark the margin on it besides.
+        let held = rule.position_margin(&MarginContext::new(market, account.leverage), account.position())?;
+        let held = Ratio::new(i128::from(held), 1).ok_or_else(overflow)?;
+        let value = position_value(market, account).and_then(|value| value.add(held)).ok_or_else(overflow)?;
         // value is a fraction of micro-units; bps are 10⁻⁴ and billionths 10⁻⁹.
         let num = value.num().checked_mul(billionths(config.mark_buffer_bps)).ok_or_else(overflow)?;
         let den = value.den().checked_mul(billion * 10_000).ok_or_else(overflow)?;

@@ -527,7 +527,7 @@ fn fee_reserves_and_the_mark_buffer_add_to_the_charge() {
     assert_eq!(charge(FeeReserve::TakerOpenClose, &ctx, &bid(1, 100)), 10_095_000);
     assert_eq!(charge(FeeReserve::TakerOpenClose, &ctx, &ask(1, 100)), 10_105_000);
     assert_eq!(charge(FeeReserve::Flat { bps: dec("40") }, &ctx, &bid(1, 100)), 10_400_000);
-    assert_eq!(charge(FeeReserve::None, &ctx.with_buffer(dec("40")), &bid(1, 100)), 10_420_000);
+    assert_eq!(charge(FeeReserve::None, &ctx.with_buffer(dec("40")), &bid(1, 100)), 10_460_000);
     let rebate = OrderMarginRule { maker_fee: dec("-0.0002"), fee_reserve: FeeReserve::Maker, ..rule };
     assert_eq!(rebate.order_charge(&ctx, &bid(1, 100), 0).unwrap(), 10_000_000, "a rebate is not credited");
 }

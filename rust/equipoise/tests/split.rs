@@ -140,9 +140,9 @@ fn haircut_and_mark_buffer_reduce_what_is_used() {
     };
     assert_eq!(with("0.5", "0", "0"), 198_745_000);
     assert_eq!(with("1", "40", "0"), 397_490_000);
-    // 100 × 27.11 × 40 bps = 10.844
-    assert_eq!(with("1", "40", "100"), 386_646_000);
-    assert_eq!(with("1", "40", "-100"), 386_646_000);
+    // (100 × 27.11 + its margin of 271.1) × 40 bps = 11.9284
+    assert_eq!(with("1", "40", "100"), 385_561_600);
+    assert_eq!(with("1", "40", "-100"), 385_561_600);
     assert_eq!(with("0", "40", "100"), 0);
 }
 

@@ -406,7 +406,9 @@ fn order_rate(rule: &OrderMarginRule, ctx: &MarginContext<'_>, margin: Scaled, s
         FeeReserve::Flat { bps } => rate = rate.plus(per_bps(bps))?,
     }
     if ctx.mark_buffer_bps.mantissa() > 0 {
-        rate = rate.plus(per_bps(ctx.mark_buffer_bps))?.plus(credit_free(rule.maker_fee))?;
+        // A mark that rises by b costs a short b of its value, and the margin on that b besides.
+        let buffer = per_bps(ctx.mark_buffer_bps).times(Scaled::from(1).plus(margin)?)?;
+        rate = rate.plus(buffer)?.plus(credit_free(rule.maker_fee))?;
     }
     Some(rate)
 }

@@ -244,8 +244,8 @@ pub struct MarginContext<'a> {
     pub best_bid_ticks: i64,
     /// Best ask in ticks.
     pub best_ask_ticks: i64,
-    /// Margin kept against a move of the mark between check and match, in bps of the charged value; when positive the maker
-    /// fee is kept as well. Zero states the venue's own charge.
+    /// Move of the mark between check and match that is provided for, in bps: a charge grows by `b·(1 + margin rate)` of its
+    /// value, the loss and the margin on it, and by the maker fee. Zero states the venue's own charge.
     pub mark_buffer_bps: Decimal,
 }
 
