@@ -251,6 +251,30 @@ def test_zero_refusals_are_shown_by_reason(make_record: Make) -> None:
     assert "3 for other reasons" in moved
 
 
+def worst_side(record: RunRecord) -> RunRecord:
+    changed = {"held_asks": record.samples["held_asks"] * 3, "margin_held": record.samples["held_bids"]}
+    return dataclasses.replace(record, rule="worst_side", samples={**record.samples, **changed})
+
+
+def test_nothing_is_drawn_outside_its_picture(make_record: Make) -> None:
+    for record in (make_record(), worst_side(make_record(count=400)), make_record(count=1), make_record(count=2)):
+        text = render_report([record])
+        pictures = re.findall(r'<svg class="plot [a-z]+" viewBox="0 0 (\d+) (\d+)"(.*?)</svg>', text, re.DOTALL)
+        assert len(pictures) > 20
+        for width, height, body in pictures:
+            for d in re.findall(r' d="([^"]*)"', body):
+                for command, first, second in re.findall(r"([MLHV])(-?[\d.]+)(?: (-?[\d.]+))?", d):
+                    x, y = (second or "0", first) if command == "V" else (first, second or "0")
+                    assert -1 <= float(x) <= float(width) + 1, (record.rule, d[:80])
+                    assert -1 <= float(y) <= float(height) + 1, (record.rule, d[:80])
+
+
+def test_a_rule_that_does_not_add_the_sides_up_is_not_stacked(make_record: Make) -> None:
+    text = render_report([worst_side(make_record(count=400))])
+    assert "held by the rule" in text
+    assert "resting bids" not in text
+
+
 def test_several_runs_keep_their_ids_apart(make_record: Make) -> None:
     page = Page(render_report([make_record(count=60), make_record(seed=8, count=60)], before_after=PAIR))
     assert len(page.ids) == len(set(page.ids))
@@ -339,6 +363,8 @@ def test_markouts_are_unknown_inside_a_hole_of_the_samples() -> None:
     record = empty(samples={"time_s": time, "mid": time * 0 + 100}, fills=(fill(Side.BID, 9.0, 99, 100),))
     marks = markouts(Run(record))
     assert np.isfinite(marks.markout_bps[0]).tolist() == [True, False, False, False]
+    at_end = markouts(Run(dataclasses.replace(record, fills=(fill(Side.BID, 58.5, 99, 100),))))
+    assert not np.isfinite(at_end.markout_bps).any(), "the run ended before the horizon"
     later = markouts(
         Run(empty(samples={"time_s": time, "mid": time * 0 + 100}, fills=(fill(Side.BID, 12.0, 99, 100),)))
     )

@@ -158,7 +158,7 @@ def ladder_close(run: Run) -> str:
 
     return figure(
         "The ladder over the market, close",
-        "The stretch with most fills. Each line is an order at its price while it stood; thicker is larger.",
+        "The stretch with most fills. Each line is an order at its price until the next quote; thicker is larger.",
         draw,
         keys=[
             Key("order", "bid", "bids"),
@@ -330,7 +330,8 @@ def margin(run: Run) -> str:
     )
 
     def draw(width: int) -> Plot:
-        y = linear_axis(_concat([limit, top]), unit, include=(0.0,), count=5)
+        alone = [] if additive else [bids, asks]
+        y = linear_axis(_concat([limit, top, *alone]), unit, include=(0.0,), count=5)
 
         def paint(plot: Plot) -> None:
             chosen = columns_at_peak(run.time, top, plot.x.low, plot.x.high, plot.columns)
@@ -339,8 +340,8 @@ def margin(run: Run) -> str:
                 shown = np.where(high > low, high, np.nan)
                 plot.band(run.time[chosen], low[chosen], shown[chosen], f"fill {css}")
             if not additive:
-                plot.steps(run.time, executed + bids, "line bid", "bids")
-                plot.steps(run.time, executed + asks, "line ask", "asks")
+                plot.steps(run.time, bids, "line bid", "bids alone")
+                plot.steps(run.time, asks, "line ask", "asks alone")
             plot.steps(run.time, limit, "line limit", "all margin")
 
         return _over_time(run, width, 320 if width > 400 else 270, y, words, paint)
@@ -351,12 +352,20 @@ def margin(run: Run) -> str:
     else:
         keys += [
             Key("fill", "both", "held by the rule"),
-            Key("line", "bid", "bids by themselves"),
-            Key("line", "ask", "asks by themselves"),
+            Key("line", "bid", "bids alone"),
+            Key("line", "ask", "asks alone"),
         ]
+    apart = (
+        ""
+        if additive
+        else (
+            " This rule does not add the sides up: the lines are the charges of each side alone, and a side that"
+            " closes the position may be above all margin."
+        )
+    )
     return figure(
         "Margin held against margin available",
-        f"Stacked, {unit}. Where a pixel covers several quotes it shows the moment with most margin held.",
+        f"Stacked, {unit}. Where a pixel covers several quotes it shows the moment with most margin held.{apart}",
         draw,
         keys=keys,
         alternative=slices(
