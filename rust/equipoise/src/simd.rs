@@ -1,5 +1,5 @@
 //! The widest vectors of the machine, chosen at run time: the only place of this project with `unsafe`.
-//! A [`Kernel`] is written once over [`Lanes`] and compiled for each set of instructions. AVX-512 and AVX2 execute the same
+//! A `Kernel` is written once over `Lanes` and compiled for each set of instructions. AVX-512 and AVX2 execute the same
 //! operations in the same order and agree bit by bit; the portable path rounds products before it adds, and differs by that.
 #![allow(unsafe_code)]
 
