@@ -12,7 +12,16 @@ from equipoise.reservation.audit import AuditReport, Holdings, audit
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Remembered
+from equipoise.reservation.records import (
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    Outcome,
+    RawJournal,
+    Remembered,
+    journal_record,
+)
 from equipoise.reservation.requests import Request
 from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, RateKey
 
@@ -71,7 +80,7 @@ class _Shelf:
         self.rates: dict[RateKey, CountedRates] = {}
         self.requests: dict[str, Remembered] = {}
         self.events: dict[tuple[str, str], Remembered] = {}
-        self.journal: list[JournalRecord] = []
+        self.journal: list[RawJournal] = []
 
     def account(self) -> BookAccount | None:
         return self.held
@@ -135,7 +144,7 @@ class _Shelf:
         for key, rate, count in counts:
             self.rates[key].set_count(rate, count)
         journal = effect.journal
-        if journal is not None and len(self.journal) < journal.version:
+        if journal is not None and len(self.journal) < journal[0]:
             self.journal.append(journal)
         if effect.request is not None:
             self.requests[effect.request[0]] = effect.request[1]
@@ -243,7 +252,8 @@ class MemoryBook(ReservationBook):
     def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
         """Journal records above a version, oldest first."""
         with self._lock:
-            return tuple(self._shelf(account_id).journal[after_version : after_version + limit])
+            raw = self._shelf(account_id).journal[after_version : after_version + limit]
+        return tuple([journal_record(record) for record in raw])
 
     def audit(self, account_id: str) -> AuditReport:
         """Prove the totals from orders alone and from the journal alone."""
@@ -258,7 +268,7 @@ class MemoryBook(ReservationBook):
                 dict(shelf.aliases),
                 dict(shelf.owners),
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
-                list(shelf.journal),
+                [journal_record(record) for record in shelf.journal],
             )
         return audit(kept)
 

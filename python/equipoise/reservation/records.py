@@ -70,6 +70,18 @@ class Terms:
         object.__setattr__(self, "owner_limit", dict(self.owner_margin_max))
 
 
+RawTotals = tuple[int, int, int, int]
+"""`Totals` as an exact tuple."""
+OrderRow = tuple[str, str, int, int, int]
+"""`OrderOutcome` as an exact tuple."""
+RawJournal = tuple[Any, ...]
+"""`JournalRecord` as exact tuples, states and codes as text."""
+PackedOutcome = tuple[Any, ...]
+"""(code, op, version, scale, totals before, totals after, order id, state, flags, order rows)."""
+Remembered = tuple[str, int, PackedOutcome | None]
+"""An id that has been used: fingerprint of its content, issued_at and the answer; None is a tombstone (abandoned)."""
+
+
 class Totals(NamedTuple):
     """Money of an account at one moment, in integer units of its scale."""
 
@@ -129,9 +141,12 @@ class BookAccount(NamedTuple):
         return max(0, self.balance_units + min(self.open_pnl_units, 0) - self.all_units)
 
     @property
-    def totals(self) -> Totals:
-        """Balance, counted pnl, executed and all margin."""
-        return Totals(self.balance_units, self.counted_units, self.executed_units, self.all_units)
+    def totals(self) -> RawTotals:
+        """Balance, counted pnl, executed and all margin: the fields of `Totals`."""
+        pnl = self.open_pnl_units
+        if pnl > 0 and self.terms.pnl_policy != "all":
+            pnl = 0
+        return (self.balance_units, pnl, self.executed_units, self.all_units)
 
     @property
     def balance(self) -> Decimal:
@@ -409,23 +424,40 @@ class OrderOutcome:
 class Outcome:
     """Answer of the book to one request.
 
-    `before` and `after` are the account's totals around the step, `version` the account's version after it. A DUPLICATE
-    carries everything the first answer carried. Integer amounts are units of 10^-scale.
+    A DUPLICATE carries everything the first answer carried. Integer amounts are units of 10^-scale. `totals_before`,
+    `totals_after` and `order_rows` are `before`, `after` and `orders` in plain tuples, as the book keeps them.
     """
 
     code: Code
     op: str
     account_id: str
     version: int = 0
+    """Version of the account after the step."""
     scale: int = MICRO_SCALE
-    before: Totals | None = None
-    after: Totals | None = None
+    totals_before: RawTotals | None = None
+    totals_after: RawTotals | None = None
     order_id: str | None = None
     state: OrderState | None = None
+    """State of the order after the step, for operations on one order."""
     flags: tuple[str, ...] = ()
-    orders: tuple[OrderOutcome, ...] = ()
+    order_rows: tuple[OrderRow, ...] = ()
     required_units: int | None = None
     free_units: int | None = None
+
+    @property
+    def before(self) -> Totals | None:
+        """Totals of the account before the step."""
+        return None if self.totals_before is None else Totals(*self.totals_before)
+
+    @property
+    def after(self) -> Totals | None:
+        """Totals of the account after the step."""
+        return None if self.totals_after is None else Totals(*self.totals_after)
+
+    @property
+    def orders(self) -> tuple[OrderOutcome, ...]:
+        """What became of each order of a ladder, in the caller's order."""
+        return tuple([OrderOutcome(name, Code(code), *rest) for name, code, *rest in self.order_rows])
 
     @property
     def ok(self) -> bool:
@@ -468,12 +500,33 @@ class Outcome:
     @property
     def granted(self) -> tuple[str, ...]:
         """Ids of the orders of a ladder that are held now."""
-        return tuple(order.order_id for order in self.orders if order.code is Code.OK)
+        return tuple([row[0] for row in self.order_rows if row[1] == "OK"])
 
 
-class Remembered(NamedTuple):
-    """An id that has been used: fingerprint of its content and the answer; outcome None is a tombstone (abandoned)."""
+# What a store keeps for long is exact tuples of numbers and text: the garbage collector stops looking at those, while
+# a million named tuples or dataclasses would be walked again and again.
 
-    fingerprint: str
-    issued_us: int
-    outcome: Outcome | None
+
+def journal_record(raw: RawJournal) -> JournalRecord:
+    """A journal record as callers see it."""
+    version, at_us, op, ident, order_id, code, before, after, symbols, orders, details = raw
+    return JournalRecord(
+        version,
+        at_us,
+        op,
+        ident,
+        order_id,
+        Code(code),
+        Totals(*before),
+        Totals(*after),
+        tuple([SymbolChange(*change) for change in symbols]),
+        tuple([OrderChange(*change) for change in orders]),
+        details,
+    )
+
+
+def outcome_of(account_id: str, packed: PackedOutcome) -> Outcome:
+    """The outcome that was packed under an id."""
+    code, op, version, scale, before, after, order_id, state, flags, rows = packed
+    where = None if state is None else OrderState(state)
+    return Outcome(Code(code), op, account_id, version, scale, before, after, order_id, where, flags, rows)

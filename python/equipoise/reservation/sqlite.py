@@ -30,7 +30,7 @@ from typing import Any, Protocol, TypeVar
 
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.audit import AuditReport, Holdings, audit
-from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.codes import AccountStatus, OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
@@ -39,13 +39,11 @@ from equipoise.reservation.records import (
     BookOrder,
     BookSymbol,
     JournalRecord,
-    OrderChange,
-    OrderOutcome,
     Outcome,
+    RawJournal,
     Remembered,
-    SymbolChange,
     Terms,
-    Totals,
+    journal_record,
 )
 from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.steps import STEPS, Effect, RateKey
@@ -232,70 +230,17 @@ def _order_row(account_id: str, order: BookOrder) -> list[Any]:
     return values
 
 
-def _outcome_text(outcome: Outcome) -> str:
-    return _text(
-        [
-            outcome.code,
-            outcome.op,
-            outcome.version,
-            outcome.scale,
-            outcome.before,
-            outcome.after,
-            outcome.order_id,
-            outcome.state,
-            outcome.flags,
-            [(item.order_id, item.code, item.hold, item.required, item.free) for item in outcome.orders],
-        ]
-    )
-
-
-def _outcome_of(account_id: str, text: str) -> Outcome:
-    code, op, version, scale, before, after, order_id, state, flags, orders = json.loads(text)
-    return Outcome(
-        Code(code),
-        op,
-        account_id,
-        version,
-        scale,
-        None if before is None else Totals(*before),
-        None if after is None else Totals(*after),
-        order_id,
-        None if state is None else OrderState(state),
-        tuple(flags),
-        tuple([OrderOutcome(name, Code(item), hold, required, free) for name, item, hold, required, free in orders]),
-    )
-
-
-def _journal_row(account_id: str, record: JournalRecord) -> tuple[Any, ...]:
-    body = _text([record.before, record.after, record.symbols, record.orders, record.details])
-    return (
-        account_id,
-        record.version,
-        record.at_us,
-        record.op,
-        record.ident,
-        record.order_id,
-        record.code.value,
-        body,
-    )
+def _journal_row(account_id: str, raw: RawJournal) -> tuple[Any, ...]:
+    return (account_id, *raw[:6], _text(raw[6:]))
 
 
 def _journal_of(row: Sequence[Any]) -> JournalRecord:
-    before, after, symbols, orders, details = json.loads(row[6])
-    version, at_us, op, ident, order_id, code = row[:6]
-    return JournalRecord(
-        version,
-        at_us,
-        op,
-        ident,
-        order_id,
-        Code(code),
-        Totals(*before),
-        Totals(*after),
-        tuple([SymbolChange(*_tuples(item)) for item in symbols]),
-        tuple([OrderChange(*_tuples(item)) for item in orders]),
-        _tuples(details),
-    )
+    return journal_record((*row[:6], *_tuples(json.loads(row[6]))))
+
+
+def _remembered(row: Sequence[Any]) -> Remembered:
+    text = row[2]
+    return (row[0], row[1], None if text is None else _tuples(json.loads(text)))
 
 
 class _Rows:
@@ -344,17 +289,14 @@ class _Rows:
             "SELECT fingerprint, issued_us, outcome FROM requests WHERE account_id = ? AND ident = ?",
             (self._account_id, ident),
         ).fetchall()
-        if not found:
-            return None
-        print_, issued, text = found[0]
-        return Remembered(print_, issued, None if text is None else _outcome_of(self._account_id, text))
+        return _remembered(found[0]) if found else None
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         found = self._execute(
             "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?",
             (self._account_id, order_id, ident),
         ).fetchall()
-        return Remembered(found[0][0], found[0][1], _outcome_of(self._account_id, found[0][2])) if found else None
+        return _remembered(found[0]) if found else None
 
     def owned(self, owner: str) -> int:
         found = self._execute(
@@ -400,18 +342,13 @@ def _write(connection: _Connection, account_id: str, effect: Effect) -> None:
             [change[:5] for change in changes],
         )
     if effect.request is not None:
-        ident, kept = effect.request
-        text = None if kept.outcome is None else _outcome_text(kept.outcome)
-        execute(
-            "INSERT INTO requests VALUES (?, ?, ?, ?, ?)", (account_id, ident, kept.fingerprint, kept.issued_us, text)
-        )
+        ident, (print_, at_us, packed) = effect.request
+        text = None if packed is None else _text(packed)
+        execute("INSERT INTO requests VALUES (?, ?, ?, ?, ?)", (account_id, ident, print_, at_us, text))
     if effect.event is not None:
-        order_id, ident, kept = effect.event
-        text = None if kept.outcome is None else _outcome_text(kept.outcome)
-        execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)",
-            (account_id, order_id, ident, kept.fingerprint, kept.issued_us, text),
-        )
+        order_id, ident, (print_, at_us, packed) = effect.event
+        text = None if packed is None else _text(packed)
+        execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (account_id, order_id, ident, print_, at_us, text))
 
 
 # --- the book -------------------------------------------------------------------------------------------------------

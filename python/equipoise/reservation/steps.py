@@ -21,13 +21,12 @@ from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
     BookSymbol,
-    JournalRecord,
-    OrderChange,
-    OrderOutcome,
+    OrderRow,
     Outcome,
+    RawJournal,
     Remembered,
-    SymbolChange,
     Terms,
+    outcome_of,
 )
 from equipoise.reservation.requests import (
     Abandon,
@@ -110,7 +109,7 @@ class Effect:
     aliases: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, int], ...] = ()
     rates: RateDeltas | None = None
-    journal: JournalRecord | None = None
+    journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
 
@@ -186,16 +185,17 @@ def _refuse(code: Code, request: Request, account: BookAccount | None, **more: A
 
 def _again(found: Remembered, request: Request, account: BookAccount | None) -> Effect:
     """Answer to an id that has been used: the first result, or a conflict when the content differs."""
-    first = found.outcome
-    if found.fingerprint != request.fingerprint or first is None:
+    fingerprint, _, packed = found
+    if fingerprint != request.fingerprint or packed is None:
         return _refuse(Code.REQUEST_CONFLICT, request, account)
+    first = outcome_of(request.account_id, packed)
     return Effect(replace(first, code=Code.DUPLICATE) if first.code is OK else first)
 
 
 def _gate(view: View, request: Timed, account: BookAccount | None, now: int) -> Effect | None:
     """Id first, then the watermark, then the validity, then the tombstone."""
     found = view.request(request.ident) if request.ident else None
-    if found is not None and found.outcome is not None:
+    if found is not None and found[2] is not None:
         return _again(found, request, account)
     if account is not None and request.issued_us <= account.watermark_us:
         return _refuse(Code.TOO_OLD_FOR_DEDUPE, request, account)
@@ -229,18 +229,19 @@ def _row(view: View, symbol: str, leg: str) -> BookSymbol:
     return found if found is not None else SYMBOL_START._replace(symbol=symbol, leg=leg)
 
 
+def _symbol_change(before: BookSymbol | None, after: BookSymbol) -> tuple[Any, ...]:
+    """(symbol, leg, figures before, figures after): a `SymbolChange` as an exact tuple."""
+    return (after[0], after[1], None if before is None else before[2:6], after[2:6])
+
+
+def _order_change(before: BookOrder | None, after: BookOrder) -> tuple[Any, ...]:
+    """(order id, state before, state after): an `OrderChange` as an exact tuple."""
+    return (after[0], None if before is None else _snapshot(before), _snapshot(after))
+
+
 def _snapshot(order: BookOrder) -> tuple[Any, ...]:
     """The journalled part of an order."""
-    return order[STATE_AT:STATE_END]
-
-
-def _symbol_change(before: BookSymbol | None, after: BookSymbol) -> SymbolChange:
-    return SymbolChange(
-        after.symbol,
-        after.leg,
-        None if before is None else (before.lots, before.margin, before.hold_bids, before.hold_asks),
-        (after.lots, after.margin, after.hold_bids, after.hold_asks),
-    )
+    return (order.state._value_, *order[STATE_AT + 1 : STATE_END])
 
 
 def _fits(row: BookSymbol) -> bool:
@@ -383,7 +384,7 @@ class _Draft:
         order_id: str | None = None,
         state: OrderState | None = None,
         flags: tuple[str, ...] = (),
-        orders: tuple[OrderOutcome, ...] = (),
+        orders: tuple[OrderRow, ...] = (),
     ) -> Effect:
         """Outcome, journal record and everything to write; AMOUNT_OVERFLOW when a figure would leave the range."""
         request, before = self.request, self.account
@@ -392,43 +393,38 @@ class _Draft:
         if not _account_fits(after) or not all(_fits(row) for _, row in self.rows.values()):
             return _refuse(Code.AMOUNT_OVERFLOW, request, before, order_id=order_id)
         was, then = before.totals, after.totals
-        outcome = Outcome(
-            code, request.op, before.account_id, after.version, before.scale, was, then, order_id, state, flags, orders
-        )
-        details = (*self.details, ("flags", flags)) if flags else self.details
-        journal = JournalRecord(
-            after.version,
+        op, ident, version, text = request.op, request.ident, after.version, code._value_
+        pairs = self.rows.values()
+        journal = (
+            version,
             self.now,
-            request.op,
-            request.ident,
+            op,
+            ident,
             order_id or "",
-            code,
+            text,
             was,
             then,
-            tuple([_symbol_change(old, new) for old, new in self.rows.values()]),
-            tuple(
-                [
-                    OrderChange(new.order_id, None if old is None else old[STATE_AT:STATE_END], new[STATE_AT:STATE_END])
-                    for old, new in self.order_pairs
-                ]
-            ),
-            details,
+            tuple([_symbol_change(old, new) for old, new in pairs]),
+            tuple([_order_change(old, new) for old, new in self.order_pairs]),
+            (*self.details, ("flags", flags)) if flags else self.details,
         )
         effect = Effect(
-            outcome,
+            Outcome(code, op, before.account_id, version, before.scale, was, then, order_id, state, flags, orders),
             after,
-            tuple([new for _, new in self.rows.values()]),
+            tuple([new for _, new in pairs]),
             tuple([new for _, new in self.order_pairs]),
             self.aliases,
             tuple(self.owners.items()),
             self.rates,
             journal,
         )
+        state_text = None if state is None else state._value_
+        packed = (text, op, version, before.scale, was, then, order_id, state_text, flags, orders)
         if isinstance(request, Timed):
-            if request.ident:
-                effect.request = (request.ident, Remembered(request.fingerprint, request.issued_us, outcome))
+            if ident:
+                effect.request = (ident, (request.fingerprint, request.issued_us, packed))
         elif order_id is not None:
-            effect.event = (order_id, request.ident, Remembered(request.fingerprint, self.now, outcome))
+            effect.event = (order_id, ident, (request.fingerprint, self.now, packed))
         return effect
 
 
@@ -533,11 +529,11 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
         return _refuse(Code.ACCOUNT_NOT_FOUND, request, None)
     found = view.request(request.ident)
     if found is not None:
-        if found.outcome is not None:
-            return Effect(replace(found.outcome, code=Code.DUPLICATE))
+        if found[2] is not None:
+            return Effect(replace(outcome_of(request.account_id, found[2]), code=Code.DUPLICATE))
         return _refuse(Code.DUPLICATE, request, account)
     effect = _Draft(view, request, account, now).finish()
-    effect.request = (request.ident, Remembered(request.fingerprint, request.issued_us, None))
+    effect.request = (request.ident, (request.fingerprint, request.issued_us, None))
     return effect
 
 
@@ -763,7 +759,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     draft = _Draft(view, request, account, now)
     ladder = _Ladder(draft, request.owner, stale=_stale(view, account, now))
     changed = request.terms_version is not None and request.terms_version != account.terms_version
-    outcomes: list[OrderOutcome] = []
+    outcomes: list[OrderRow] = []
     worst = OK
     state = SENT if request.sent else RESERVED
     version, scale, free = account.version + 1, account.scale, account.free_units
@@ -778,9 +774,9 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
                 worst = code
             met = free - (ladder.all_units - account.all_units)
             asked = (rise, met) if code is Code.INSUFFICIENT_MARGIN else (0, 0)
-            outcomes.append(OrderOutcome(ask.order_id, code, 0, *asked))
+            outcomes.append((ask.order_id, code._value_, 0, *asked))
             continue
-        outcomes.append(OrderOutcome(ask.order_id, OK, hold))
+        outcomes.append((ask.order_id, "OK", hold, 0, 0))
         holds += hold
         pairs.append((None, _new_order(request, ask, place, hold, reduces, state, scale, version, now)))
     if not request.best_effort:
@@ -799,17 +795,15 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     return draft.finish(orders=tuple(outcomes))
 
 
-def _refuse_ladder(
-    request: Reserve, account: BookAccount, code: Code, outcomes: list[OrderOutcome], rise: int
-) -> Effect:
+def _refuse_ladder(request: Reserve, account: BookAccount, code: Code, outcomes: list[OrderRow], rise: int) -> Effect:
     """Nothing of the ladder is held; orders without a fault of their own carry the ladder's code."""
-    orders = tuple([item if item.code is not OK else OrderOutcome(item.order_id, code, 0) for item in outcomes])
+    orders = tuple([row if row[1] != "OK" else (row[0], code._value_, 0, 0, 0) for row in outcomes])
     if code is not Code.INSUFFICIENT_MARGIN:
-        return _refuse(code, request, account, orders=orders)
+        return _refuse(code, request, account, order_rows=orders)
     if request.best_effort:
-        first = next(item for item in outcomes if item.code is code)
-        return _refuse(code, request, account, orders=orders, required_units=first.required, free_units=first.free)
-    return _refuse(code, request, account, orders=orders, required_units=rise, free_units=account.free_units)
+        first = next(row for row in outcomes if row[1] == code)
+        return _refuse(code, request, account, order_rows=orders, required_units=first[3], free_units=first[4])
+    return _refuse(code, request, account, order_rows=orders, required_units=rise, free_units=account.free_units)
 
 
 def _new_order(
@@ -1258,7 +1252,7 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
         return _refuse(Code.ACCOUNT_NOT_FOUND, request, None)
     draft = _Draft(view, request, account, now)
     overdue = [order for order in view.live() if order.overdue_us is not None and order.overdue_us < now]
-    outcomes = []
+    outcomes: list[OrderRow] = []
     for order in sorted(overdue, key=lambda order: (order.created_us, order.version, order.place)):
         if order.state is RESERVED:
             _ended(draft, order, CANCELLED, "never_sent")
@@ -1266,7 +1260,7 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
             _restated(draft, order, UNKNOWN, order.venue_id, order.cancel_deadline_us)
         else:
             continue
-        outcomes.append(OrderOutcome(order.order_id, OK, draft.order_pairs[-1][1].hold))
+        outcomes.append((order.order_id, "OK", draft.order_pairs[-1][1].hold, 0, 0))
     if not outcomes:
         totals = account.totals
         return Effect(Outcome(OK, request.op, account.account_id, account.version, account.scale, totals, totals))
