@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -48,7 +47,7 @@ def test_duplicate_returns_the_first_result_and_conflict_its_own(proven: Reserva
     proven.open_account(A, "100")
     first = grow(proven, [order(hold=7)])
     again = grow(proven, [order(hold=7)])
-    assert again == replace(first, code=Code.DUPLICATE)
+    assert again == first._replace(code=Code.DUPLICATE)
     assert again.done
     assert not again.ok
     assert grow(proven, [order(hold=8)]).code is Code.REQUEST_CONFLICT
@@ -69,7 +68,7 @@ def test_too_old_expired_and_abandoned_requests_are_refused(proven: ReservationB
     assert grow(proven, orders).code is Code.REQUEST_ABANDONED
     assert grow(proven, orders, issued_at_us=now - 10, not_after_us=now - 1).code is Code.REQUEST_EXPIRED
     held = grow(proven, orders, "other")
-    assert proven.abandon(A, "other") == replace(held, code=Code.DUPLICATE)
+    assert proven.abandon(A, "other") == held._replace(code=Code.DUPLICATE)
 
 
 def test_accounts_not_found_existing_suspended_and_recovering(proven: ReservationBook, order: Make) -> None:

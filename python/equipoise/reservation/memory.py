@@ -277,6 +277,8 @@ def selected(
     orders: Iterable[BookOrder], state: OrderState | Iterable[OrderState] | None, symbol: str | None, now: int | None
 ) -> tuple[BookOrder, ...]:
     """Orders in the named states and symbol, and past their deadline at `now` when it is given."""
+    if state is None and symbol is None and now is None:
+        return tuple(orders)
     states = None if state is None else frozenset({state} if isinstance(state, str) else state)
     return tuple(
         order

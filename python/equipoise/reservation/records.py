@@ -420,8 +420,7 @@ class OrderOutcome:
     """Refused for margin: free margin it met."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Answer of the book to one request.
 
     A DUPLICATE carries everything the first answer carried. Integer amounts are units of 10^-scale. `totals_before`,

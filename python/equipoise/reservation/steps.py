@@ -9,7 +9,7 @@ The cost of a step depends on the orders it names, never on how many rest (large
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
@@ -189,7 +189,7 @@ def _again(found: Remembered, request: Request, account: BookAccount | None) -> 
     if fingerprint != request.fingerprint or packed is None:
         return _refuse(Code.REQUEST_CONFLICT, request, account)
     first = outcome_of(request.account_id, packed)
-    return Effect(replace(first, code=Code.DUPLICATE) if first.code is OK else first)
+    return Effect(first._replace(code=Code.DUPLICATE) if first.code is OK else first)
 
 
 def _gate(view: View, request: Timed, account: BookAccount | None, now: int) -> Effect | None:
@@ -227,11 +227,6 @@ def _row(view: View, symbol: str, leg: str) -> BookSymbol:
     """The symbol's totals, or fresh ones."""
     found = view.symbol(symbol, leg)
     return found if found is not None else SYMBOL_START._replace(symbol=symbol, leg=leg)
-
-
-def _symbol_change(before: BookSymbol | None, after: BookSymbol) -> tuple[Any, ...]:
-    """(symbol, leg, figures before, figures after): a `SymbolChange` as an exact tuple."""
-    return (after[0], after[1], None if before is None else before[2:6], after[2:6])
 
 
 def _order_change(before: BookOrder | None, after: BookOrder) -> tuple[Any, ...]:
@@ -390,11 +385,16 @@ class _Draft:
         request, before = self.request, self.account
         if after is None:
             after = self.next_account()
-        if not _account_fits(after) or not all(_fits(row) for _, row in self.rows.values()):
+        symbols, changes = [], []
+        fits = _account_fits(after)
+        for old, row in self.rows.values():
+            symbols.append(row)
+            changes.append((row[0], row[1], None if old is None else old[2:6], row[2:6]))
+            fits = fits and _fits(row)
+        if not fits:
             return _refuse(Code.AMOUNT_OVERFLOW, request, before, order_id=order_id)
         was, then = before.totals, after.totals
         op, ident, version, text = request.op, request.ident, after.version, code._value_
-        pairs = self.rows.values()
         journal = (
             version,
             self.now,
@@ -404,17 +404,17 @@ class _Draft:
             text,
             was,
             then,
-            tuple([_symbol_change(old, new) for old, new in pairs]),
+            tuple(changes),
             tuple([_order_change(old, new) for old, new in self.order_pairs]),
             (*self.details, ("flags", flags)) if flags else self.details,
         )
         effect = Effect(
             Outcome(code, op, before.account_id, version, before.scale, was, then, order_id, state, flags, orders),
             after,
-            tuple([new for _, new in pairs]),
+            tuple(symbols),
             tuple([new for _, new in self.order_pairs]),
             self.aliases,
-            tuple(self.owners.items()),
+            tuple(self.owners.items()) if self.owners else (),
             self.rates,
             journal,
         )
@@ -530,7 +530,7 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
     found = view.request(request.ident)
     if found is not None:
         if found[2] is not None:
-            return Effect(replace(outcome_of(request.account_id, found[2]), code=Code.DUPLICATE))
+            return Effect(outcome_of(request.account_id, found[2])._replace(code=Code.DUPLICATE))
         return _refuse(Code.DUPLICATE, request, account)
     effect = _Draft(view, request, account, now).finish()
     effect.request = (request.ident, (request.fingerprint, request.issued_us, None))
