@@ -17,7 +17,7 @@ use super::lots::Limits;
 use super::support::Outcome;
 use super::{ENTROPY_TIE, ProjectInput, Projector, Relaxed};
 use crate::entropy::{Bound, SideProblem, SideSolver, entropy_of_lots};
-use crate::status::{Binding, Reason, Status};
+use crate::status::{Binding, Reason};
 
 /// Proof on the final lots of one side.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,13 +68,17 @@ impl Default for SideCertificate {
     }
 }
 
-/// Buffers and figures of the bound.
+/// Passes over the levels for one bound: a few reach the optimum of the dual, and every one of them bounds.
+const PASSES_MAX: usize = 12;
+
+/// Buffers of the bound.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bounds {
     value: Vec<f64>,
     charge: Vec<f64>,
     cap: Vec<f64>,
     reduced: Vec<f64>,
+    sorted: Vec<f64>,
 }
 
 impl Bounds {
@@ -95,25 +99,37 @@ impl Bounds {
         if self.value.is_empty() {
             return 0.0;
         }
-        let budget = limits.budget as f64;
         let size_max = self.size_max(limits);
         if size_max <= 0.0 {
             return 0.0;
         }
-        let (temperature, normaliser) = self.multipliers(limits, share_cap, problem, solver);
+        let (mut temperature, normaliser) = self.multipliers(limits, share_cap, problem, solver);
         let capped = self.take_caps(temperature, normaliser, size_max);
-        let (mut price, mut best) = (0.0, f64::INFINITY);
-        for _ in 0..6 {
-            let (worth, charge) = self.side(price, temperature, limits.entropy_min, share_cap);
-            best = f64::min(best, capped + price * budget + size_max * worth.max(0.0));
-            if worth <= 0.0 || charge <= 0.0 || size_max * charge <= budget {
+        let (budget, mut price, mut best) = (limits.budget as f64, 0.0, f64::INFINITY);
+        let (mut low, mut high) = (0.0_f64, f64::INFINITY);
+        for _ in 0..PASSES_MAX {
+            let at = self.side(price, temperature, limits.entropy_min, share_cap);
+            let bound = capped + price * budget + size_max * at.worth.max(0.0);
+            let settled = (best - bound).abs() <= 1e-11 * bound.abs();
+            best = best.min(bound);
+            let step = if at.slope > 0.0 { (at.missing / at.slope).clamp(-3.0, 3.0) } else { 0.0 };
+            if settled && step.abs() < 1e-6 {
                 break;
             }
-            let next = price + worth / charge;
-            if next <= price || !next.is_finite() {
-                break;
+            // `H` grows with the temperature, so its sign brackets; Newton alone can swing between two sides for ever.
+            if at.missing > 0.0 {
+                low = low.max(temperature);
+            } else {
+                high = high.min(temperature);
             }
-            price = next;
+            let newton = temperature * step.exp();
+            temperature = if low < newton && newton < high || step == 0.0 { newton } else { (low * high).sqrt() };
+            // The slope of the bound in the price is `budget − usage`: nothing is used where `V < 0`, and margin has no price
+            // where the limit on the total leaves some of it.
+            if step.abs() < 0.5 && at.charge > 0.0 {
+                let slack = at.worth >= 0.0 && size_max * at.charge <= budget;
+                price = if slack { 0.0 } else { (price + at.worth / at.charge).max(0.0) };
+            }
         }
         best
     }
@@ -125,26 +141,32 @@ impl Bounds {
         self.cap.iter().sum::<f64>().min(limits.total_max as f64).min(within)
     }
 
-    /// Multipliers near the optimum: those of the shares found, unless smallest orders bent them.
+    /// Multipliers to start from: those of the shares found where there are any.
     fn multipliers(&self, limits: &Limits, share_cap: f64, problem: &Problem, solver: &mut SideSolver) -> (f64, f64) {
-        let plain = !problem.given && !problem.pinned && problem.share.len() == self.value.len();
-        if plain && problem.normaliser.is_finite() {
+        if limits.entropy_min <= 0.0 && share_cap >= 1.0 {
+            return (0.0, f64::INFINITY);
+        }
+        if share_cap < 1.0 {
+            let side = SideProblem {
+                utility: &self.value,
+                entropy_min: limits.entropy_min,
+                floor: Bound::Scalar(0.0),
+                cap: Bound::Scalar(share_cap.max(1.0 / self.value.len() as f64)),
+            };
+            if let Ok(solution) = solver.solve(&side)
+                && solution.temperature.is_finite()
+            {
+                return (solution.temperature, solution.normaliser);
+            }
+        } else if !problem.given && problem.temperature > 0.0 && problem.normaliser.is_finite() {
             return (problem.temperature, problem.normaliser);
         }
-        let side = SideProblem {
-            utility: &self.value,
-            entropy_min: limits.entropy_min,
-            floor: Bound::Scalar(0.0),
-            cap: Bound::Scalar(share_cap.max(1.0 / self.value.len() as f64).min(1.0)),
-        };
-
-        match solver.solve(&side) {
-            Ok(s) if matches!(s.status, Status::Optimal | Status::Inaccurate) && s.temperature.is_finite() => {
-                (s.temperature, s.normaliser)
-            }
-            // Only the flattest point is left.
-            _ => (1e6 * self.value.iter().fold(1e-3_f64, |largest, value| largest.max(value.abs())), f64::INFINITY),
-        }
+        // From the expansion H = ln K − Var(u) / (2 T²), for levels that differ; large where only the flattest point is left.
+        let count = self.value.len() as f64;
+        let mean = self.value.iter().sum::<f64>() / count;
+        let variance = self.value.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
+        let slack = (count.ln() - limits.entropy_min).max(1e-12);
+        ((variance / (2.0 * slack)).sqrt().max(1e-9), f64::INFINITY)
     }
 
     /// Prices caps in lots: takes `γ` off the utilities and returns `γ·C`.
@@ -167,35 +189,44 @@ impl Bounds {
         total
     }
 
-    /// `V` at a price of margin, and the charge of one lot at its maximiser.
-    fn side(&mut self, price: f64, temperature: f64, entropy_min: f64, share_cap: f64) -> (f64, f64) {
+    /// `V` at a price of margin and of entropy.
+    fn side(&mut self, price: f64, temperature: f64, entropy_min: f64, share_cap: f64) -> At {
         self.reduced.clear();
         self.reduced.extend(self.value.iter().zip(&self.charge).map(|(value, charge)| value - price * charge));
         let top = self.reduced.iter().fold(f64::NEG_INFINITY, |top, value| top.max(*value));
-        let free = share_cap >= 1.0;
         if temperature <= 0.0 {
             return self.knapsack(top, share_cap);
         }
-        let (mut mass, mut charge) = (0.0, 0.0);
+        let (mut mass, mut charge, mut first, mut second) = (0.0, 0.0, 0.0, 0.0);
+        let inverse = 1.0 / temperature;
         for (reduced, cost) in self.reduced.iter().zip(&self.charge) {
-            let e = ((reduced - top) / temperature).exp();
+            let x = ((reduced - top) * inverse).max(-700.0);
+            let e = x.exp();
             mass += e;
             charge += e * cost;
+            first += e * x;
+            second += e * x * x;
         }
-        let normaliser = top + temperature * mass.ln();
-        if free {
-            return (normaliser - temperature * entropy_min, charge / mass);
+        let (log, mean) = (mass.ln(), first / mass);
+        let normaliser = top + temperature * log;
+        if share_cap < 1.0 {
+            return self.boxed(normaliser, temperature, entropy_min, share_cap);
         }
-        self.boxed(normaliser, temperature, entropy_min, share_cap)
+        At {
+            worth: normaliser - temperature * entropy_min,
+            charge: charge / mass,
+            missing: entropy_min - (log - mean),
+            slope: second / mass - mean * mean,
+        }
     }
 
     /// `V` without an entropy floor: the best levels at their largest share.
-    fn knapsack(&mut self, top: f64, share_cap: f64) -> (f64, f64) {
+    fn knapsack(&mut self, top: f64, share_cap: f64) -> At {
         let mut marginal = top;
         if share_cap < 1.0 {
             let rank = ((1.0 / share_cap).ceil() as usize).min(self.reduced.len()) - 1;
-            let mut sorted = self.reduced.clone();
-            marginal = *sorted.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1;
+            self.sorted.clone_from(&self.reduced);
+            marginal = *self.sorted.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1;
         }
         let (mut worth, mut charge, mut left) = (marginal, 0.0, 1.0);
         for (reduced, cost) in self.reduced.iter().zip(&self.charge) {
@@ -206,11 +237,11 @@ impl Bounds {
             }
         }
         let at = self.reduced.iter().position(|reduced| *reduced == marginal).unwrap_or(0);
-        (worth, charge + left.max(0.0) * self.charge[at])
+        At { worth, charge: charge + left.max(0.0) * self.charge[at], missing: 0.0, slope: 0.0 }
     }
 
     /// `V` with shares up to a cap: the box maximum at a normaliser that makes the shares sum to one.
-    fn boxed(&self, start: f64, temperature: f64, entropy_min: f64, share_cap: f64) -> (f64, f64) {
+    fn boxed(&self, start: f64, temperature: f64, entropy_min: f64, share_cap: f64) -> At {
         let mut normaliser = start;
         for _ in 0..30 {
             let (mut fixed, mut mass) = (0.0, 0.0);
@@ -240,8 +271,21 @@ impl Bounds {
             charge += p * cost;
             total += p;
         }
-        (worth, charge / total)
+        At { worth, charge: charge / total, missing: 0.0, slope: 0.0 }
     }
+}
+
+/// Figures at one price of margin and one temperature.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    /// `V`.
+    worth: f64,
+    /// Charge of one lot at the maximiser.
+    charge: f64,
+    /// `h − H` at the maximiser; zero where the temperature is not searched.
+    missing: f64,
+    /// `dH / d log T`.
+    slope: f64,
 }
 
 impl Projector {

@@ -83,7 +83,10 @@ impl Problem {
             let charge: f64 = support.iter().zip(&self.share).map(|(&i, share)| levels.per_lot[i] * share).sum();
             let size = sized(charge).max(least);
             let moved = (size - self.size).abs();
-            let settled = moved <= 0.01 || moved <= 1e-12 * size || !self.box_binds(levels, support, limits, size);
+            let binds = self.box_binds(levels, support, limits, size);
+            // Pinned lots take the same lots from the others at either total, but for a part of this size.
+            let least_share = least / self.size;
+            let settled = moved * least_share <= 0.25 || moved <= 1e-12 * size || !binds;
             if settled || round + 1 == ROUNDS_MAX {
                 self.size = self.size.min(size);
                 if settled {

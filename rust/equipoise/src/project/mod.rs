@@ -150,6 +150,7 @@ pub struct Projector {
     problem: continuous::Problem,
     lots: Lots,
     best: Lots,
+    multipliers: support::Multipliers,
     bound: certificate::Bounds,
     projected: Projected,
 }

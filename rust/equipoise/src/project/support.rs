@@ -27,6 +27,15 @@ pub(super) struct Outcome {
     pub(super) limits: Limits,
 }
 
+/// Multipliers of the continuous problem behind the best lots so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Multipliers {
+    pub(super) temperature: f64,
+    pub(super) normaliser: f64,
+    /// One lot is a noticeable part of the side.
+    pub(super) small: bool,
+}
+
 impl Projector {
     /// Looks for lots and leaves the best in `self.best`.
     pub(super) fn search(&mut self, input: &ProjectInput<'_>) -> Outcome {
@@ -52,7 +61,7 @@ impl Projector {
         if self.support.is_empty() {
             return nothing(Reason::Notional);
         }
-        let outcome = if self.attempt(&asked) || self.other_supports(&asked) {
+        let outcome = if (self.reaches(&asked) && self.attempt(&asked)) || self.other_supports(&asked) {
             Outcome { empty: None, relaxed: None, entropy_min: asked.entropy_min, limits: asked }
         } else if input.on_infeasible == OnInfeasible::Refuse {
             return nothing(Reason::Entropy);
@@ -65,6 +74,11 @@ impl Projector {
             return self.unprofitable(input, asked);
         }
         outcome
+    }
+
+    /// Whether the support has levels enough for the floor.
+    fn reaches(&self, limits: &Limits) -> bool {
+        reaches(self.support.len(), limits)
     }
 
     /// Why no level can carry an order, if none can.
@@ -91,7 +105,7 @@ impl Projector {
         let mut found = solved && bench.round_shares(size) || from_equal(&mut bench, Water::Highest);
         let small = bench.small();
         if found {
-            self.keep_better();
+            self.keep_better(small);
         }
         if !self.problem.given && (small || self.best.worth(&self.problem.merit) <= 0.0) {
             found |= self.attempt_again(limits, solved);
@@ -119,7 +133,7 @@ impl Projector {
                 _ => from_equal(&mut bench, Water::Lowest),
             };
             if done {
-                self.keep_better();
+                self.keep_better(true);
                 found = true;
             }
         }
@@ -127,10 +141,12 @@ impl Projector {
     }
 
     /// Keeps the lots at hand if they beat the best so far.
-    fn keep_better(&mut self) -> bool {
+    fn keep_better(&mut self, small: bool) -> bool {
         let better = self.best.total == 0 || self.better();
         if better {
             self.best.keep(&self.lots);
+            let (temperature, normaliser) = (self.problem.temperature, self.problem.normaliser);
+            self.multipliers = Multipliers { temperature, normaliser, small };
         }
         better
     }
@@ -147,7 +163,7 @@ impl Projector {
     fn other_supports(&mut self, limits: &Limits) -> bool {
         self.spare.clear();
         self.spare.extend((0..self.levels.len()).filter(|&i| self.levels.blocked[i].is_none()));
-        let reach = |count: usize| (count as f64).ln() >= limits.entropy_min - super::ENTROPY_TIE;
+        let reach = |count: usize| reaches(count, limits);
         if !reach(self.spare.len()) {
             return false;
         }
@@ -197,7 +213,7 @@ impl Projector {
                 self.support.push(i);
             }
             self.support.sort_unstable();
-            if !self.support.is_empty() && self.attempt(limits) {
+            if self.reaches(limits) && self.attempt(limits) {
                 return true;
             }
         }
@@ -263,8 +279,14 @@ impl Projector {
 
     /// Drops the first level whose absence makes the side worth more; false when there is none.
     fn drop_one(&mut self, breadth: Breadth, limits: &Limits, tries: &mut usize) -> bool {
-        let (levels, best) = (&self.levels, &self.best);
-        let least = |i: usize| best.count[i] > 0 && best.count[i] == levels.min[i];
+        let (levels, best, multipliers) = (&self.levels, &self.best, self.multipliers);
+        // At its smallest share f a level adds T f (1 + ln(p / f)) to the Lagrangian, p its share without that floor: what
+        // adds something is not worth dropping. A lot that weighs much is beyond such calculus.
+        let adds = |i: usize| {
+            let free = ((levels.value[i] - multipliers.normaliser) / multipliers.temperature).exp();
+            !multipliers.small && best.count[i] as f64 <= std::f64::consts::E * free * best.total as f64
+        };
+        let least = |i: usize| best.count[i] > 0 && best.count[i] == levels.min[i] && !adds(i);
         self.spare.clear();
         self.spare.extend(
             (0..levels.len()).rev().filter(|&i| least(i) && (breadth == Breadth::Best || levels.value[i] < 0.0)),
@@ -317,6 +339,11 @@ impl Projector {
         outcome.limits = Limits { entropy_min: outcome.entropy_min, share_floor: 0.0, share_cap: 1.0, ..limits };
         outcome
     }
+}
+
+/// Whether `count` levels can have the entropy asked for.
+fn reaches(count: usize, limits: &Limits) -> bool {
+    count > 0 && (count as f64).ln() >= limits.entropy_min - super::ENTROPY_TIE
 }
 
 /// Which of the water levels that meet the floor to start from.
