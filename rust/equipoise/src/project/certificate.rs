@@ -69,7 +69,7 @@ impl Default for SideCertificate {
 }
 
 /// Passes over the levels for one bound: a few reach the optimum of the dual, and every one of them bounds.
-const PASSES_MAX: usize = 12;
+const PASSES_MAX: usize = 16;
 
 /// Buffers of the bound.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +107,7 @@ impl Bounds {
         let capped = self.take_caps(temperature, normaliser, size_max);
         let (budget, mut price, mut best) = (limits.budget as f64, 0.0, f64::INFINITY);
         let (mut low, mut high) = (0.0_f64, f64::INFINITY);
+        let mut prices = (0.0_f64, f64::INFINITY);
         for _ in 0..PASSES_MAX {
             let at = self.side(price, temperature, limits.entropy_min, share_cap);
             let bound = capped + price * budget + size_max * at.worth.max(0.0);
@@ -124,14 +125,28 @@ impl Bounds {
             }
             let newton = temperature * step.exp();
             temperature = if low < newton && newton < high || step == 0.0 { newton } else { (low * high).sqrt() };
-            // The slope of the bound in the price is `budget − usage`: nothing is used where `V < 0`, and margin has no price
-            // where the limit on the total leaves some of it.
-            if step.abs() < 0.5 && at.charge > 0.0 {
-                let slack = at.worth >= 0.0 && size_max * at.charge <= budget;
-                price = if slack { 0.0 } else { (price + at.worth / at.charge).max(0.0) };
+            if step.abs() < 0.5 {
+                price = self.next_price(&mut prices, price, &at, size_max, budget);
             }
         }
         best
+    }
+
+    /// The slope of the bound in the price of margin is `budget − usage`, nothing being used where `V < 0`: Newton to the
+    /// root of `V`, inside the bracket that the slopes leave.
+    fn next_price(&self, bracket: &mut (f64, f64), price: f64, at: &At, size_max: f64, budget: f64) -> f64 {
+        let usage = if at.worth >= 0.0 { size_max * at.charge } else { 0.0 };
+        if usage > budget {
+            bracket.0 = bracket.0.max(price);
+        } else {
+            bracket.1 = bracket.1.min(price);
+        }
+        let (low, high) = *bracket;
+        if high <= 0.0 || at.charge <= 0.0 {
+            return 0.0;
+        }
+        let newton = price + at.worth / at.charge;
+        if low < newton && newton < high { newton } else { 0.5 * (low + high.min(2.0 * newton.max(low))) }
     }
 
     /// The largest total that caps, limit and budget admit.

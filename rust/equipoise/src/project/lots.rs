@@ -227,14 +227,34 @@ fn weights(count: i64) -> (f64, f64, f64) {
     }
     let n = count as f64;
     let log = n.ln();
-    let (up, down) = if count >= 1024 {
-        let r = 1.0 / n;
-        // (n+1) ln(1+1/n) and −(n−1) ln(1−1/n); the next term is below 1e-15.
-        let (even, odd) = (1.0 - r * r / 6.0, r * (0.5 + r * r / 12.0));
+    let r = 1.0 / n;
+    let (up, down) = if count >= 32 {
+        // (n+1) ln(1+1/n) and −(n−1) ln(1−1/n): the same series but for the sign of its odd terms; the first term left out
+        // is below 2e-14.
+        let q = r * r;
+        let even = 1.0 - q * (1.0 / 6.0 + q * (1.0 / 20.0 + q / 42.0));
+        let odd = r * (0.5 + q * (1.0 / 12.0 + q * (1.0 / 30.0 + q / 56.0)));
         (even + odd, even - odd)
     } else {
-        let r = 1.0 / n;
         ((n + 1.0) * r.ln_1p(), if count > 1 { -(n - 1.0) * (-r).ln_1p() } else { 0.0 })
     };
     (n * log, log + up, log + down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weights;
+
+    #[test]
+    fn changes_of_n_ln_n_agree_with_its_definition_on_both_sides_of_the_series() {
+        for count in (1..200).chain([1_000, 12_345]) {
+            let l = |n: i64| if n > 0 { n as f64 * (n as f64).ln() } else { 0.0 };
+            let (weight, up, down) = weights(count);
+            assert_eq!(weight, l(count));
+            let tolerance = 4.0 * f64::EPSILON * l(count + 1) + 3e-14;
+            assert!((up - (l(count + 1) - l(count))).abs() <= tolerance, "{count} up {up}");
+            assert!((down - (l(count) - l(count - 1))).abs() <= tolerance, "{count} down {down}");
+        }
+        assert_eq!(weights(0), (0.0, 0.0, 0.0));
+    }
 }

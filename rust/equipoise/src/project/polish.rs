@@ -5,8 +5,11 @@ use super::continuous::Problem;
 use super::levels::Levels;
 use super::lots::{Limits, Lots};
 
-/// Supports up to this size look at every pair of levels; above it, at the best level to take from and to give to.
-const PAIRS_MAX: usize = 48;
+/// Supports up to this size look at every pair of levels for a repair; above it, at the best level to take from and the
+/// best to give to.
+const PAIRS_MAX: usize = 12;
+/// Supports up to this size are exchanged pair by pair where a lot weighs much.
+const EXCHANGE_MAX: usize = 48;
 /// Moves of one kind per level and attempt.
 const MOVES_PER_LEVEL: usize = 4;
 /// Exchanges look further than one lot only where one lot is a noticeable part of the side.
@@ -28,7 +31,7 @@ impl Workbench<'_> {
 
     /// Whether one lot is a noticeable part of the side.
     pub(super) fn small(&self) -> bool {
-        self.support.len() <= PAIRS_MAX && self.lots.total <= SMALL * self.support.len() as i128
+        self.support.len() <= EXCHANGE_MAX && self.lots.total <= SMALL * self.support.len() as i128
     }
 
     /// Lots from the continuous shares. False when caps, minimums, budget and entropy floor cannot be reached from here.
@@ -184,12 +187,17 @@ impl Workbench<'_> {
         };
         let to =
             |price: f64| self.pick(|j| self.lots.count[j] < self.levels.cap[j], |j| merit[j] - price * self.lots.up[j]);
-        let mut price = 1e6 * merit.iter().fold(1.0_f64, |largest, m| largest.max(m.abs()));
+        let mut price = self.problem.temperature.max(1e-12);
         let mut best = None;
         for _ in 0..16 {
             let (i, j) = (from(price)?, to(price)?);
             let gain = self.lots.down[i] - self.lots.up[j];
-            if gain <= 1e-13 || best == Some((i, j)) || !self.lots.can_move(self.levels, self.limits, i, j) {
+            if gain <= 1e-13 {
+                // Value outweighs evenness at this price.
+                price *= 16.0;
+                continue;
+            }
+            if best == Some((i, j)) || !self.lots.can_move(self.levels, self.limits, i, j) {
                 break;
             }
             best = Some((i, j));

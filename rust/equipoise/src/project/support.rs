@@ -293,21 +293,27 @@ impl Projector {
         );
         let candidates = std::mem::take(&mut self.spare);
         let mut dropped = false;
-        for &out in candidates.iter().take(*tries) {
+        if !multipliers.small && candidates.len() > 1 {
             *tries -= 1;
-            let before = self.best.worth(&self.problem.merit);
-            self.support.clear();
-            self.support.extend((0..self.levels.len()).filter(|&i| i != out && self.best.count[i] > 0));
-            if self.support.is_empty() {
+            dropped = self.attempt_without(&candidates, limits);
+        }
+        for out in candidates.iter().take(*tries) {
+            if dropped {
                 break;
             }
-            if self.attempt(limits) && self.best.worth(&self.problem.merit) > before {
-                dropped = true;
-                break;
-            }
+            *tries -= 1;
+            dropped = self.attempt_without(std::slice::from_ref(out), limits);
         }
         self.spare = candidates;
         dropped
+    }
+
+    /// Whether the side is worth more without these of its levels.
+    fn attempt_without(&mut self, out: &[usize], limits: &Limits) -> bool {
+        let before = self.best.worth(&self.problem.merit);
+        self.support.clear();
+        self.support.extend((0..self.levels.len()).filter(|i| self.best.count[*i] > 0 && !out.contains(i)));
+        self.reaches(limits) && self.attempt(limits) && self.best.worth(&self.problem.merit) > before
     }
 
     /// Nothing has value: no orders, or the smallest ones that meet the floor.
