@@ -1,6 +1,6 @@
 //! Wall clock of one projected side, with the solver's part priced by itself. Prints a hash of the lots: a faster answer must
 //! be the same answer.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use equipoise::entropy::{Bound, SideProblem, SideSolver};
