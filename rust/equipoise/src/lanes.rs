@@ -256,3 +256,66 @@ impl Lanes for Portable {
         self.bits(self, |a, _| a >> 52)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EXPONENT_MAX, LANES, Lanes};
+    use crate::simd::{Kernel, Width, dispatch};
+
+    enum Function {
+        Exp,
+        Ln,
+    }
+
+    struct Apply<'a>(Function, &'a [f64; LANES]);
+
+    impl Kernel for Apply<'_> {
+        type Output = [f64; LANES];
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> [f64; LANES] {
+            let value = match self.0 {
+                Function::Exp => L::load(self.1).exp(),
+                Function::Ln => L::load(self.1).ln(),
+            };
+            let mut out = [0.0; LANES];
+            value.store(&mut out);
+            out
+        }
+    }
+
+    const WIDTHS: [Width; 3] = [Width::Portable, Width::Avx2, Width::Avx512];
+
+    #[test]
+    fn exponentials_are_within_two_units_in_the_last_place() {
+        for width in WIDTHS {
+            for step in 0..40_000 {
+                let x = (f64::from(step) / 20_000.0 - 1.0) * EXPONENT_MAX;
+                let input: [f64; LANES] = std::array::from_fn(|lane| x * (1.0 - lane as f64 / 7.0));
+                for (x, e) in input.iter().zip(dispatch(Apply(Function::Exp, &input), width)) {
+                    assert!((e / x.exp() - 1.0).abs() <= 2.0 * f64::EPSILON, "{width:?} {x}: {e} {}", x.exp());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn logarithms_are_within_two_units_in_the_last_place() {
+        for width in WIDTHS {
+            for step in 1..40_000 {
+                let v = 10_f64.powf(f64::from(step) / 40_000.0 * 400.0 - 300.0);
+                let input: [f64; LANES] = std::array::from_fn(|lane| match lane {
+                    0 => v,
+                    1 => 1.0 + f64::from(step) * f64::EPSILON,
+                    2 => 1.0 - f64::from(step) * f64::EPSILON,
+                    3 => f64::from(step) / 40_000.0,
+                    4 => std::f64::consts::FRAC_1_SQRT_2 * (1.0 + f64::from(step) * 1e-6),
+                    _ => 1.0,
+                });
+                for (v, l) in input.iter().zip(dispatch(Apply(Function::Ln, &input), width)) {
+                    assert!((l - v.ln()).abs() <= 2.0 * f64::EPSILON * v.ln().abs(), "{width:?} {v}: {l} {}", v.ln());
+                }
+            }
+        }
+    }
+}

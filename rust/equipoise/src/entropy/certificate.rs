@@ -41,22 +41,11 @@ pub(super) fn certify<L: Lanes>(
     let total = if rows.levels > PLAIN_SUM_MAX { sum(rows.share.as_flattened().iter().copied()) } else { total.sum() };
     let (objective, entropy) = (objective.sum(), entropy.sum());
     let violation = missed.largest().max((total - 1.0).abs()).max(feasible.entropy_asked - entropy);
-    let bound = if temperature == 0.0 {
-        bound_cold(rows, normaliser)
-    } else if temperature.is_infinite() {
-        // The limit of the bound: only the flattest point meets the floor.
-        rows.utility.as_flattened().iter().zip(rows.flattest.as_flattened()).map(|(u, p)| u * p).sum()
-    } else if feasible.near_max() {
-        bound_near_max(rows, feasible, temperature, normaliser)
-    } else if matches!(boxes, Boxes::Open) {
-        bound_open::<L>(rows, feasible, temperature, normaliser)
-    } else {
-        bound_boxed::<L>(rows, feasible, temperature, normaliser)
-    };
-    // Feasible shares cannot beat the optimum: a bound below them is so by its own rounding.
+    let bound = bound::<L>(rows, boxes, feasible, temperature, normaliser);
+    // Feasible shares cannot beat the optimum: a bound below them is so by its own rounding, or it is no bound.
     let dual_bound = if bound < objective { objective } else { bound };
     let gap = dual_bound - objective;
-    let kept = gap <= GAP_MAX * survey.scale() && violation <= VIOLATION_MAX;
+    let kept = (bound - objective).abs() <= GAP_MAX * survey.scale() && violation <= VIOLATION_MAX;
     SideSolution {
         status: if kept { Status::Optimal } else { Status::Inaccurate },
         objective,
@@ -68,6 +57,29 @@ pub(super) fn certify<L: Lanes>(
         gap,
         violation,
         iterations,
+    }
+}
+
+/// The dual bound at any multipliers: whatever they are, no feasible shares are worth more.
+#[inline(always)]
+pub(super) fn bound<L: Lanes>(
+    rows: &Rows<'_>,
+    boxes: &Boxes,
+    feasible: &Feasible,
+    temperature: f64,
+    normaliser: f64,
+) -> f64 {
+    if temperature == 0.0 {
+        bound_cold(rows, normaliser)
+    } else if temperature.is_infinite() {
+        // The limit of the bound: only the flattest point meets the floor.
+        rows.utility.as_flattened().iter().zip(rows.flattest.as_flattened()).map(|(u, p)| u * p).sum()
+    } else if feasible.near_max() {
+        bound_near_max(rows, feasible, temperature, normaliser)
+    } else if matches!(boxes, Boxes::Open) {
+        bound_open::<L>(rows, feasible, temperature, normaliser)
+    } else {
+        bound_boxed::<L>(rows, feasible, temperature, normaliser)
     }
 }
 

@@ -74,6 +74,54 @@ impl Kernel for Solve<'_, '_> {
     }
 }
 
+/// The dual bound of a feasible problem at given multipliers; nothing where the problem is malformed or infeasible.
+#[cfg(test)]
+pub(super) struct BoundAt<'a, 'b> {
+    pub(super) problem: &'a SideProblem<'b>,
+    pub(super) temperature: f64,
+    pub(super) normaliser: f64,
+}
+
+#[cfg(test)]
+impl Kernel for BoundAt<'_, '_> {
+    type Output = Option<f64>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> Self::Output {
+        let mut store = Store::default();
+        let rows = &mut store.rows(self.problem.utility.len());
+        read_utility::<L>(self.problem.utility, rows).ok()?;
+        let boxes = bounds::read::<L>(self.problem, rows).ok()?;
+        let feasible = bounds::check::<L>(&boxes, rows, self.problem.entropy_min).ok()?;
+        if matches!(boxes, Boxes::Open) {
+            bounds::fill_open(rows, &feasible);
+        }
+        Some(certificate::bound::<L>(rows, &Boxes::Each, &feasible, self.temperature, self.normaliser))
+    }
+}
+
+/// Whether the quick search answers a problem by itself.
+#[cfg(test)]
+pub(super) struct Quick<'a, 'b>(pub(super) &'a SideProblem<'b>);
+
+#[cfg(test)]
+impl Kernel for Quick<'_, '_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> bool {
+        let mut store = Store::default();
+        let rows = &mut store.rows(self.0.utility.len());
+        let Ok(survey) = read_utility::<L>(self.0.utility, rows) else { return false };
+        let Ok(boxes) = bounds::read::<L>(self.0, rows) else { return false };
+        let Ok(feasible) = bounds::check::<L>(&boxes, rows, self.0.entropy_min) else { return false };
+        newton::search::<L>(rows, &boxes, &feasible, survey, None).is_some_and(|found| {
+            let solution = certificate::certify::<L>(rows, &boxes, &feasible, survey, found);
+            certificate::convincing(&solution, survey.scale())
+        })
+    }
+}
+
 /// Copies and pads the utilities.
 #[inline(always)]
 fn read_utility<L: Lanes>(utility: &[f64], rows: &mut Rows<'_>) -> Result<Survey> {
