@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.built ## build, quote a market on the paper venue, write the report
-	@$(PY) examples/demo.py --out $(OUT)
+	@$(PY) -m examples.demo --out $(OUT)
 
 test: $(VENV)/.built ## Rust and Python tests, docs code, tidy checks, wheel from the sdist
 	cargo test --locked --workspace --exclude equipoise-binding --quiet

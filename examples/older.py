@@ -5,16 +5,15 @@ Run by `examples/demo.py` over the same market as the session, on the same paper
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from benches.heuristic_pipeline import heuristic_sizes
+
 from equipoise import OrderMarginRule, Shape
 from equipoise.orders import Order, Side
 from equipoise.replay import ReplayConfig
-from equipoise.tape.events import BookSnapshot, MarketEvent, Quotes
+from equipoise.tape import BookSnapshot, Quotes, Tape
 from equipoise.venues.contract import Acknowledged, Filled, Instrument, Rejected, RejectReason
 from equipoise.venues.paper import PaperConfig, PaperVenue
 
@@ -35,6 +34,7 @@ class OlderRun:
     demand_share_max: float = 0.0
     idle_shares: list[float] = field(default_factory=list)
     refusal_text: str = ""
+    equity_change: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,25 +55,27 @@ class _Older:
         depth = np.geomspace(2.0, self.config.quoter.depth_outer_bps, levels)
         raw = mid_ticks * (1 + sign * depth * 1e-4)
         ticks = np.floor(raw) if side is Side.BID else np.ceil(raw)
-        price = ticks * float(self.instrument.tick)
         account = self.venue.account()
         margin = max(0, account.margin_available) / 1e6
         mid = mid_ticks * float(self.instrument.tick)
-        result = heuristic_sizes(
+        floor = self.config.quoter.entropy_floor
+        sizes = heuristic_sizes(
             np.asarray(self.shape.utility(depth, mid)),
-            price,
+            entropy_min=floor,
+            share_min=0.01,
             capacity=margin * float(self.config.session.leverage) / mid,
-            entropy_min=self.config.quoter.entropy_floor,
-            notional_min=float(self.config.notional_min),
-            rng=self.rng,
+            size_min=float(self.config.notional_min) / mid,
+            random=self.rng,
         )
         orders = []
-        for level, (size, at) in enumerate(zip(result.size.tolist(), ticks.tolist(), strict=True)):
+        for level, (size, at) in enumerate(zip(sizes.tolist(), ticks.tolist(), strict=True)):
             lots = int(size / float(self.instrument.lot))
             if lots > 0:
                 name = f"old-{self.run.ladders}-{side}-{level}"
                 orders.append(self.instrument.order(side, lots, int(at), order_id=name))
-        return orders, result.entropy < self.config.quoter.entropy_floor - 1e-9
+        share = np.array([order.lots for order in orders], dtype=float)
+        share /= max(1.0, share.sum())
+        return orders, float(-(share * np.log(share)).sum()) < floor - 1e-9
 
     def quote(self, best: tuple[int, int], now_ns: int) -> None:
         """Both sides at once, straight to the venue."""
@@ -112,7 +114,7 @@ class _Older:
                     self.live.discard(event.order_id)
 
 
-def run_older_way(events: Iterable[MarketEvent], tape: Any, config: ReplayConfig, shape: Shape) -> OlderRun:
+def run_older_way(tape: Tape, config: ReplayConfig, shape: Shape) -> OlderRun:
     """Replay a market the older way; every two seconds everything is cancelled and quoted again."""
     instrument = Instrument(symbol=tape.symbol, tick=tape.tick, lot=tape.lot, notional_min=config.notional_min)
     paper = PaperConfig(
@@ -125,7 +127,9 @@ def run_older_way(events: Iterable[MarketEvent], tape: Any, config: ReplayConfig
     venue = PaperVenue(instrument, OrderMarginRule.venue(config.rule), paper)
     older = _Older(instrument, config, shape, venue, np.random.default_rng(config.seed))
     best, quoted_ns, pulling = (0, 0), 0, False
-    for event in events:
+    for count, event in enumerate(tape, start=1):
+        if config.events_max is not None and count > config.events_max:
+            break
         venue.advance(event)
         now_ns = event.local_ns
         older.answers(now_ns)
@@ -144,4 +148,5 @@ def run_older_way(events: Iterable[MarketEvent], tape: Any, config: ReplayConfig
             older.run.idle_shares.append(1 - venue.margin_held() / max(1, account.margin_available))
             venue.cancel(tuple(older.live), now_ns)
             pulling = True
+    older.run.equity_change = (venue.account().equity - paper.balance) / 1e6
     return older.run

@@ -89,8 +89,8 @@ class QuoterConfig:
     levels
         Levels asked for on each side, 1…1000.
     spacing, depth_inner_bps, depth_outer_bps
-        Depths below and above the mid, in bps. `depth_inner_bps=None` takes the innermost depth from the shape: half-spread
-        and inventory skew of Guéant, Lehalle and Fernandez-Tapia.
+        Depths below and above the mid, in bps. `depth_inner_bps=None` takes the innermost depth from the shape:
+        half-spread and inventory skew of Guéant, Lehalle and Fernandez-Tapia.
     preset, entropy_min
         Entropy floor of each side; `entropy_min` in nats wins over the preset.
     temperature_factor
@@ -250,8 +250,8 @@ class Quoter:
         Returns
         -------
         Quote
-            Orders that together hold at most the margin available under `rule`, each on tick and lot, worth at least the
-            minimum at its own price, never crossing, with the entropy floor met or its relaxation named.
+            Orders that together hold at most the margin available under `rule`, each on tick and lot, worth at least
+            the minimum at its own price, never crossing, with the entropy floor met or its relaxation named.
 
         Raises
         ------

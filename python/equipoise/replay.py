@@ -1,18 +1,18 @@
 """Runs a session over a tape on the paper venue: the driver behind `equipoise replay` and `equipoise run`.
 
-The driver carries market events to the venue and to the session in local time, delivers the venue's answers when they have
-travelled back, wakes the session at its deadlines, and ends with cancel-all and a reduce-only close. Nothing in here reads a
-clock: the same tape, configuration and seed give the same run.
+The driver carries market events to the venue and to the session in local time, delivers the venue's answers when
+they have travelled back, wakes the session at its deadlines, and ends with cancel-all and a reduce-only close. Nothing
+in here reads a clock: the same tape, configuration and seed give the same run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from equipoise._rust import OrderMarginRule
+from equipoise._rust import OrderMarginRule, Shape
 from equipoise.errors import InputError
 from equipoise.estimator import ShapeEstimator
 from equipoise.quoter import Quoter, QuoterConfig
@@ -20,29 +20,17 @@ from equipoise.record import RunRecord
 from equipoise.recorder import Recorder
 from equipoise.reservation.contract import ReservationBook
 from equipoise.session import Action, Cancel, Phase, Place, Quoting, Session, SessionConfig
+from equipoise.tape import Tape
 from equipoise.tape.events import MarketEvent
 from equipoise.venues.contract import Instrument
 from equipoise.venues.paper import PaperConfig, PaperVenue
 
-__all__ = ["MarketSource", "ReplayConfig", "Replayed", "replay"]
+__all__ = ["ReplayConfig", "Replayed", "replay"]
 
 CLOSE_LIMIT_NS = 60_000_000_000
 """How long after the tape's end answers may still travel."""
 STEP_NS = 50_000_000
 """Step in which time passes once the tape has ended."""
-
-
-class MarketSource(Protocol):
-    """A tape: what was traded, and what happened."""
-
-    symbol: str
-    tick: Decimal
-    lot: Decimal
-    source: str
-
-    def __iter__(self) -> Iterator[MarketEvent]:
-        """Events in local time."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +44,8 @@ class ReplayConfig:
     balance
         Money at the start, account currency.
     quoter, session
-        What to quote and how to act. The mark buffer of both defaults to 40 bps here: the mark moves between the quote and
-        the match.
+        What to quote and how to act. The mark buffer of both defaults to 40 bps here: the mark moves between the quote
+        and the match.
     notional_min
         Smallest order value of the instrument.
     maker_fee_bps, taker_fee_bps
@@ -92,16 +80,20 @@ class Replayed:
     used_margin_executed: int
     balance_book: int
     balance_venue: int
+    shape: Shape | None
+    """As measured at the end of the tape; None where the warm-up was never over."""
 
 
 class _Run:
     """State of one replay: the venue, the session, and the local time."""
 
-    def __init__(self, tape: Any, config: ReplayConfig, book: ReservationBook, quoter: Quoting | None) -> None:
+    def __init__(self, tape: Tape, config: ReplayConfig, book: ReservationBook, quoter: Quoting | None) -> None:
         self.now_ns = 0
         self.config = config
         self.instrument = Instrument(symbol=tape.symbol, tick=tape.tick, lot=tape.lot, notional_min=config.notional_min)
-        rule = OrderMarginRule.venue(config.rule)
+        rule = OrderMarginRule.venue(config.rule).replace(
+            maker_fee=config.maker_fee_bps / 10_000, taker_fee=config.taker_fee_bps / 10_000
+        )
         paper = PaperConfig(
             leverage=config.session.leverage,
             balance=int(config.balance * 1_000_000),
@@ -209,7 +201,7 @@ def _meets_definition(book: ReservationBook, account_id: str, rule: str) -> bool
 
 
 def replay(
-    tape: Any,
+    tape: Tape,
     config: ReplayConfig | None = None,
     *,
     title: str = "",
@@ -257,7 +249,7 @@ def replay(
         return _ended(run, tape, config, title, count)
 
 
-def _ended(run: _Run, tape: Any, config: ReplayConfig, title: str, events: int) -> Replayed:
+def _ended(run: _Run, tape: Tape, config: ReplayConfig, title: str, events: int) -> Replayed:
     session = run.session
     account = run.book.account(config.session.account)
     at_venue = run.venue.account()
@@ -287,6 +279,7 @@ def _ended(run: _Run, tape: Any, config: ReplayConfig, title: str, events: int) 
         used_margin_executed=account.executed_units,
         balance_book=account.balance_units,
         balance_venue=at_venue.balance,
+        shape=session.shape,
     )
 
 

@@ -1,23 +1,24 @@
 """The trading session: quote, hold margin, place, book what happens, pull, close.
 
-`Session` is a state machine without I/O. A driver feeds it market events, venue events and the time, and carries out the
-actions it returns, so one object runs in a replay, on the paper venue in real time, and in front of a live adapter.
+`Session` is a state machine without I/O. A driver feeds it market events, venue events and the time, and carries out
+the actions it returns, so one object runs in a replay, on the paper venue in real time, and before a live adapter.
 
 One cycle::
 
     QUIET ──quote, reserve, place──▶ WORKING ──moved, filled, aged, stale──▶ PULLING ──all confirmed──▶ QUIET
 
-Orders about to be replaced still hold margin, so a new ladder is computed only after every cancel is confirmed: the margin
-the quoter sees is the margin that the book and the venue will see.
+Orders about to be replaced still hold margin, so a new ladder is computed only after every cancel is confirmed: the
+margin the quoter sees is the margin that the book and the venue will see.
 
 What happens when something fails:
 
-* the venue refuses an order for margin: its hold is released, the refusal is counted, and the session waits `backoff_ms`;
-  a refusal is a defect of the rule or a moved mark, never something to repeat at once;
+* the venue refuses an order for margin: its hold is released, the refusal is counted, and the session waits
+  `backoff_ms`; a refusal is a defect of the rule or a moved mark, never something to repeat at once;
 * a match is refused for margin: counted as MARK_MOVED when the mark has left `mark_buffer_bps` since the quote, as
   MARGIN_AT_MATCH otherwise;
 * market data stop: everything is pulled once the newest event is older than `stale_after_ms`;
-* an answer is lost (`Unresolved`): the hold stays, nothing is sent again, and quoting stops until the order's fate is known.
+* an answer is lost (`Unresolved`): the hold stays, nothing is sent again, and quoting stops until the order's fate is
+  known.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class Session:
     ) -> None:
         self.config = config
         self.phase = Phase.WARMUP
-        self.counters: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter(quotes=0, empty_quotes=0, orders=0)
         self.refusals: Counter[str] = Counter(MARGIN_AT_PLACEMENT=0, MARGIN_AT_MATCH=0, MARK_MOVED=0)
         self.market: Market | None = None
         self.quote: Quote | None = None
@@ -281,6 +282,11 @@ class Session:
     def live(self) -> tuple[str, ...]:
         """Ids of the orders that rest or are in flight."""
         return tuple(self._live)
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape as last measured; None before the first quote."""
+        return self._shape
 
     @property
     def mid(self) -> float:

@@ -6,14 +6,15 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
-import equipoise as eq
 import numpy as np
 import pytest
-from equipoise.quoter import KellyConfig, Quoter, QuoterConfig
 from hypothesis import given
 from hypothesis import strategies as st
 
-RULES = eq.OrderMarginRule.venues() + ("sum", "worst_side", "per_side", "hedge_legs", "larger_leg", "net_contracts")
+import equipoise as eq
+from equipoise.quoter import KellyConfig, Quoter, QuoterConfig
+
+RULES = (*eq.OrderMarginRule.venues(), "sum", "worst_side", "per_side", "hedge_legs", "larger_leg", "net_contracts")
 MICRO = 1_000_000
 
 
@@ -46,12 +47,13 @@ def entropy(lots: np.ndarray) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-# -- the mission's scenario ----------------------------------------------------------------------------------------------
+# -- the mission's scenario ---------------------------------------------------------------
 
 
 def mission(position: float = 0, **config: object) -> eq.Quote:
     state = eq.AccountState(margin_available=397.49, position=position, leverage=10, position_max=146.62)
-    return Quoter(QuoterConfig(**config)).quote(hype(), state, rule=rule("sum"), bids=LEVELS, asks=LEVELS)  # type: ignore[arg-type]
+    quoter = Quoter(QuoterConfig(**config))  # type: ignore[arg-type]
+    return quoter.quote(hype(), state, rule=rule("sum"), bids=LEVELS, asks=LEVELS)
 
 
 def test_mission_flat_account_splits_into_73_31_contracts_a_side_at_mark() -> None:
@@ -110,7 +112,7 @@ def test_rules_that_hold_the_larger_side_carry_nearly_the_whole_capacity_on_each
     assert not rule(name).accepts_micros(hype(), 10, 0, None, asks, 397_490_000)
 
 
-# -- what holds on every account ------------------------------------------------------------------------------------------
+# -- what holds on every account ---------------------------------------------------------------
 
 amounts = st.floats(3, 1_000_000).map(lambda value: round(value, 2))
 
@@ -118,9 +120,7 @@ amounts = st.floats(3, 1_000_000).map(lambda value: round(value, 2))
 @st.composite
 def levels(draw: st.DrawFn, count: int | None = None) -> eq.Levels:
     size = count if count is not None else draw(st.integers(1, 50))
-    depth = draw(
-        st.lists(st.floats(0.5, 400).map(lambda x: round(x, 3)), min_size=size, max_size=size, unique=True)
-    )
+    depth = draw(st.lists(st.floats(0.5, 400).map(lambda x: round(x, 3)), min_size=size, max_size=size, unique=True))
     probability = draw(st.lists(st.floats(0.001, 1), min_size=size, max_size=size))
     edge = draw(st.lists(st.floats(-2, 30), min_size=size, max_size=size))
     return eq.Levels(depth, probability, edge)
@@ -261,15 +261,13 @@ def test_unchanged_input_gives_an_identical_quote_whatever_was_quoted_before(dat
     assert Quoter(QuoterConfig(entropy_min=1.2)).quote(market, state, rule=rule("sum"), bids=asked, asks=asked) == first
 
 
-# -- small accounts, inventory, configuration --------------------------------------------------------------------------------
+# -- small accounts, inventory, configuration ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("notional", "orders"), [(200, 19), (199, 19), (11, 1), (10.5, 1), (10, 0), (9, 0)])
 def test_a_small_account_quotes_as_many_orders_as_it_can_afford(notional: float, orders: int) -> None:
     # 10.03 is the cheapest valid order at 27.11 with lot .01; one pot, so what a side cannot use passes.
-    flat = eq.Levels(
-        depth_bps=[0.4 * (i + 1) for i in range(20)], fill_probability=[0.5] * 20, edge_bps=[3.0] * 20
-    )
+    flat = eq.Levels(depth_bps=[0.4 * (i + 1) for i in range(20)], fill_probability=[0.5] * 20, edge_bps=[3.0] * 20)
     state = eq.AccountState(margin_available=notional / 10, position=0, leverage=10, position_max=1000)
     quote = Quoter(QuoterConfig(levels=20, entropy_min=0)).quote(hype(), state, rule=rule("sum"), bids=flat, asks=flat)
     placed = len(quote.bids) + len(quote.asks)
