@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from equipoise.orders import Order
-from equipoise.reservation import ReservationBook
+from equipoise.reservation import Code, ReservationBook
 
 Make = Callable[..., Order]
 A = "acc"
@@ -137,3 +137,49 @@ def test_i10_a_positions_margin_and_its_realised_loss_move_in_one_step(proven: R
     assert outcome.before is not None
     assert outcome.after is not None
     assert (outcome.before.free, outcome.after.free) == (2_000_000, 3_000_000)
+
+
+def test_archive_lets_go_of_settled_orders_and_old_ids_and_the_audit_stays_clean(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, "1", positions="tickets")
+    early = clock()
+    proven.reserve(A, [order(lots=2, hold=10) for _ in range(4)], request_id="r")
+    proven.acknowledge(A, "r:0", "venue-0")
+    proven.cancel(A, "r:0")
+    proven.fill(A, "r:1", 2, fill_id="f")
+    proven.fill(A, "r:2", 2, fill_id="f")
+    proven.close(A, "r:2", event_id="c", realised_pnl=0)
+    assert proven.archive(A).version == proven.account(A).version
+    clock.advance(86_401)
+    proven.reserve(A, [order(hold=3)], request_id="s")
+    before = proven.account(A)
+    done = proven.archive(A)
+    assert done.ok
+    assert proven.archive(A).version == done.version == before.version + 1
+    assert [kept.order_id for kept in proven.orders(A, every=True)] == ["r:1", "r:3", "s:0"]
+    assert proven.order(A, "venue-0") is None
+    assert proven.account(A).totals == before.totals
+    late = proven.reserve(A, [order(lots=2, hold=10)] * 4, request_id="r", issued_at_us=early)
+    assert late.code is Code.TOO_OLD_FOR_DEDUPE
+    assert proven.reserve(A, [order(hold=3)], request_id="s").code is Code.DUPLICATE
+    gone = proven.history(A, after_version=before.version)[0]
+    assert [(change.order_id, change.after) for change in gone.orders] == [("r:0", None), ("r:2", None)]
+    assert proven.audit(A).findings == ()
+    clock.advance(-(10**6))
+    assert proven.archive(A).version == done.version
+
+
+def test_a_memory_book_that_archives_keeps_its_size(order: Make, clock: Any) -> None:
+    with ReservationBook.connect("memory:", clock=clock, horizon_s=60) as book:
+        book.open_account(A, "1")
+        for n in range(300):
+            book.reserve(A, [order(hold=3)] * 3, request_id=str(n))
+            for place in range(3):
+                book.cancel(A, f"{n}:{place}")
+            clock.advance(1)
+            book.archive(A)
+        shelf = book._shelves[A]  # type: ignore[attr-defined]
+        sizes = [len(shelf.orders), len(shelf.events), len(shelf.requests), len(shelf.journal)]
+        assert max(sizes) <= 62 * 5
+        assert book.audit(A).findings == ()

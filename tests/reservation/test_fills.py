@@ -267,3 +267,36 @@ def test_amounts_of_every_scale_are_exact(proven: ReservationBook, order: Make, 
     assert proven.reserve(A, [order()], request_id="r", holds=[2 * unit]).ok
     assert proven.account(A).free == unit
     assert proven.reserve(A, [order()], request_id="q", holds=[2 * unit]).shortfall == unit
+
+
+@pytest.mark.parametrize("end", ["fill", "cancel"])
+def test_larger_leg_counts_no_rate_of_a_reduce_only_order_and_takes_none_out(
+    proven: ReservationBook, order: Make, end: str
+) -> None:
+    proven.open_account(A, "1", rule="larger_leg")
+    proven.reserve(A, [order("bid", 2, 20), order("ask", 1, 90, reduce_only=True)], request_id="r")
+    assert proven.account(A).all_units == 20
+    if end == "fill":
+        proven.fill(A, "r:1", 1, fill_id="f", margin="0.000090")
+    else:
+        proven.cancel(A, "r:1")
+    assert proven.audit(A).findings == ()
+    proven.cancel(A, "r:0")
+    assert proven.account(A).all_units == (90 if end == "fill" else 0)
+
+
+@pytest.mark.parametrize("end", ["fill", "cancel", "sweep"])
+def test_an_owner_gets_its_room_back_whichever_way_the_hold_ends(
+    proven: ReservationBook, order: Make, clock: Any, end: str
+) -> None:
+    proven.open_account(A, "1", owner_margin_max={"ann": "0.000010"})
+    assert proven.reserve(A, [order(lots=2, hold=10, order_id="o")], request_id="1", owner="ann").ok
+    assert proven.reserve(A, [order(hold=1)], request_id="2", owner="ann").code is Code.OWNER_LIMIT
+    if end == "fill":
+        proven.fill(A, "o", 2, fill_id="f")
+    elif end == "cancel":
+        proven.cancel(A, "o")
+    else:
+        clock.advance(3_600)
+        proven.sweep(A)
+    assert proven.reserve(A, [order(hold=10)], request_id="2", owner="ann").ok

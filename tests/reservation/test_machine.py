@@ -207,6 +207,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(data=st.data(), best_effort=st.booleans(), caller=st.booleans())
     def reserve(self, data: st.DataObject, best_effort: bool, caller: bool) -> None:
+        owner = data.draw(st.sampled_from(["", "ann", "bob"]))
         ladder = self.ladder(data, 4)
         before_all, before_free = self.oracle.all, self.oracle.free
         kept = dict(self.oracle.papers)
@@ -227,6 +228,7 @@ class Books(RuleBasedStateMachine):
             request_id=self.fresh(),
             policy="best_effort" if best_effort else "all_or_nothing",
             send="caller" if caller else "claim",
+            owner=owner,
         )
         if not fits:
             self.oracle.papers = kept

@@ -46,7 +46,8 @@ def test_provider_order_reserves_500_and_only_all_moves(desk: ReservationBook, o
 
 def test_provider_confirms_500_and_it_becomes_executed(desk: ReservationBook, order: Make) -> None:
     desk.reserve(ACCOUNT, [order(order_id="p")], request_id="p", holds=["500.00"], order_type="market")
-    assert desk.fill(ACCOUNT, "p", 1, fill_id="f", margin="500.00").ok
+    confirmed = desk.fill(ACCOUNT, "p", 1, fill_id="f", margin="500.00")
+    assert (confirmed.ok, confirmed.flags) == (True, ())
     assert used(desk) == cents("1750.50", "1750.50")
     filled = desk.order(ACCOUNT, "p")
     assert filled is not None

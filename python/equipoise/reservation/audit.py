@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, BookSymbol, JournalRecord, Totals
 from equipoise.reservation.steps import RateKey, order_rate, requirement
 
-__all__ = ["AuditReport", "Finding", "Holdings", "audit"]
+__all__ = ["AuditReport", "Finding", "Holdings", "JournalBase", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,35 @@ class AuditReport:
         return not self.findings
 
 
+_NOTHING = Totals(0, 0, 0, 0)
+
+
+@dataclass(slots=True)
+class JournalBase:
+    """What the journal says of an account up to a version: totals, symbols and orders folded from its records."""
+
+    version: int = 0
+    totals: Totals = _NOTHING
+    symbols: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    orders: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def fold(self, record: JournalRecord) -> None:
+        """Take in the next record; the same one again changes nothing."""
+        for change in record.symbols:
+            self.symbols[change.symbol, change.leg] = change.after
+        for moved in record.orders:
+            if moved.after is None:
+                self.orders.pop(moved.order_id, None)
+            else:
+                self.orders[moved.order_id] = moved.after
+        self.totals = record.after
+        self.version = record.version
+
+    def copy(self) -> JournalBase:
+        """An independent copy."""
+        return JournalBase(self.version, self.totals, dict(self.symbols), dict(self.orders))
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """Everything a store keeps of one account, read at one version."""
@@ -54,6 +83,8 @@ class Holdings:
     owners: Mapping[str, int]
     rates: Mapping[RateKey, Mapping[int, int]]
     journal: Iterable[JournalRecord]
+    base: JournalBase = field(default_factory=JournalBase)
+    """What was folded of the journal before its first record."""
 
 
 def audit(kept: Holdings) -> AuditReport:
@@ -154,35 +185,31 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
 
 def _journal(kept: Holdings, findings: list[Finding]) -> int:
     """Fold the journal: no gap, every `before` is the last `after`, and the last `after` is the state."""
-    totals = Totals(0, 0, 0, 0)
-    symbols: dict[tuple[str, str], tuple[int, ...] | None] = {}
-    orders: dict[str, tuple[Any, ...] | None] = {}
-    version = 0
+    state = kept.base
     for record in kept.journal:
         where = f"version {record.version}"
-        if record.version != version + 1:
-            findings.append(Finding("journal_gap", where, version + 1, record.version))
-        version = record.version
+        if record.version != state.version + 1:
+            findings.append(Finding("journal_gap", where, state.version + 1, record.version))
         # Marks move the counted pnl between records and are not journalled.
-        was = (totals.balance, totals.executed, totals.all)
-        _differs(
-            findings, "journal_chain", where, was, (record.before.balance, record.before.executed, record.before.all)
-        )
+        was = (state.totals.balance, state.totals.executed, state.totals.all)
+        found = (record.before.balance, record.before.executed, record.before.all)
+        _differs(findings, "journal_chain", where, was, found)
         for change in record.symbols:
             key = (change.symbol, change.leg)
-            _differs(findings, "journal_chain", f"{where} {key}", symbols.get(key), change.before)
-            symbols[key] = change.after
+            _differs(findings, "journal_chain", f"{where} {key}", state.symbols.get(key), change.before)
         for moved in record.orders:
-            _differs(findings, "journal_chain", f"{where} {moved.order_id}", orders.get(moved.order_id), moved.before)
-            orders[moved.order_id] = moved.after
-        totals = record.after
+            _differs(
+                findings, "journal_chain", f"{where} {moved.order_id}", state.orders.get(moved.order_id), moved.before
+            )
+        state.fold(record)
     account = kept.account
-    _differs(findings, "journal_gap", "last", version, account.version)
-    state = (account.balance_units, account.executed_units, account.all_units)
-    _differs(findings, "journal_state", account.account_id, (totals.balance, totals.executed, totals.all), state)
+    _differs(findings, "journal_gap", "last", state.version, account.version)
+    folded = (state.totals.balance, state.totals.executed, state.totals.all)
+    kept_totals = (account.balance_units, account.executed_units, account.all_units)
+    _differs(findings, "journal_state", account.account_id, folded, kept_totals)
     rows = {(row.symbol, row.leg): (row.lots, row.margin, row.hold_bids, row.hold_asks) for row in kept.symbols}
-    _differs(findings, "journal_state", "symbols", symbols, rows)
+    _differs(findings, "journal_state", "symbols", state.symbols, rows)
     kept_orders = {order_id: order[STATE_AT:STATE_END] for order_id, order in kept.orders.items()}
-    for order_id in sorted({*orders, *kept_orders}):
-        _differs(findings, "journal_state", order_id, orders.get(order_id), kept_orders.get(order_id))
-    return version
+    for order_id in sorted({*state.orders, *kept_orders}):
+        _differs(findings, "journal_state", order_id, state.orders.get(order_id), kept_orders.get(order_id))
+    return state.version

@@ -27,6 +27,7 @@ from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE, SCALE_MAX, Amou
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Terms
 from equipoise.reservation.requests import (
     Abandon,
+    Archive,
     Ask,
     Close,
     Execute,
@@ -723,6 +724,15 @@ class ReservationBook(ABC):
         Frees nothing that may be live. Safe to run at any time and many times over.
         """
         return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
+
+    def archive(self, account_id: str) -> Outcome:
+        """Let go of request ids and of settled orders (terminal, flat) older than the book's `horizon_s`.
+
+        Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
+        TOO_OLD_FOR_DEDUPE. The journal names every order let go; a memory book, whose journal nothing can export, also
+        drops journal records that old. Nothing is archived unless this is called.
+        """
+        return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us))
 
     def close(
         self,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.reservation.audit import AuditReport, Holdings, audit
+from equipoise.reservation.audit import AuditReport, Holdings, JournalBase, audit
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
@@ -68,7 +68,19 @@ class CountedRates:
 class _Shelf:
     """All records of one account; the view its steps read."""
 
-    __slots__ = ("aliases", "events", "held", "journal", "live_ids", "orders", "owners", "rates", "requests", "rows")
+    __slots__ = (
+        "aliases",
+        "base",
+        "events",
+        "held",
+        "journal",
+        "live_ids",
+        "orders",
+        "owners",
+        "rates",
+        "requests",
+        "rows",
+    )
 
     def __init__(self) -> None:
         self.held: BookAccount | None = None
@@ -79,8 +91,9 @@ class _Shelf:
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
         self.requests: dict[str, Remembered] = {}
-        self.events: dict[tuple[str, str], Remembered] = {}
+        self.events: dict[str, dict[str, Remembered]] = {}
         self.journal: list[RawJournal] = []
+        self.base = JournalBase()
 
     def account(self) -> BookAccount | None:
         return self.held
@@ -105,7 +118,15 @@ class _Shelf:
         return self.requests.get(ident)
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
-        return self.events.get((order_id, ident))
+        events = self.events.get(order_id)
+        return None if events is None else events.get(ident)
+
+    def settled(self, until_us: int) -> Iterable[BookOrder]:
+        return [
+            order
+            for order in self.orders.values()
+            if order.changed_us <= until_us and order.state not in NOT_TERMINAL and not order.open_lots
+        ]
 
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
@@ -144,14 +165,30 @@ class _Shelf:
         for key, rate, count in counts:
             self.rates[key].set_count(rate, count)
         journal = effect.journal
-        if journal is not None and len(self.journal) < journal[0]:
+        if journal is not None and self.base.version + len(self.journal) < journal[0]:
             self.journal.append(journal)
         if effect.request is not None:
             self.requests[effect.request[0]] = effect.request[1]
         if effect.event is not None:
-            self.events[effect.event[0], effect.event[1]] = effect.event[2]
+            self.events.setdefault(effect.event[0], {})[effect.event[1]] = effect.event[2]
+        if effect.watermark_us is not None:
+            self.forget(effect.archived, effect.watermark_us)
         if effect.account is not None:
             self.held = effect.account
+
+    def forget(self, order_ids: tuple[str, ...], watermark_us: int) -> None:
+        """Delete archived orders, and ids and journal records up to the watermark; twice is the same as once."""
+        for order_id in order_ids:
+            self.orders.pop(order_id, None)
+            self.events.pop(order_id, None)
+        gone = set(order_ids)
+        self.aliases = {alias: name for alias, name in self.aliases.items() if name not in gone}
+        self.requests = {name: kept for name, kept in self.requests.items() if kept[1] > watermark_us}
+        old = 0
+        while old < len(self.journal) and self.journal[old][1] <= watermark_us:
+            self.base.fold(journal_record(self.journal[old]))
+            old += 1
+        del self.journal[:old]
 
 
 class MemoryBook(ReservationBook):
@@ -252,7 +289,9 @@ class MemoryBook(ReservationBook):
     def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
         """Journal records above a version, oldest first."""
         with self._lock:
-            raw = self._shelf(account_id).journal[after_version : after_version + limit]
+            shelf = self._shelf(account_id)
+            start = max(0, after_version - shelf.base.version)
+            raw = shelf.journal[start : start + limit]
         return tuple([journal_record(record) for record in raw])
 
     def audit(self, account_id: str) -> AuditReport:
@@ -269,6 +308,7 @@ class MemoryBook(ReservationBook):
                 dict(shelf.owners),
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
                 [journal_record(record) for record in shelf.journal],
+                shelf.base.copy(),
             )
         return audit(kept)
 

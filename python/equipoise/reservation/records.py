@@ -386,7 +386,8 @@ class OrderChange(NamedTuple):
 
     order_id: str
     before: tuple[Any, ...] | None
-    after: tuple[Any, ...]
+    after: tuple[Any, ...] | None
+    """None: archived."""
 
 
 class JournalRecord(NamedTuple):

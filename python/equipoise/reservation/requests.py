@@ -13,6 +13,7 @@ from equipoise.reservation.records import Terms
 
 __all__ = [
     "Abandon",
+    "Archive",
     "Ask",
     "Close",
     "Execute",
@@ -90,6 +91,13 @@ class Suspend(Timed):
 @dataclass(slots=True)
 class Abandon(Timed):
     """Make the id `ident` final: its effect, or a tombstone."""
+
+
+@dataclass(slots=True)
+class Archive(Request):
+    """Let go of what is older than the horizon."""
+
+    horizon_us: int
 
 
 @dataclass(slots=True)

@@ -158,6 +158,10 @@ _GET_SYMBOLS = f"SELECT {_SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? ORDE
 _GET_ORDER = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? AND order_id = ?"  # noqa: S608
 _GET_BY_ALIAS = f"{_GET_ORDER[:-1]}(SELECT order_id FROM aliases WHERE account_id = ? AND alias = ?)"  # noqa: S608
 _GET_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? ORDER BY place_made"  # noqa: S608
+_GET_SETTLED = (
+    f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? AND changed_us <= ? "  # noqa: S608
+    "AND open_lots = 0 ORDER BY place_made"
+)
 _GET_LIVE = (
     f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? "  # noqa: S608
     "AND state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN') ORDER BY place_made"
@@ -284,6 +288,13 @@ class _Rows:
     def live(self) -> Iterable[BookOrder]:
         return [_order_of(row) for row in self._execute(_GET_LIVE, (self._account_id,)).fetchall()]
 
+    def settled(self, until_us: int) -> Iterable[BookOrder]:
+        return [
+            order
+            for row in self._execute(_GET_SETTLED, (self._account_id, until_us)).fetchall()
+            if (order := _order_of(row)).terminal
+        ]
+
     def request(self, ident: str) -> Remembered | None:
         found = self._execute(
             "SELECT fingerprint, issued_us, outcome FROM requests WHERE account_id = ? AND ident = ?",
@@ -349,6 +360,12 @@ def _write(connection: _Connection, account_id: str, effect: Effect) -> None:
         order_id, ident, (print_, at_us, packed) = effect.event
         text = None if packed is None else _text(packed)
         execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (account_id, order_id, ident, print_, at_us, text))
+    if effect.watermark_us is not None:
+        execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, effect.watermark_us))
+        ids = _text(effect.archived)
+        for table in ("orders", "events", "aliases"):
+            where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
+            execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
 
 
 # --- the book -------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import (
     Abandon,
+    Archive,
     Ask,
     Close,
     Execute,
@@ -85,6 +86,9 @@ class View(Protocol):
     def live(self) -> Iterable[BookOrder]:
         """Orders that are not terminal."""
 
+    def settled(self, until_us: int) -> Iterable[BookOrder]:
+        """Terminal orders without an open position of their own, last changed at or before a time."""
+
     def request(self, ident: str) -> Remembered | None:
         """What an account-level id was used for."""
 
@@ -112,6 +116,10 @@ class Effect:
     journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
+    archived: tuple[str, ...] = ()
+    """Orders to delete, with their events and aliases."""
+    watermark_us: int | None = None
+    """Request ids issued at or before are to be deleted."""
 
 
 # --- what a symbol requires -----------------------------------------------------------------------------------------
@@ -282,6 +290,7 @@ class _Draft:
         "terms",
         "terms_version",
         "view",
+        "watermark_us",
     )
 
     def __init__(self, view: View, request: Request, account: BookAccount, now: int) -> None:
@@ -293,6 +302,7 @@ class _Draft:
         self.pnl = account.open_pnl_units
         self.live = account.live_orders
         self.status = account.status
+        self.watermark_us = account.watermark_us
         self.terms = account.terms
         self.terms_version = account.terms_version
         self.counts = (account.late_fills, account.overfills, account.under_reserved, account.pnl_missing)
@@ -365,7 +375,7 @@ class _Draft:
             everything,
             self.terms,
             self.terms_version,
-            before.watermark_us,
+            self.watermark_us,
             self.live,
             *self.counts,
             self.now,
@@ -534,6 +544,28 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
         return _refuse(Code.DUPLICATE, request, account)
     effect = _Draft(view, request, account, now).finish()
     effect.request = (request.ident, (request.fingerprint, request.issued_us, None))
+    return effect
+
+
+def archive(view: View, request: Archive, now: int) -> Effect:
+    """Delete request ids and settled orders older than the horizon; the watermark moves forward only."""
+    account = view.account()
+    if account is None:
+        return _refuse(Code.ACCOUNT_NOT_FOUND, request, None)
+    watermark = now - request.horizon_us
+    if watermark <= account.watermark_us:
+        totals = account.totals
+        return Effect(Outcome(OK, request.op, account.account_id, account.version, account.scale, totals, totals))
+    draft = _Draft(view, request, account, now)
+    draft.watermark_us = watermark
+    gone = list(view.settled(watermark))
+    draft.details = (("watermark_us", watermark), ("orders", len(gone)))
+    effect = draft.finish()
+    if effect.journal is not None:
+        changes = tuple([(order.order_id, _snapshot(order), None) for order in gone])
+        effect.journal = (*effect.journal[:9], changes, *effect.journal[10:])
+    effect.archived = tuple([order.order_id for order in gone])
+    effect.watermark_us = watermark
     return effect
 
 
@@ -1312,6 +1344,7 @@ STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "set_terms": set_terms,
     "suspend": suspend,
     "abandon": abandon,
+    "archive": archive,
     "deposit": move_money,
     "withdraw": move_money,
     "adjust": move_money,
