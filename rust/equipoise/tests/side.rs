@@ -327,3 +327,18 @@ fn narrower_instructions_agree() {
         }
     }
 }
+
+#[test]
+fn an_answer_does_not_depend_on_what_was_solved_before() {
+    let mut kept = SideSolver::new();
+    for seed in 0..5_000 {
+        let case = instance(seed);
+        let used = kept.solve(&case.problem()).unwrap();
+        let mut fresh = SideSolver::new();
+        let first = fresh.solve(&case.problem()).unwrap();
+        assert_eq!(used.objective.to_bits(), first.objective.to_bits(), "seed {seed}");
+        assert_eq!(used.dual_bound.to_bits(), first.dual_bound.to_bits(), "seed {seed}");
+        assert_eq!(used.temperature.to_bits(), first.temperature.to_bits(), "seed {seed}");
+        assert_eq!(kept.share(), fresh.share(), "seed {seed}");
+    }
+}
