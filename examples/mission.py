@@ -87,8 +87,10 @@ def table() -> str:
         "Mission scenario: 397.49 available, 10x, HYPE at 27.11, capacity 146.62 contracts",
         "",
         f"{'rule':<12} {'before: both sides get all':<34} {'after: one margin, split':<40}",
-        f"{'':<12} {'needs':>9}  {'accepted':>8}  {'refused':>7}      "
-        f"{'holds':>9}  {'bids':>7}  {'asks':>7}  {'accepted':>8}",
+        (
+            f"{'':<12} {'needs':>9}  {'accepted':>8}  {'refused':>7}      "
+            f"{'holds':>9}  {'bids':>7}  {'asks':>7}  {'accepted':>8}"
+        ),
     ]
     for rule in RULES:
         row = compare(rule)

@@ -197,7 +197,9 @@ class Session:
     ) -> None:
         self.config = config
         self.phase = Phase.WARMUP
-        self.counters: Counter[str] = Counter(quotes=0, empty_quotes=0, orders=0)
+        self.counters: Counter[str] = Counter(quotes=0, empty_quotes=0, orders=0, stale_pulls=0)
+        if config.verify:
+            self.counters.update(quote_differences=0, uncertified_quotes=0)
         self.refusals: Counter[str] = Counter(MARGIN_AT_PLACEMENT=0, MARGIN_AT_MATCH=0, MARK_MOVED=0)
         self.market: Market | None = None
         self.quote: Quote | None = None
@@ -513,6 +515,6 @@ class Session:
         """What the quote says it holds is what the book holds for it, to the micro-unit."""
         account = self._book.account(self.config.account)
         if account.all_units - account.executed_units != quote.margin_held_micros:
-            self.counters["quote_book_differences"] += 1
+            self.counters["quote_differences"] += 1
         if not quote.certificate.ok:
             self.counters["uncertified_quotes"] += 1
