@@ -147,6 +147,8 @@ pub struct Projector {
     /// Positions in `levels` that may carry an order in the attempt at hand.
     support: Vec<usize>,
     spare: Vec<usize>,
+    cheapest: Vec<usize>,
+    by_min: Vec<i64>,
     problem: continuous::Problem,
     lots: Lots,
     best: Lots,

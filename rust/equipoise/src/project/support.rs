@@ -191,20 +191,21 @@ impl Projector {
         found
     }
 
-    /// For water levels at the minimums: all levels whose smallest order lies below, the cheapest first.
+    /// For water levels at the minimums, the highest first: all levels whose smallest order lies below, the cheapest first.
     fn water_supports(&mut self, limits: &Limits, usable: &[usize]) -> bool {
         let levels = &self.levels;
-        let mut order: Vec<usize> = usable.to_vec();
-        order.sort_by_key(|&i| levels.min[i]);
-        let step = order.len().div_ceil(WATER_LEVELS_MAX);
-        let waters: Vec<i64> = order.iter().rev().step_by(step).map(|&i| levels.min[i]).collect();
-        for water in waters {
-            let levels = &self.levels;
-            let mut cheap: Vec<usize> = usable.iter().copied().filter(|&i| levels.min[i] <= water).collect();
-            cheap.sort_by_key(|&i| (levels.rate[i].charge(levels.min[i]), i));
+        self.cheapest.clear();
+        self.cheapest.extend_from_slice(usable);
+        self.cheapest.sort_unstable_by_key(|&i| (levels.rate[i].charge(levels.min[i]), i));
+        self.by_min.clear();
+        self.by_min.extend(usable.iter().map(|&i| levels.min[i]));
+        self.by_min.sort_unstable();
+        let step = usable.len().div_ceil(WATER_LEVELS_MAX);
+        for at in (0..usable.len()).rev().step_by(step) {
+            let (levels, water) = (&self.levels, self.by_min[at]);
             let (mut held, mut total) = (0_i128, 0_i128);
             self.support.clear();
-            for i in cheap {
+            for &i in self.cheapest.iter().filter(|&&i| levels.min[i] <= water) {
                 held += i128::from(levels.rate[i].charge(levels.min[i]));
                 total += i128::from(levels.min[i]);
                 if held > i128::from(limits.budget) || total > i128::from(limits.total_max) {
@@ -280,13 +281,17 @@ impl Projector {
     /// Drops the first level whose absence makes the side worth more; false when there is none.
     fn drop_one(&mut self, breadth: Breadth, limits: &Limits, tries: &mut usize) -> bool {
         let (levels, best, multipliers) = (&self.levels, &self.best, self.multipliers);
-        // At its smallest share f a level adds T f (1 + ln(p / f)) to the Lagrangian, p its share without that floor: what
-        // adds something is not worth dropping. A lot that weighs much is beyond such calculus.
-        let adds = |i: usize| {
-            let free = ((levels.value[i] - multipliers.normaliser) / multipliers.temperature).exp();
-            !multipliers.small && best.count[i] as f64 <= std::f64::consts::E * free * best.total as f64
+        // At n lots of N a level takes T n (ln(n / (p N)) − 1) off the Lagrangian, p its share without the smallest order:
+        // no more is to be had by dropping it. Less than a lot is not worth a solve, unless a lot weighs much.
+        let lot = levels.value.iter().fold(0.0_f64, |most, value| most.max(*value));
+        let worth_a_try = |i: usize| {
+            let (count, total) = (best.count[i] as f64, best.total as f64);
+            let log = (levels.value[i] - multipliers.normaliser) / multipliers.temperature;
+            let gain = multipliers.temperature * count * ((count / total).ln() - log - 1.0);
+            // A temperature of zero leaves nothing to reckon with.
+            multipliers.small || !gain.is_finite() || gain > lot
         };
-        let least = |i: usize| best.count[i] > 0 && best.count[i] == levels.min[i] && !adds(i);
+        let least = |i: usize| best.count[i] > 0 && best.count[i] == levels.min[i] && worth_a_try(i);
         self.spare.clear();
         self.spare.extend(
             (0..levels.len()).rev().filter(|&i| least(i) && (breadth == Breadth::Best || levels.value[i] < 0.0)),
