@@ -25,8 +25,6 @@ pub(super) struct Problem {
     pub(super) temperature: f64,
     /// Normaliser of the shares.
     pub(super) normaliser: f64,
-    /// Some share is held by a smallest order or a cap in lots.
-    pub(super) pinned: bool,
     /// The merits are those of a given target.
     pub(super) given: bool,
     /// Total wanted by a given target.
@@ -34,8 +32,15 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    /// Where there is no solution, none of an earlier one may be left to go by.
+    fn forget(&mut self) {
+        self.share.clear();
+        (self.temperature, self.normaliser, self.size) = (0.0, f64::INFINITY, 0.0);
+    }
+
     /// Reads merits for all levels.
     pub(super) fn load(&mut self, levels: &Levels) {
+        self.forget();
         self.given = !levels.wish.is_empty();
         self.merit.clear();
         if self.given {
@@ -62,6 +67,7 @@ impl Problem {
         solver: &mut SideSolver,
         limits: &Limits,
     ) -> bool {
+        self.forget();
         let count = support.len() as f64;
         let budget = limits.budget as f64;
         let room: f64 = support.iter().map(|&i| levels.cap[i] as f64).sum();
@@ -87,14 +93,12 @@ impl Problem {
             // Pinned lots take the same lots from the others at either total, but for a part of this size.
             let least_share = least / self.size;
             let settled = moved * least_share <= 0.25 || moved <= 1e-12 * size || !binds;
-            if settled || round + 1 == ROUNDS_MAX {
-                self.size = self.size.min(size);
-                if settled {
-                    self.size = size;
-                }
+            if settled {
+                self.size = size;
                 return true;
             }
-            self.size = size;
+            // The last round's shares are kept with a total that fits the budget.
+            self.size = if round + 1 == ROUNDS_MAX { self.size.min(size) } else { size };
         }
         true
     }
@@ -112,14 +116,13 @@ impl Problem {
     }
 
     /// Whether the box of the present total, or that of `size`, touches the shares.
-    fn box_binds(&mut self, levels: &Levels, support: &[usize], limits: &Limits, size: f64) -> bool {
+    fn box_binds(&self, levels: &Levels, support: &[usize], limits: &Limits, size: f64) -> bool {
         let relative = |bound: f64, lots: i64| bound == lots as f64 / self.size;
         let touched = (0..support.len()).any(|at| {
             let (i, share) = (support[at], self.share[at]);
             (share <= self.floor[at] && relative(self.floor[at], levels.min[i]))
                 || (share >= self.cap[at] && self.cap[at] < limits.share_cap)
         });
-        self.pinned = touched;
         touched
             || support
                 .iter()
@@ -134,7 +137,6 @@ impl Problem {
             // The smallest orders leave nothing to choose.
             self.share.clear();
             self.share.extend(self.floor.iter().map(|floor| floor / least));
-            self.pinned = true;
             (self.temperature, self.normaliser) = (0.0, f64::INFINITY);
             return entropy(&self.share) >= limits.entropy_min - 1e-9;
         }
