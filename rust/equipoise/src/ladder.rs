@@ -10,14 +10,16 @@
 
 use crate::entropy::SideSolver;
 use crate::error::{Error, Result};
-use crate::margin::{Acceptance, ChargeRate, MarginContext, Order, OrderMarginRule, Pricer};
+use crate::margin::{
+    AMOUNT_MAX, Acceptance, ChargeRate, Combine, MarginContext, Order, OrderMarginRule, Pricer, Tiers,
+};
 use crate::market::{Account, Market};
 use crate::older::{self, KellyConfig, KellyProblem};
 use crate::project::{Breadth, OnInfeasible, OnUnprofitable, ProjectInput, Projector, SideCertificate, Target};
 use crate::shape::{self, DepthSpacing, Levels, Shape};
 use crate::split::{self, FreeBy, Split, SplitConfig};
 use crate::status::{Binding, Reason};
-use crate::units::{Decimal, Side};
+use crate::units::{Decimal, Instrument, Side};
 
 /// Largest number of levels a side may ask for.
 pub const LEVELS_MAX: usize = 1_000;
@@ -254,7 +256,7 @@ impl SideWork {
         match source {
             Source::Shape(shape) => {
                 let instrument = &market.instrument;
-                let mid = mid_ticks(market) * instrument.tick.to_f64();
+                let mid = contract_worth(instrument, mid_ticks(market) * instrument.tick.to_f64());
                 let inner = config.inner_bps.unwrap_or_else(|| {
                     let position = instrument.size(account.position_lots);
                     let q = shape.inventory_q(position, instrument.size(account.position_max_lots));
@@ -272,12 +274,13 @@ impl SideWork {
     }
 
     /// Rounds every depth to a passive price on the grid and merges equal prices. The deepest level asked for stands for a
-    /// merged price: rounding is passive, so it is the nearest to the price that is quoted.
-    fn place(&mut self, market: &Market, side: Side) {
+    /// merged price: rounding is passive, so it is the nearest to the price that is quoted. `opposite_ticks` is the price
+    /// that no order of this side may reach.
+    fn place(&mut self, market: &Market, side: Side, opposite_ticks: i64) {
         let mid_ticks = mid_ticks(market);
         for (level, &depth) in self.wanted.iter().enumerate() {
-            let price = passive_price(market, side, mid_ticks, depth);
-            if price <= 0 {
+            let price = passive_price(market, side, mid_ticks, depth, opposite_ticks);
+            if !(1..=AMOUNT_MAX).contains(&price) {
                 self.reasons[level] = Reason::Price;
                 continue;
             }
@@ -299,19 +302,19 @@ impl SideWork {
     fn value(&mut self, market: &Market, source: Source<'_>, side: Side) {
         let mid_ticks = mid_ticks(market);
         let sign = side.sign() as f64;
-        let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
+        let lot = market.instrument.lot.to_f64();
         self.fee_bps = match source {
             Source::Shape(shape) => shape.parameters().fee_bps,
             Source::Levels { .. } => 0.0,
         };
         for (&ticks, &asked) in self.price_ticks.iter().zip(&self.asked) {
             let depth = sign * (mid_ticks - ticks as f64) / mid_ticks * 1e4;
-            let price = market.instrument.price(ticks);
+            let worth = contract_worth(&market.instrument, market.instrument.price(ticks));
             let value = match source {
-                Source::Shape(shape) => shape.value_at(depth, price),
+                Source::Shape(shape) => shape.value_at(depth, worth),
                 Source::Levels { bids, asks } => {
                     let levels = if side == Side::Bid { bids } else { asks };
-                    levels.value_at(asked, depth, price).unwrap_or_default()
+                    levels.value_at(asked, depth, worth).unwrap_or_default()
                 }
             };
             self.depth_bps.push(depth);
@@ -363,15 +366,15 @@ impl SideWork {
 
     /// Fractional Kelly in lots: gains and variances per lot, equity as the account states it.
     fn kelly_target(&mut self, kelly: KellyConfig, account: &Account, market: &Market, budget: i64) -> Result<()> {
-        let lot = market.instrument.lot.to_f64() * market.instrument.contract_value.to_f64();
+        let lot = market.instrument.lot.to_f64();
         self.kelly_edge.clear();
         self.kelly_variance.clear();
         self.kelly_margin.clear();
         self.kelly_cap.clear();
         for level in 0..self.price_ticks.len() {
             let capture = self.edge_bps[level] + self.adverse_bps[level];
-            let price = market.instrument.price(self.price_ticks[level]);
-            let value = kelly.value(self.depth_bps[level], capture, self.adverse_bps[level], price);
+            let worth = contract_worth(&market.instrument, market.instrument.price(self.price_ticks[level]));
+            let value = kelly.value(self.depth_bps[level], capture, self.adverse_bps[level], worth);
             self.kelly_edge.push(value.edge * lot);
             self.kelly_variance.push(value.variance * lot * lot);
             self.kelly_margin.push(self.buffered[level].per_lot() * 1e-6);
@@ -431,18 +434,25 @@ fn mid_ticks(market: &Market) -> f64 {
     0.5 * (market.best_bid_ticks as f64 + market.best_ask_ticks as f64)
 }
 
-/// The nearest valid price at least `depth_bps` away from the mid that does not cross.
-fn passive_price(market: &Market, side: Side, mid_ticks: f64, depth_bps: f64) -> i64 {
+/// Value of one contract in account currency at `price`: linear contracts gain with the price, inverse ones with its
+/// reciprocal.
+fn contract_worth(instrument: &Instrument, price: f64) -> f64 {
+    let unit = instrument.contract_value.to_f64();
+    if instrument.inverse { unit / price } else { unit * price }
+}
+
+/// The nearest valid price at least `depth_bps` away from the mid that stays short of `opposite_ticks`.
+fn passive_price(market: &Market, side: Side, mid_ticks: f64, depth_bps: f64, opposite_ticks: i64) -> i64 {
     // A price that floats put a millionth of a tick off the grid is on the grid.
     const ON_GRID: f64 = 1e-6;
     match side {
         Side::Bid => {
             let raw = (mid_ticks * (1.0 - depth_bps * 1e-4) + ON_GRID).floor() as i64;
-            market.instrument.price_floor(raw.min(market.best_ask_ticks - 1))
+            market.instrument.price_floor(raw.min(opposite_ticks - 1))
         }
         Side::Ask => {
             let raw = (mid_ticks * (1.0 + depth_bps * 1e-4) - ON_GRID).ceil() as i64;
-            market.instrument.price_ceil(raw.max(market.best_bid_ticks + 1))
+            market.instrument.price_ceil(raw.max(opposite_ticks + 1))
         }
     }
 }
@@ -524,12 +534,14 @@ impl LadderEngine {
     ) -> Result<Quote> {
         let split = split::split(&self.config.split, rule, market, account)?;
         let context = MarginContext::new(market, account.leverage);
-        let pricers = self.pricers(rule, &context, account, &split)?;
-        let request = Request { market, account, rule, context, pricers, margin_usable: split.usable };
         self.prepare(market, account, source);
-        let mut tasks = tasks(&split, account);
+        let mut tasks = tasks(&split, account, market);
+        let worst = self.exposure(rule, &context, account, &split, &mut tasks)?;
+        let pricers = self.pricers(rule, &context, worst)?;
+        let request = Request { market, account, rule, context, pricers, margin_usable: split.usable };
         let mut sides = [self.solve(&request, tasks[0])?, self.solve(&request, tasks[1])?];
-        let margin_passed = if split.pooled { passed(&sides, &tasks, account.position_lots) } else { 0 };
+        let credit = [self.bids.credit(tasks[0].credit_lots), self.asks.credit(tasks[1].credit_lots)];
+        let margin_passed = if split.pooled { passed(&sides, &tasks, credit, account.position_lots) } else { 0 };
         if margin_passed != 0 {
             tasks[0].budget -= margin_passed;
             tasks[1].budget += margin_passed;
@@ -537,8 +549,8 @@ impl LadderEngine {
             sides[1 - taker].budget = tasks[1 - taker].budget;
             sides[taker] = self.solve(&request, tasks[taker])?;
         }
-        self.offer_reduction(&request, &split, &mut sides)?;
-        let acceptance = self.fit(&request, &mut tasks, &mut sides)?;
+        self.offer_reduction(&request, &split, &mut tasks, &mut sides)?;
+        let acceptance = self.fit(&request, &tasks, &mut sides)?;
         let [bids, asks] = sides;
         let margin_held = acceptance.required_after - acceptance.position_only;
         let certificate = Certificate {
@@ -550,15 +562,96 @@ impl LadderEngine {
         Ok(Quote { market: *market, split, margin_passed, bids, asks, certificate })
     }
 
-    fn pricers(
+    /// Exposure in lots that the charges assume. Only leverage tiers look at it: the smallest exposure that no ladder within
+    /// the budgets can exceed, so that the rate is never too low and hardly too high. What the position itself costs more at
+    /// that rate comes off the budgets.
+    fn exposure(
         &self,
         rule: &OrderMarginRule,
         context: &MarginContext<'_>,
         account: &Account,
         split: &Split,
-    ) -> Result<Pricers> {
-        // Only tiers look at the exposure; the largest that the limits allow is dear but never too cheap.
-        let worst = split.bid_limit_lots.max(split.ask_limit_lots).max(account.position_lots.saturating_abs());
+        tasks: &mut [SideTask; 2],
+    ) -> Result<i64> {
+        let position = account.position();
+        let (mut low, mut high) = (rule.lots_worst(position, &[]), i64::MAX);
+        if rule.tiers == Tiers::None || rule.combine == Combine::SingleOrder {
+            return Ok(low.max(split.bid_limit_lots.max(split.ask_limit_lots).saturating_add(low)));
+        }
+        let held = |pricer: &Pricer| {
+            let rate = pricer.position_rate();
+            rate.charge(position.long_lots()).saturating_add(rate.charge(position.short_lots()))
+        };
+        let held_before = held(&rule.pricer(context, low)?);
+        let budgets = |extra: i64| {
+            tasks.map(|task| {
+                let opposes = position.closable(task.side) > 0 && !split.pooled;
+                let part = i128::from(task.budget) * i128::from(split.usable.saturating_sub(extra).max(0));
+                let cut = i64::try_from(part / i128::from(split.usable.max(1))).unwrap_or(0);
+                if opposes { task.budget } else { cut }
+            })
+        };
+        // A larger exposure raises the rate and lowers what the budgets carry: one crossing.
+        high = high.min(AMOUNT_MAX);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let reached = match rule.pricer(context, middle) {
+                Ok(pricer) => {
+                    let extra = held(&pricer).saturating_sub(held_before);
+                    self.reach(rule, account, tasks, &pricer, budgets(extra))?
+                }
+                // Beyond exact arithmetic: no ladder gets there.
+                Err(_) => 0,
+            };
+            if reached > middle {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let extra = held(&rule.pricer(context, low)?).saturating_sub(held_before);
+        let cut = budgets(extra);
+        (tasks[0].budget, tasks[1].budget) = (cut[0], cut[1]);
+        Ok(low)
+    }
+
+    /// Exposure in lots if every lot the budgets buy at the cheapest level were quoted and filled.
+    fn reach(
+        &self,
+        rule: &OrderMarginRule,
+        account: &Account,
+        tasks: &[SideTask; 2],
+        pricer: &Pricer,
+        budgets: [i64; 2],
+    ) -> Result<i64> {
+        let summed = rule.combine == Combine::Sum;
+        let (mut within, mut limit) = ([0_i64; 2], [0_i64; 2]);
+        for (index, work) in [&self.bids, &self.asks].into_iter().enumerate() {
+            let mut cheapest: Option<ChargeRate> = None;
+            for &ticks in &work.price_ticks {
+                let rate = pricer.charge_rate(tasks[index].side, ticks)?;
+                if cheapest.is_none_or(|least| rate.per_lot() < least.per_lot()) {
+                    cheapest = Some(rate);
+                }
+            }
+            // One lot more: floats chose the cheapest.
+            let budget = if summed { budgets[0].saturating_add(budgets[1]) } else { budgets[index] };
+            let bought = cheapest.map_or(0, |rate| rate.lots_within(budget).saturating_add(1));
+            within[index] = bought.saturating_add(tasks[index].credit_lots);
+            limit[index] = if tasks[index].free { 0 } else { tasks[index].limit_lots };
+        }
+        let lots = if summed {
+            // Both sides count, and one pot buys its lots once, on whichever side margin passes to.
+            [within[0].max(within[1]).min(limit[0].saturating_add(limit[1])), 0]
+        } else {
+            [within[0].min(limit[0]), within[1].min(limit[1])]
+        };
+        let order = |side, lots| Order::limit(side, lots, 1);
+        let orders = [order(Side::Bid, lots[0]), order(Side::Ask, lots[1])];
+        Ok(rule.lots_worst(account.position(), &orders))
+    }
+
+    fn pricers(&self, rule: &OrderMarginRule, context: &MarginContext<'_>, worst: i64) -> Result<Pricers> {
         let buffer = self.config.split.mark_buffer_bps;
         let buffered =
             if buffer == Decimal::ZERO { None } else { Some(rule.pricer(&context.with_buffer(buffer), worst)?) };
@@ -569,9 +662,21 @@ impl LadderEngine {
         for (work, side) in [(&mut self.bids, Side::Bid), (&mut self.asks, Side::Ask)] {
             work.clear();
             work.ask_for(&self.config, source, side, market, account);
-            work.place(market, side);
-            work.value(market, source, side);
         }
+        // Depths at or beyond the mid could make the two ladders trade with each other. The side that reduces the position
+        // (flat: the bids) takes its prices first, the other stays clear of them.
+        let (bids, asks) = (&mut self.bids, &mut self.asks);
+        if account.position_lots > 0 {
+            asks.place(market, Side::Ask, market.best_bid_ticks);
+            let inner = asks.price_ticks.iter().copied().min().unwrap_or(i64::MAX);
+            bids.place(market, Side::Bid, inner.min(market.best_ask_ticks));
+        } else {
+            bids.place(market, Side::Bid, market.best_ask_ticks);
+            let inner = bids.price_ticks.iter().copied().max().unwrap_or(0);
+            asks.place(market, Side::Ask, inner.max(market.best_bid_ticks));
+        }
+        bids.value(market, source, Side::Bid);
+        asks.value(market, source, Side::Ask);
     }
 
     /// One side: charges, sizes, lots.
@@ -609,7 +714,13 @@ impl LadderEngine {
 
     /// A position must always be workable-off: where the side that reduces it has no margin for an order of its own, its
     /// orders are reduce-only and hold nothing.
-    fn offer_reduction(&mut self, request: &Request<'_>, split: &Split, sides: &mut [SideQuote; 2]) -> Result<()> {
+    fn offer_reduction(
+        &mut self,
+        request: &Request<'_>,
+        split: &Split,
+        tasks: &mut [SideTask; 2],
+        sides: &mut [SideQuote; 2],
+    ) -> Result<()> {
         if split.free_by != FreeBy::ReduceOnly {
             return Ok(());
         }
@@ -619,42 +730,74 @@ impl LadderEngine {
             let starved = matches!(sides[index].empty, Some(Reason::NoMargin | Reason::Notional | Reason::Margin));
             if starved && free_lots > 0 {
                 let budget = sides[index].budget;
-                let task = SideTask { side, budget, limit_lots: free_lots, credit_lots: 0, free: true };
-                sides[index] = self.solve(request, task)?;
+                tasks[index] = SideTask { side, budget, limit_lots: free_lots, credit_lots: 0, free: true };
+                sides[index] = self.solve(request, tasks[index])?;
             }
         }
         Ok(())
     }
 
     /// The venue's rule on the final orders. Budgets are exact for the rules with a linear charge; for the others they are
-    /// sized by the worst side, and shrunk here until the rule itself accepts.
-    fn fit(
-        &mut self,
-        request: &Request<'_>,
-        tasks: &mut [SideTask; 2],
-        sides: &mut [SideQuote; 2],
-    ) -> Result<Acceptance> {
-        const ATTEMPTS: usize = 24;
-        for attempt in 0..=ATTEMPTS {
-            self.orders.clear();
-            for (task, side) in tasks.iter().zip(sides.iter()) {
-                for (&price_ticks, &lots) in side.price_ticks.iter().zip(&side.lots) {
-                    let order = Order::limit(task.side, lots, price_ticks);
-                    self.orders.push(if side.reduce_only { order.reducing() } else { order });
+    /// sized by the worst side, and here the largest share of both is sought that the rule itself accepts.
+    fn fit(&mut self, request: &Request<'_>, tasks: &[SideTask; 2], sides: &mut [SideQuote; 2]) -> Result<Acceptance> {
+        /// Solves at most; a quote that is accepted as it stands needs none.
+        const ATTEMPTS: usize = 16;
+        /// Stop where the margin left idle is below this share of the usable.
+        const IDLE: f64 = 1e-3;
+        let mut acceptance = self.accepts(request, sides)?;
+        if acceptance.accepted {
+            return Ok(acceptance);
+        }
+        let refused = acceptance;
+        let mut accepted: Option<(Acceptance, [SideQuote; 2])> = None;
+        let (mut low, mut high) = (0.0_f64, 1.0_f64);
+        let usable = request.margin_usable as f64;
+        for _ in 0..ATTEMPTS {
+            // What is raised is nearly linear in the share: the first guess is in proportion, the rest halve the bracket.
+            let raised = (refused.required_after - refused.position_only) as f64;
+            let share = if low == 0.0 && high == 1.0 && raised > usable { usable / raised } else { 0.5 * (low + high) };
+            *sides = self.at_share(request, tasks, share)?;
+            acceptance = self.accepts(request, sides)?;
+            if acceptance.accepted {
+                low = share;
+                let idle = usable - (acceptance.required_after - acceptance.position_only) as f64;
+                accepted = Some((acceptance, sides.clone()));
+                if idle <= IDLE * usable {
+                    break;
                 }
+            } else {
+                high = share;
             }
-            let acceptance = request.accepts(&self.orders)?;
-            if acceptance.accepted || self.orders.is_empty() {
-                return Ok(acceptance);
-            }
-            for (task, side) in tasks.iter_mut().zip(sides.iter_mut()) {
-                // The last attempt quotes nothing rather than something the venue refuses.
-                let used = side.certificate.held.min(task.budget);
-                task.budget = if attempt + 1 >= ATTEMPTS { 0 } else { shrunk(used, &acceptance) };
-                *side = self.solve(request, *task)?;
+            if high - low <= 0.1 * IDLE * high {
+                break;
             }
         }
-        request.accepts(&[])
+        if let Some((best, quoted)) = accepted {
+            *sides = quoted;
+            return Ok(best);
+        }
+        // Nothing was accepted: quote nothing rather than something that the venue refuses.
+        let none = tasks.map(|task| SideTask { budget: 0, limit_lots: 0, credit_lots: 0, ..task });
+        *sides = self.at_share(request, &none, 0.0)?;
+        self.accepts(request, sides)
+    }
+
+    /// Both sides at a share of their budgets.
+    fn at_share(&mut self, request: &Request<'_>, tasks: &[SideTask; 2], share: f64) -> Result<[SideQuote; 2]> {
+        let part = |task: SideTask| SideTask { budget: (task.budget as f64 * share) as i64, ..task };
+        Ok([self.solve(request, part(tasks[0]))?, self.solve(request, part(tasks[1]))?])
+    }
+
+    /// The rule's answer to the orders of both sides, against the margin that may be used.
+    fn accepts(&mut self, request: &Request<'_>, sides: &[SideQuote; 2]) -> Result<Acceptance> {
+        self.orders.clear();
+        for (name, side) in [Side::Bid, Side::Ask].into_iter().zip(sides) {
+            for (&price_ticks, &lots) in side.price_ticks.iter().zip(&side.lots) {
+                let order = Order::limit(name, lots, price_ticks);
+                self.orders.push(if side.reduce_only { order.reducing() } else { order });
+            }
+        }
+        request.accepts(&self.orders)
     }
 }
 
@@ -665,20 +808,15 @@ impl Request<'_> {
     }
 }
 
-/// A budget in proportion to what the rule would have accepted, a thousandth less so that the search ends.
-fn shrunk(budget: i64, acceptance: &Acceptance) -> i64 {
-    let raised = i128::from(acceptance.required_after) - i128::from(acceptance.position_only);
-    let fits = (raised - i128::from(acceptance.shortfall)).max(0);
-    let scaled = i128::from(budget) * fits / raised.max(1);
-    i64::try_from(scaled - scaled / 1_000 - 1).unwrap_or(0).clamp(0, budget)
-}
-
 /// Budgets and limits of both sides, bids first.
-fn tasks(split: &Split, account: &Account) -> [SideTask; 2] {
+fn tasks(split: &Split, account: &Account, market: &Market) -> [SideTask; 2] {
     let over_limit = account.position_lots.saturating_abs() > account.position_max_lots;
     let task = |side: Side, budget: i64, limit_lots: i64, free_lots: i64| {
-        // In hedge mode a side closes the opposite leg before it opens its own; over the limit it may only reduce.
-        let closes = split.free_by == FreeBy::Leg || (over_limit && split.free_by == FreeBy::ReduceOnly);
+        // In hedge mode a side closes the opposite leg before it opens its own, unless what is left of that leg is worth
+        // less than the smallest order; over the limit it may only reduce.
+        let least = market.instrument.lots_min(market.best_bid_ticks).unwrap_or(i64::MAX);
+        let closes =
+            (split.free_by == FreeBy::Leg && free_lots >= least) || (over_limit && split.free_by == FreeBy::ReduceOnly);
         let free = closes && free_lots > 0;
         let credit_lots = if split.free_by == FreeBy::Closing { free_lots } else { 0 };
         SideTask { side, budget, limit_lots: if free { free_lots } else { limit_lots }, credit_lots, free }
@@ -691,8 +829,13 @@ fn tasks(split: &Split, account: &Account) -> [SideTask; 2] {
 
 /// Margin that passes from bids to asks (negative: from asks to bids): what a side that is stopped by something other than
 /// margin has left, if the other side is stopped by margin.
-fn passed(sides: &[SideQuote; 2], tasks: &[SideTask; 2], position_lots: i64) -> i64 {
-    let spare = |index: usize| tasks[index].budget - if tasks[index].free { 0 } else { sides[index].certificate.held };
+fn passed(sides: &[SideQuote; 2], tasks: &[SideTask; 2], credit: [i64; 2], position_lots: i64) -> i64 {
+    let spare = |index: usize| {
+        let task = &tasks[index];
+        // What is held for closing lots is credited on top of the budget and cannot be passed on.
+        let held = if task.free { 0 } else { sides[index].certificate.held.saturating_sub(credit[index]) };
+        task.budget.saturating_sub(held.max(0)).max(0)
+    };
     let takes = |side: &SideQuote| {
         matches!(side.certificate.binding, Binding::Margin)
             || matches!(side.empty, Some(Reason::Notional | Reason::Margin))
