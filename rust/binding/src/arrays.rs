@@ -1,7 +1,9 @@
 //! Reading numbers and arrays from Python: exact types in, the wrong argument named.
 
 use equipoise::units::Decimal;
-use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{
+    Element, PyArray1, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods,
+};
 use pyo3::PyTypeCheck;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -27,10 +29,12 @@ pub(crate) fn normalised<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyRe
     if let Ok(array) = value.cast::<PyArray1<f64>>()
         && array.is_c_contiguous()
         && array.is_aligned()
+        && value.is_exact_instance_of::<PyUntypedArray>()
     {
         return array.try_readonly().map_err(|error| input(argument, None, "readable", error));
     }
     let py = value.py();
+    refuse_masked(argument, value)?;
     let numpy = py.import("numpy")?;
     let array =
         numpy.call_method1("asarray", (value,)).map_err(|error| input(argument, None, REQUIREMENT, error.value(py)))?;
@@ -47,15 +51,33 @@ pub(crate) fn normalised<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyRe
     floats(argument, &plain)
 }
 
+/// A masked array says that some of its values do not count; `numpy.asarray` would count them all the same.
+fn refuse_masked(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if value.is_instance_of::<PyUntypedArray>()
+        && !value.is_exact_instance_of::<PyUntypedArray>()
+        && let Ok(mask) = value.getattr("mask")
+        && let Ok(flat) = value.py().import("numpy")?.call_method1("flatnonzero", (mask,))
+        && let Ok(first) = flat.get_item(0)
+    {
+        return Err(input(argument, first.extract().ok(), "free of masked values", kind(value)));
+    }
+    Ok(())
+}
+
+/// Whether an array, or something that reads as a number without being one: a bool of Python or numpy, text.
+fn no_number(value: &Bound<'_, PyAny>) -> bool {
+    if let Ok(array) = value.cast::<PyUntypedArray>() {
+        return array.ndim() > 0 || array.dtype().kind() == b'b' || !value.is_exact_instance_of::<PyUntypedArray>();
+    }
+    value.is_instance_of::<PyBool>() || value.is_instance_of::<PyString>() || kind_is_bool(value)
+}
+
 /// A real number: float, int, or numpy scalar. Not a bool, not text, not an array of one.
 pub(crate) fn number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(float) = value.cast::<PyFloat>() {
         return float.extract();
     }
-    let array = value.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() > 0);
-    if !array
-        && !value.is_instance_of::<PyBool>()
-        && !value.is_instance_of::<PyString>()
+    if !no_number(value)
         && let Ok(number) = value.extract::<f64>()
     {
         return Ok(number);
@@ -84,10 +106,9 @@ pub(crate) fn decimal(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Deci
     } else if value.is_instance(decimal_type(value.py())?)? {
         Decimal::parse(&value.str()?.to_cow()?)
     } else {
-        let array = value.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() > 0);
+        // numpy scalars; their booleans read as floats too
         match value.extract::<f64>() {
-            // numpy scalars; their booleans read as floats too
-            Ok(float) if !array && !kind(value).starts_with("bool") => Decimal::from_f64(float),
+            Ok(float) if !no_number(value) => Decimal::from_f64(float),
             _ => return Err(input(argument, None, REQUIREMENT, kind(value))),
         }
     };
@@ -165,6 +186,12 @@ pub(crate) fn kind(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "an unnamed type".to_owned(), |name| name.to_string())
 }
 
+/// The value as text for an error message, which must stay readable whatever was passed.
 pub(crate) fn show(value: &Bound<'_, PyAny>) -> String {
-    value.repr().map_or_else(|_| kind(value), |text| text.to_string())
+    const CHARACTERS_MAX: usize = 120;
+    let text = value.repr().map_or_else(|_| kind(value), |text| text.to_string());
+    match text.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}… ({})", &text[..end], kind(value)),
+        None => text,
+    }
 }

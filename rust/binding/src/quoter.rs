@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::arrays::{micros_to_decimal, owned};
+use crate::arrays::{instance, integer, micros_to_decimal, number, owned};
 use crate::error::{from_core, input};
 use crate::margin::PyOrderMarginRule;
 use crate::market::{PyAccountState, PyMarket};
@@ -108,6 +108,15 @@ impl PyQuoteSide {
 
 #[pymethods]
 impl PyQuoteSide {
+    /// Results never change, so a copy is the result itself.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
     #[getter]
     fn price<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
         let instrument = &self.quote.market.instrument;
@@ -281,6 +290,15 @@ pub(crate) struct PyCertificate {
 
 #[pymethods]
 impl PyCertificate {
+    /// Results never change, so a copy is the result itself.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
     #[getter]
     fn ok(&self) -> bool {
         self.quote.certificate.ok
@@ -309,6 +327,10 @@ impl PyCertificate {
     #[getter]
     fn required_after<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         micros_to_decimal(py, self.quote.certificate.acceptance.required_after)
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| self.quote.certificate == other.get().quote.certificate)
     }
 
     fn __repr__(&self) -> String {
@@ -346,6 +368,15 @@ pub(crate) struct PyQuote {
 
 #[pymethods]
 impl PyQuote {
+    /// Results never change, so a copy is the result itself.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
     #[getter]
     fn market(&self, py: Python<'_>) -> Py<PyMarket> {
         self.market.clone_ref(py)
@@ -449,32 +480,35 @@ impl PyLadderEngine {
         kelly_fraction, kelly_toxicity, kelly_toxicity_decay_bps, split, share_floor, share_cap, on_infeasible, on_unprofitable))]
     #[expect(clippy::too_many_arguments, reason = "one argument a configuration field, all by name")]
     fn new(
-        levels: usize,
+        levels: &Bound<'_, PyAny>,
         spacing: &str,
-        depth_inner_bps: Option<f64>,
-        depth_outer_bps: f64,
-        entropy_min: f64,
-        temperature_factor: f64,
+        depth_inner_bps: Option<&Bound<'_, PyAny>>,
+        depth_outer_bps: &Bound<'_, PyAny>,
+        entropy_min: &Bound<'_, PyAny>,
+        temperature_factor: &Bound<'_, PyAny>,
         optimizer: &str,
-        kelly_fraction: f64,
-        kelly_toxicity: f64,
-        kelly_toxicity_decay_bps: f64,
+        kelly_fraction: &Bound<'_, PyAny>,
+        kelly_toxicity: &Bound<'_, PyAny>,
+        kelly_toxicity_decay_bps: &Bound<'_, PyAny>,
         split: &Bound<'_, PySplitConfig>,
-        share_floor: f64,
-        share_cap: f64,
+        share_floor: &Bound<'_, PyAny>,
+        share_cap: &Bound<'_, PyAny>,
         on_infeasible: &str,
         on_unprofitable: &str,
     ) -> PyResult<Self> {
         let kelly = KellyConfig {
-            fraction: kelly_fraction,
-            toxicity: kelly_toxicity,
-            toxicity_decay_bps: kelly_toxicity_decay_bps,
+            fraction: number("kelly.fraction", kelly_fraction)?,
+            toxicity: number("kelly.toxicity", kelly_toxicity)?,
+            toxicity_decay_bps: number("kelly.toxicity_decay_bps", kelly_toxicity_decay_bps)?,
         };
         let optimizers = [
             ("entropy", Optimizer::Entropy),
             ("proportional", Optimizer::Proportional),
             ("kelly", Optimizer::Kelly(kelly)),
         ];
+        let asked = integer("levels", None, levels)?;
+        let levels = usize::try_from(asked).map_err(|_| input("levels", None, "between 1 and 1000", asked))?;
+        let depth_outer_bps = number("depth_outer_bps", depth_outer_bps)?;
         let step_bps = depth_outer_bps / (levels.max(1) as f64);
         let linear = choice("spacing", spacing, &[("geometric", false), ("linear", true)])?;
         let config = LadderConfig {
@@ -484,13 +518,13 @@ impl PyLadderEngine {
             } else {
                 DepthSpacing::Geometric { outer_bps: depth_outer_bps }
             },
-            inner_bps: depth_inner_bps,
-            entropy_min,
-            temperature_factor,
+            inner_bps: depth_inner_bps.map(|value| number("depth_inner_bps", value)).transpose()?,
+            entropy_min: number("entropy_min", entropy_min)?,
+            temperature_factor: number("temperature_factor", temperature_factor)?,
             optimizer: choice("optimizer", optimizer, &optimizers)?,
             split: split.get().config,
-            share_floor,
-            share_cap,
+            share_floor: number("share_floor", share_floor)?,
+            share_cap: number("share_cap", share_cap)?,
             on_infeasible: choice(
                 "on_infeasible",
                 on_infeasible,
@@ -502,20 +536,34 @@ impl PyLadderEngine {
                 &[("empty", OnUnprofitable::Empty), ("least_bad", OnUnprofitable::LeastBad)],
             )?,
         };
-        let core = ladder::LadderEngine::new(config).map_err(from_core)?;
+        let core = ladder::LadderEngine::new(config).map_err(|mut error| {
+            // The core speaks of spacings; the caller named depths.
+            error.argument = match error.argument {
+                "inner_bps" => "depth_inner_bps",
+                "outer_bps" | "step_bps" => "depth_outer_bps",
+                other => other,
+            };
+            from_core(error)
+        })?;
         let sum = equipoise::margin::OrderMarginRule::plain(equipoise::margin::Combine::Sum);
         Ok(Self { core: Mutex::new(core), sum })
     }
 
     fn quote(
         &self,
-        market: &Bound<'_, PyMarket>,
-        state: &Bound<'_, PyAccountState>,
-        rule: Option<&Bound<'_, PyOrderMarginRule>>,
-        shape: Option<&Bound<'_, PyShape>>,
-        bids: Option<&Bound<'_, PyLevels>>,
-        asks: Option<&Bound<'_, PyLevels>>,
+        market: &Bound<'_, PyAny>,
+        state: &Bound<'_, PyAny>,
+        rule: Option<&Bound<'_, PyAny>>,
+        shape: Option<&Bound<'_, PyAny>>,
+        bids: Option<&Bound<'_, PyAny>>,
+        asks: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<PyQuote> {
+        let market = instance::<PyMarket>("market", market, "a Market")?;
+        let state = instance::<PyAccountState>("state", state, "an AccountState")?;
+        let rule = rule.map(|value| instance::<PyOrderMarginRule>("rule", value, "an OrderMarginRule")).transpose()?;
+        let shape = shape.map(|value| instance::<PyShape>("shape", value, "a Shape")).transpose()?;
+        let bids = bids.map(|value| instance::<PyLevels>("bids", value, "Levels")).transpose()?;
+        let asks = asks.map(|value| instance::<PyLevels>("asks", value, "Levels")).transpose()?;
         let source = match (shape, bids, asks) {
             (Some(shape), None, None) => Source::Shape(&shape.get().core),
             (None, Some(bids), Some(asks)) => Source::Levels { bids: &bids.get().core, asks: &asks.get().core },

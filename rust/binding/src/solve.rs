@@ -45,6 +45,15 @@ pub(crate) struct SideResult {
 
 #[pymethods]
 impl SideResult {
+    /// Results never change, so a copy is the result itself.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
     #[getter]
     fn status(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         status_member(py, self.solution.status)

@@ -116,6 +116,15 @@ pub(crate) struct PySplit {
 
 #[pymethods]
 impl PySplit {
+    /// Results never change, so a copy is the result itself.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
     /// Contracts that the available margin carries at the mark.
     #[getter]
     fn capacity(&self) -> f64 {
