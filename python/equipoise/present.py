@@ -29,6 +29,9 @@ __all__ = [
 def quote_orders(quote: Quote) -> tuple[Order, ...]:
     """The orders of a quote, innermost bids first, then innermost asks first."""
     market = quote.market
+    # In hedge mode an order names its leg: reduce-only closes the opposite one, anything else opens its own.
+    hedged = quote.split.free_by == "leg"
+    legs = {(Side.BID, False): "long", (Side.BID, True): "short", (Side.ASK, False): "short", (Side.ASK, True): "long"}
     return tuple(
         Order(
             symbol=market.symbol,
@@ -39,6 +42,7 @@ def quote_orders(quote: Quote) -> tuple[Order, ...]:
             price=market.price(ticks),
             size=market.size(lots),
             reduce_only=side.reduce_only,
+            leg=legs[name, side.reduce_only] if hedged else None,
         )
         for name, side in ((Side.BID, quote.bids), (Side.ASK, quote.asks))
         for ticks, lots, hold in zip(side.price_ticks.tolist(), side.lots.tolist(), side.hold.tolist(), strict=True)
@@ -73,6 +77,8 @@ def quote_pandas(quote: Quote) -> pandas.DataFrame:
 def side_dict(side: QuoteSide) -> dict[str, Any]:
     """One side as plain Python values."""
     return {
+        "price_ticks": side.price_ticks.tolist(),
+        "lots": side.lots.tolist(),
         "price": side.price.tolist(),
         "size": side.size.tolist(),
         "hold": [str(Decimal(micros) / 1_000_000) for micros in side.hold.tolist()],
@@ -82,6 +88,8 @@ def side_dict(side: QuoteSide) -> dict[str, Any]:
         "utility": side.utility.tolist(),
         "binding": side.binding.name,
         "reasons": [reason.name for reason in side.reasons],
+        "empty": None if side.empty is None else side.empty.name,
+        "relaxed": side.relaxed,
         "reduce_only": side.reduce_only,
         "budget": str(side.budget),
         "held": str(side.held),

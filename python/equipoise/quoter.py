@@ -150,6 +150,8 @@ class QuoterConfig:
                 raise InputError(name, None, wanted, repr(value)) from None
         if isinstance(self.levels, bool) or not isinstance(self.levels, int):
             raise InputError("levels", None, "an int", repr(self.levels))
+        if not isinstance(self.kelly, KellyConfig):
+            raise InputError("kelly", None, "a KellyConfig", repr(self.kelly))
 
     @property
     def split(self) -> SplitConfig:
@@ -199,8 +201,9 @@ class Quoter:
     __slots__ = ("_engine", "config")
 
     def __init__(self, config: QuoterConfig | None = None) -> None:
-        self.config = config if config is not None else QuoterConfig()
-        c = self.config
+        self.config = c = config if config is not None else QuoterConfig()
+        if not isinstance(c, QuoterConfig):
+            raise InputError("config", None, "a QuoterConfig", repr(c))
         self._engine = _rust.LadderEngine(
             levels=c.levels,
             spacing=c.spacing,
