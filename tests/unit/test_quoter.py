@@ -402,7 +402,7 @@ def test_a_quote_reads_as_dictionary_frames_and_table() -> None:
         ({"share_cap": 0.1}, "share_cap"),
         ({"spacing": "cubic"}, "spacing"),
         ({"optimizer": "magic"}, "optimizer"),
-        ({"depth_outer_bps": math.inf}, "outer_bps"),
+        ({"depth_outer_bps": math.inf}, "depth_outer_bps"),
     ],
 )
 def test_a_configuration_out_of_range_names_its_field(change: dict[str, object], argument: str) -> None:
