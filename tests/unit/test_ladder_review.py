@@ -242,6 +242,20 @@ def test_nothing_passes_where_each_side_has_a_budget_of_its_own(name: str) -> No
     assert quote(account(position=100, limit=100), name).margin_passed == 0
 
 
+# -- determinism ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_bound_of_a_side_that_needed_no_solve_does_not_depend_on_what_was_quoted_before() -> None:
+    worthless = eq.Levels([1.0, 2.0], [1.0, 1.0], [0.0, 0.0])
+    small, other = account(3, "0.37", 10, "0.38"), account(7, "-1.56", 9, "2.32")
+    quoter = Quoter(QuoterConfig(entropy_min=1.2))
+    first = quoter.quote(market(), small, rule=RULES["sum"], bids=worthless, asks=worthless)
+    quoter.quote(market(), other, rule=RULES["larger_leg"], bids=LEVELS, asks=worthless)
+    again = quoter.quote(market(), small, rule=RULES["sum"], bids=worthless, asks=worthless)
+    assert again.asks.dual_bound == first.asks.dual_bound
+    assert again == first
+
+
 # -- results as values -----------------------------------------------------------------------------------------------
 
 

@@ -541,6 +541,9 @@ impl PyLadderEngine {
             error.argument = match error.argument {
                 "inner_bps" => "depth_inner_bps",
                 "outer_bps" | "step_bps" => "depth_outer_bps",
+                "fraction" => "kelly.fraction",
+                "toxicity" => "kelly.toxicity",
+                "toxicity_decay_bps" => "kelly.toxicity_decay_bps",
                 other => other,
             };
             from_core(error)
