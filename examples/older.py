@@ -139,11 +139,12 @@ def run_older_way(tape: Tape, config: ReplayConfig, shape: Shape) -> OlderRun:
             best = (event.bid_ticks[0], event.ask_ticks[0])
         if best[0] <= 0 or best[0] >= best[1]:
             continue
-        if not older.live:
+        due = now_ns - quoted_ns >= config.session.requote_interval_ms * 1_000_000
+        if not older.live and (due or pulling):
             pulling = False
             older.quote(best, now_ns)
             quoted_ns = now_ns
-        elif not pulling and now_ns - quoted_ns >= config.session.requote_interval_ms * 1_000_000:
+        elif older.live and not pulling and due:
             account = venue.account()
             older.run.idle_shares.append(1 - venue.margin_held() / max(1, account.margin_available))
             venue.cancel(tuple(older.live), now_ns)
