@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 OUT := out
+DEVELOP := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
 export HYPOTHESIS_PROFILE ?= $(if $(CI),ci,dev)
 
@@ -20,8 +21,8 @@ test: $(VENV)/.built ## Rust and Python tests, docs code, tidy checks, wheel fro
 	cargo test --locked --workspace --exclude equipoise-binding --quiet
 	$(PY) -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-dev: $(VENV)/.installed ## debug build in place, overflow and assertion checks on
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
+dev: $(VENV)/.maturin ## debug build in place, overflow and assertion checks on
+	$(DEVELOP) --extras dev
 	@rm -f $(VENV)/.built
 
 lint: $(VENV)/.built ## formatting, clippy, ruff, mypy, stub against the binary
@@ -56,16 +57,15 @@ matrix: $(VENV)/.built ## every tape, rule and balance, whole tapes; writes the 
 clean: ## remove everything that was built
 	rm -rf $(VENV) $(OUT) target
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.maturin:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet 'maturin>=1.9,<2'
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --extras dev,sqlite
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.installed $(SOURCES)
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release
+$(VENV)/.built: $(VENV)/.maturin $(SOURCES)
+	$(DEVELOP) --release --extras dev
 	@touch $@
 
-$(VENV)/.docs: $(VENV)/.built
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --extras docs
+$(VENV)/.docs: pyproject.toml | $(VENV)/.built
+	$(DEVELOP) --release --extras docs
 	@touch $@
