@@ -44,7 +44,7 @@ impl Problem {
         self.given = !levels.wish.is_empty();
         // Where nothing is solved, the bound must not start from the multipliers of the projection before.
         (self.temperature, self.normaliser) = (0.0, f64::INFINITY);
-        (self.size, self.pinned) = (0.0, false);
+        self.size = 0.0;
         self.merit.clear();
         if self.given {
             // Zero wishes are blocked; their logarithm is never used.
