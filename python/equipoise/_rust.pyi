@@ -593,6 +593,7 @@ class LadderEngine:
         split: SplitConfig,
         share_floor: float,
         share_cap: float,
+        breadth: str,
         on_infeasible: str,
         on_unprofitable: str,
     ) -> Self: ...

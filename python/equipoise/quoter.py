@@ -14,7 +14,17 @@ from equipoise.errors import InputError
 if TYPE_CHECKING:
     from equipoise._rust import AccountState, Levels, Market, OrderMarginRule, Quote, Shape
 
-__all__ = ["KellyConfig", "OnInfeasible", "OnUnprofitable", "Optimizer", "Preset", "Quoter", "QuoterConfig", "Spacing"]
+__all__ = [
+    "Breadth",
+    "KellyConfig",
+    "OnInfeasible",
+    "OnUnprofitable",
+    "Optimizer",
+    "Preset",
+    "Quoter",
+    "QuoterConfig",
+    "Spacing",
+]
 
 
 class Preset(StrEnum):
@@ -41,6 +51,15 @@ class Spacing(StrEnum):
 
     GEOMETRIC = "geometric"
     LINEAR = "linear"
+
+
+class Breadth(StrEnum):
+    """What to do with levels whose smallest order is worth less than the lots it takes from others."""
+
+    WIDEST = "widest"
+    """Quote every level that is affordable and has value: the number of orders follows from the money."""
+    BEST = "best"
+    """Drop a level when the side is worth more without it and its entropy floor still holds."""
 
 
 class OnInfeasible(StrEnum):
@@ -106,6 +125,9 @@ class QuoterConfig:
         Fee the buffered charge provides for; only used with a mark buffer.
     share_floor, share_cap
         Bounds on one level's share of its side.
+    breadth
+        Whether levels are dropped to gain value: "widest" quotes every level whose smallest order is affordable, "best"
+        drops a level when the side is worth more without it and its entropy floor still holds.
     on_infeasible, on_unprofitable
         What to do where the floor cannot be met, and where nothing has value.
 
@@ -131,6 +153,7 @@ class QuoterConfig:
     mark_buffer_bps: float = 0.0
     share_floor: float = 0.0
     share_cap: float = 1.0
+    breadth: Breadth = Breadth.WIDEST
     on_infeasible: OnInfeasible = OnInfeasible.RELAX
     on_unprofitable: OnUnprofitable = OnUnprofitable.EMPTY
 
@@ -139,6 +162,7 @@ class QuoterConfig:
             ("spacing", Spacing),
             ("preset", Preset),
             ("optimizer", Optimizer),
+            ("breadth", Breadth),
             ("on_infeasible", OnInfeasible),
             ("on_unprofitable", OnUnprofitable),
         ):
@@ -218,6 +242,7 @@ class Quoter:
             split=c.split,
             share_floor=c.share_floor,
             share_cap=c.share_cap,
+            breadth=c.breadth,
             on_infeasible=c.on_infeasible,
             on_unprofitable=c.on_unprofitable,
         )

@@ -370,6 +370,20 @@ def test_proportional_sizes_follow_probability_times_edge() -> None:
     assert quote.bids.size / quote.bids.total == pytest.approx([1 / 6, 4 / 6, 1 / 6], abs=0.005)
 
 
+def test_best_breadth_never_earns_less_than_the_widest_and_keeps_the_floor() -> None:
+    state = eq.AccountState(margin_available=8, position=0, leverage=10, position_max=146.62)
+    uneven = eq.Levels(depth_bps=[4, 8, 16], fill_probability=[0.5, 0.5, 0.5], edge_bps=[0.5, 1, 15])
+    quotes = {
+        breadth: Quoter(QuoterConfig(levels=3, entropy_min=0.3, breadth=breadth)).quote(  # type: ignore[arg-type]
+            hype(), state, rule=rule("sum"), bids=uneven, asks=uneven
+        )
+        for breadth in ("widest", "best")
+    }
+    assert len(quotes["best"].bids) < len(quotes["widest"].bids)
+    assert quotes["best"].bids.objective > quotes["widest"].bids.objective
+    assert quotes["best"].bids.entropy >= 0.3
+
+
 def test_presets_differ_in_how_evenly_they_spread() -> None:
     spread = [mission(preset=name).bids.entropy for name in ("aggressive", "default", "defensive")]
     assert spread[0] < spread[1] < spread[2]
@@ -402,6 +416,7 @@ def test_a_quote_reads_as_dictionary_frames_and_table() -> None:
         ({"share_cap": 0.1}, "share_cap"),
         ({"spacing": "cubic"}, "spacing"),
         ({"optimizer": "magic"}, "optimizer"),
+        ({"breadth": "narrow"}, "breadth"),
         ({"depth_outer_bps": math.inf}, "depth_outer_bps"),
     ],
 )

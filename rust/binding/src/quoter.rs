@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use equipoise::ladder::{self, LadderConfig, Optimizer, Source};
 use equipoise::older::KellyConfig;
-use equipoise::project::{OnInfeasible, OnUnprofitable, Relaxed};
+use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable, Relaxed};
 use equipoise::shape::DepthSpacing;
 use equipoise::status::{Binding, Reason};
 use equipoise::units::Side;
@@ -477,7 +477,8 @@ fn choice<T: Copy>(argument: &str, value: &str, table: &[(&str, T)]) -> PyResult
 impl PyLadderEngine {
     #[new]
     #[pyo3(signature = (*, levels, spacing, depth_inner_bps, depth_outer_bps, entropy_min, temperature_factor, optimizer,
-        kelly_fraction, kelly_toxicity, kelly_toxicity_decay_bps, split, share_floor, share_cap, on_infeasible, on_unprofitable))]
+        kelly_fraction, kelly_toxicity, kelly_toxicity_decay_bps, split, share_floor, share_cap, breadth, on_infeasible,
+        on_unprofitable))]
     #[expect(clippy::too_many_arguments, reason = "one argument a configuration field, all by name")]
     fn new(
         levels: &Bound<'_, PyAny>,
@@ -493,6 +494,7 @@ impl PyLadderEngine {
         split: &Bound<'_, PySplitConfig>,
         share_floor: &Bound<'_, PyAny>,
         share_cap: &Bound<'_, PyAny>,
+        breadth: &str,
         on_infeasible: &str,
         on_unprofitable: &str,
     ) -> PyResult<Self> {
@@ -525,6 +527,7 @@ impl PyLadderEngine {
             split: split.get().config,
             share_floor: number("share_floor", share_floor)?,
             share_cap: number("share_cap", share_cap)?,
+            breadth: choice("breadth", breadth, &[("widest", Breadth::Widest), ("best", Breadth::Best)])?,
             on_infeasible: choice(
                 "on_infeasible",
                 on_infeasible,

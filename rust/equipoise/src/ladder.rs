@@ -56,6 +56,8 @@ pub struct LadderConfig {
     pub share_floor: f64,
     /// Largest share of a side's size per level, 1/levels…1.
     pub share_cap: f64,
+    /// Whether levels are dropped to gain value.
+    pub breadth: Breadth,
     /// What to do where the entropy floor cannot be met.
     pub on_infeasible: OnInfeasible,
     /// What to do where no size has value.
@@ -705,7 +707,7 @@ impl LadderEngine {
             share_floor: self.config.share_floor,
             share_cap: self.config.share_cap,
             target,
-            breadth: Breadth::default(),
+            breadth: self.config.breadth,
             on_infeasible: self.config.on_infeasible,
             on_unprofitable: self.config.on_unprofitable,
         })?;

@@ -32,7 +32,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// Where there is no solution, none of an earlier one may be left to go by.
+    /// Where there is no solution, none of an earlier one may be left to go by: not its shares, not its multipliers.
     fn forget(&mut self) {
         self.share.clear();
         (self.temperature, self.normaliser, self.size) = (0.0, f64::INFINITY, 0.0);
@@ -42,9 +42,6 @@ impl Problem {
     pub(super) fn load(&mut self, levels: &Levels) {
         self.forget();
         self.given = !levels.wish.is_empty();
-        // Where nothing is solved, the bound must not start from the multipliers of the projection before.
-        (self.temperature, self.normaliser) = (0.0, f64::INFINITY);
-        self.size = 0.0;
         self.merit.clear();
         if self.given {
             // Zero wishes are blocked; their logarithm is never used.

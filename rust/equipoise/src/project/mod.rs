@@ -179,8 +179,6 @@ impl Projector {
         check(input)?;
         self.levels.load(input);
         self.best.reset(self.levels.len());
-        // The bound starts from the multipliers of this side or from none, never from those of the side before.
-        (self.problem.temperature, self.problem.normaliser) = (0.0, f64::INFINITY);
         let outcome = self.search(input);
         self.publish(input, &outcome);
         Ok(&self.projected)
