@@ -52,6 +52,19 @@ def _message(line: str) -> tuple[int, Mapping[str, Any]] | None:
     return (int(stamp), message) if isinstance(message, dict) else None
 
 
+def _timely(local_ns: int, message: Mapping[str, Any]) -> bool:
+    """Whether local and exchange time can both be right; a wrong local one would misplace everything after it."""
+    inner = message.get("data", message)
+    exchange_ms = inner.get("T", inner.get("E")) if isinstance(inner, dict) else None
+    if not isinstance(exchange_ms, int):
+        return True  # a snapshot without time, or what is not read anyway
+    try:
+        plausible(exchange_ms * _MS, local_ns)
+    except Unusable:
+        return False
+    return True
+
+
 class _Book:
     """Both sides of the book by price, in ticks and lots, each with its prices in order."""
 
@@ -174,7 +187,7 @@ class BinanceTape(Tape):
                 self._file = file
                 for line in file:
                     message = _message(line)
-                    if message is None:
+                    if message is None or not _timely(*message):
                         counts["messages_malformed"] += bool(line)
                         continue
                     if message[0] < local_ns:
@@ -239,9 +252,8 @@ class _Probe:
         inner: Mapping[str, Any] = outer if isinstance(outer, dict) else {}
         if self.symbol is None and isinstance(inner.get("s"), str):
             self.symbol = inner["s"]
-        for key, texts in (("p", self.prices), ("q", self.sizes)):
-            if inner.get("e") == "trade" and isinstance(inner.get(key), str):
-                texts.add(inner[key])
+        for keys, texts in (("pba", self.prices), ("qBA", self.sizes)):  # of a trade or a best bid and offer
+            texts.update(inner[key] for key in keys if isinstance(inner.get(key), str))
         for key in ("b", "a", "bids", "asks"):
             levels = inner.get(key)
             for level in levels if isinstance(levels, list) else ():
@@ -342,7 +354,6 @@ class _Stream:
         """Best bid and offer of a bookTicker message."""
         try:
             number, exchange_ns = _integer(message, "u"), _integer(message, "T") * _MS
-            plausible(exchange_ns, local_ns)
             bid, bid_lots = self._prices[message["b"]], self._sizes[message["B"]]
             ask, ask_lots = self._prices[message["a"]], self._sizes[message["A"]]
         except Unusable as error:
@@ -367,7 +378,6 @@ class _Stream:
             return None
         try:
             number, exchange_ns = _integer(message, "t"), _integer(message, "T") * _MS
-            plausible(exchange_ns, local_ns)
             ticks, lots = self._prices[message["p"]], self._sizes[message["q"]]
         except Unusable as error:
             self._counts[f"trades_{error.reason}"] += 1

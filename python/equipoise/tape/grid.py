@@ -133,7 +133,7 @@ def decimal_step(argument: str, value: object) -> Decimal:
 def finest_step(texts: Iterable[str]) -> Decimal | None:
     """Largest step of the form 1, 2, 2.5 or 5 times a power of ten of which every positive text is a multiple.
 
-    Texts that are not positive finite decimals, or lie outside 1e-12…1e12, are passed over. None when none remains.
+    Texts that are not positive finite decimals, or lie outside 1e-12…1e18, are passed over. None when none remains.
     """
     units = 0  # greatest common divisor in units of 1e-12
     for text in set(texts):
@@ -141,7 +141,7 @@ def finest_step(texts: Iterable[str]) -> Decimal | None:
             value = Decimal(text)
         except DecimalException:
             continue
-        if not value.is_finite() or not Decimal("1e-12") <= value <= Decimal("1e12"):
+        if not value.is_finite() or not Decimal("1e-12") <= value <= Decimal("1e18"):
             continue
         scaled = _EXACT.scaleb(value, 12)
         if scaled == scaled.to_integral_value():

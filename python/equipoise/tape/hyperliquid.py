@@ -122,7 +122,7 @@ class HyperliquidTape(Tape):
         """Price and size texts of the first rows; also finds the exchange time at which the recording begins."""
         prices: set[str] = set()
         sizes: set[str] = set()
-        starts = []
+        starts: list[int] = []
         for kind, path in self._paths.items():
             with LineFile(path, on_damage=lambda: None) as file:
                 columns = _Columns(file)
@@ -130,14 +130,12 @@ class HyperliquidTape(Tape):
                     [index for index, name in enumerate(columns.names) if word in name.split("_")]
                     for word in ("price", "size")
                 )
-                when = columns.at("exchange_timestamp")
-                for number, row in enumerate(islice(columns, PROBE_ROWS)):
-                    if len(row) != len(columns.names):
-                        continue
-                    prices.update(row[index] for index in price)
-                    sizes.update(row[index] for index in size)
-                    if kind != "trades" and number == 0:
-                        starts += _times(when(row))
+                times = columns.at("timestamp", "exchange_timestamp")
+                rows = [row for row in islice(columns, PROBE_ROWS) if len(row) == len(columns.names)]
+                prices.update(row[index] for row in rows for index in price)
+                sizes.update(row[index] for row in rows for index in size)
+                if kind != "trades":
+                    starts += _first_time(times(row) for row in rows)
         self._start_exchange_ns = min(starts, default=0)
         return prices, sizes
 
@@ -216,26 +214,29 @@ class HyperliquidTape(Tape):
         pair, clock = _QuotePair(counts), VenueClock()
         local_ns = 0
         for row in columns:
+            side, exchange_ns = "", 0
             try:
                 local, exchange, side, price, size = fields(row)
                 row_local_ns, exchange_ns = _stamps(local, exchange)
             except (Unusable, IndexError) as error:
                 counts[f"quotes_{_reason(error)}"] += 1
-                pair.spoil_neighbour()
-                continue
-            if clock.older(exchange_ns):
+            if exchange_ns and clock.older(exchange_ns):
                 counts["quotes_stale"] += 1
                 continue
             if pair.ends_before(exchange_ns, side):
                 quotes = pair.take()
                 if quotes is not None:
                     yield quotes.local_ns, 1, quotes
+            if exchange_ns == 0:
+                pair.spoil(side)
+                continue
             local_ns = self._forward(local_ns, row_local_ns)
+            pair.date(exchange_ns, local_ns)
             try:
-                pair.put(exchange_ns, local_ns, _side(side), (prices[price], sizes[size]))
+                pair.put(_side(side), (prices[price], sizes[size]))
             except Unusable as error:
                 counts[f"quotes_{error.reason}"] += 1
-                pair.spoil(exchange_ns, local_ns, side)
+                pair.spoil(side)
         quotes = pair.take()
         if quotes is not None:
             yield quotes.local_ns, 1, quotes
@@ -282,39 +283,37 @@ class _QuotePair:
         self._known: dict[str, tuple[int, int]] = {}
         self._sides: set[str] = set()
         self._spoilt = False
-        self._spoilt_next = False
+        self._exchange_ns = 0
         self._local_ns = 0
-        self.exchange_ns = 0
 
     def ends_before(self, exchange_ns: int, side: str) -> bool:
-        """Whether a row of this time and side begins another change."""
-        return bool(self._sides) and (exchange_ns != self.exchange_ns or side in self._sides)
+        """Whether a row of this exchange time (0 where unreadable) and side begins another change."""
+        if not self._sides:
+            return False
+        other_time = exchange_ns and self._exchange_ns and exchange_ns != self._exchange_ns
+        return bool(other_time) or side in self._sides or (exchange_ns == 0 and len(self._sides) > 1)
 
-    def put(self, exchange_ns: int, local_ns: int, side: str, level: tuple[int, int]) -> None:
+    def date(self, exchange_ns: int, local_ns: int) -> None:
+        """Note when the change happened and when the row that follows was recorded."""
+        self._exchange_ns, self._local_ns = exchange_ns, local_ns
+
+    def put(self, side: str, level: tuple[int, int]) -> None:
         """Add one side's price in ticks and size in lots."""
-        self.exchange_ns, self._local_ns = exchange_ns, local_ns
         self._sides.add(side)
         self._known[side] = level
 
-    def spoil(self, exchange_ns: int, local_ns: int, side: str) -> None:
-        """Note that a row of this change is unusable, so that the other must not be applied alone."""
-        self.exchange_ns, self._local_ns = exchange_ns, local_ns
+    def spoil(self, side: str) -> None:
+        """Note an unusable row of this change: the other side must not be applied alone."""
         self._sides.add(side)
         self._known.pop(side, None)
         self._spoilt = True
-
-    def spoil_neighbour(self) -> None:
-        """Note a row without readable time: of the change under way if that lacks a side, else of the next."""
-        if len(self._sides) == 2:
-            self._spoilt_next = True
-        else:
-            self._spoilt = True
 
     def take(self) -> Quotes | None:
         """The change as an event, or None when it cannot be used; starts the next one."""
         if not self._sides:
             return None
-        spoilt, self._spoilt, self._spoilt_next = self._spoilt, self._spoilt_next, False
+        spoilt, self._spoilt = self._spoilt, False
+        exchange_ns, self._exchange_ns = self._exchange_ns, 0
         self._sides.clear()
         bid, ask = self._known.get("bid"), self._known.get("ask")
         if spoilt or bid is None or ask is None:
@@ -323,14 +322,17 @@ class _QuotePair:
         if bid[0] >= ask[0]:
             self._counts["quotes_crossed"] += 1
             return None
-        return Quotes(self.exchange_ns, self._local_ns, bid[0], bid[1], ask[0], ask[1])
+        return Quotes(exchange_ns, self._local_ns, bid[0], bid[1], ask[0], ask[1])
 
 
-def _times(texts: tuple[str, ...]) -> list[int]:
-    try:
-        return [nanoseconds(text, 6) for text in texts]
-    except Unusable:
-        return []
+def _first_time(rows: Iterator[tuple[str, ...]]) -> list[int]:
+    """Exchange time of the first row whose times are readable; nothing where none is."""
+    for row in rows:
+        try:
+            return [_stamps(*row)[1]]
+        except Unusable:
+            continue
+    return []
 
 
 def _stamps(local: str, exchange: str) -> tuple[int, int]:
