@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import statistics
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.errors import InputError
-from equipoise.tape import BookSnapshot, MarketEvent, MarketModel, Quotes, Taker, generate, open_tape
+from equipoise.tape import GLITCHES, BookSnapshot, MarketEvent, MarketModel, Quotes, Taker, generate, open_tape
 from equipoise.tape.calibrate import REACH_BPS, MarketFigures, calibrate, figures
 from equipoise.tape.generator import _Chance, _place, _value
 
@@ -27,7 +28,7 @@ def digest(events: list[MarketEvent]) -> str:
 
 def test_the_events_of_a_seed_are_the_same_on_every_machine() -> None:
     # Changes with the generator or its figures, never with the platform or the version of numpy.
-    assert digest(list(generate(20250904, 300))) == "a6c5bfb1c50bd238162128cd49d972e88fb6506ff89409153a83c6df6582ad23"
+    assert digest(list(generate(20250904, 300))) == "577a3baeb320248c018f6d2f97fe36bc093ee22af2b98791089f109c518abd51"
 
 
 def test_reading_twice_gives_the_same_events_and_another_seed_does_not() -> None:
@@ -184,6 +185,19 @@ def test_a_grid_that_does_not_fit_is_named(price: str, tick: str, lot: str, argu
     assert caught.value.argument == argument
 
 
+def test_the_document_names_every_glitch(project_root: Path) -> None:
+    document = (project_root / "docs" / "tapes.md").read_text()
+    assert set(re.findall(r"`((?:[a-z]+_)*[a-z]+)`", document)) >= set(GLITCHES)
+
+
+def test_every_test_that_the_document_names_exists(project_root: Path) -> None:
+    document = (project_root / "docs" / "tapes.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", document))
+    sources = "".join(path.read_text() for path in (project_root / "tests" / "tape").glob("test_*.py"))
+    assert len(named) > 8
+    assert {name for name in named if f"def {name}(" not in sources} == set()
+
+
 # Draws
 
 
@@ -243,7 +257,6 @@ def test_generated_markets_are_like_the_tape(shared_data: Path) -> None:
         "spread_ticks": 0.03,
         "spread_one": 0.02,
         "volatility_bps": 0.20,
-        "sweep_reach_per_s": 0.45,
         "impact_bps": 0.30,
         "dispersion": 0.30,
         "touch_lots": 0.35,
@@ -252,8 +265,9 @@ def test_generated_markets_are_like_the_tape(shared_data: Path) -> None:
     for name, allowed in tolerance.items():
         made, seen = mean_of(runs, name), np.atleast_1d(getattr(tape, name))
         assert np.all(np.abs(made / seen - 1) < allowed), (name, made, seen)
-    # Prints far from the mid come in a handful of sweeps, one of 173 prints: the scatter between seeds is wide.
-    made = mean_of(runs, "reach_per_s")
-    assert made[0] == pytest.approx(tape.reach_per_s[0], rel=0.25)
-    assert REACH_BPS[-1] == 10.0
-    assert tape.reach_per_s[-1] / 3 < made[-1] < 3 * tape.reach_per_s[-1]
+    # Far from the mid a handful of sweeps decides, one of them of 173 prints: the scatter between seeds is wide.
+    assert REACH_BPS == (1.0, 2.0, 3.0, 5.0, 7.0, 10.0)
+    for name, near in (("sweep_reach_per_s", 0.25), ("reach_per_s", 0.35)):
+        made, seen = mean_of(runs, name), np.array(getattr(tape, name))
+        assert np.all(np.abs(made[:3] / seen[:3] - 1) < near), (name, made, seen)
+        assert np.all((made > seen / 3) & (made < 3 * seen)), (name, made, seen)

@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 HOLE_S = 5.0
 """A pause of quotes longer than this is a hole: gaps and returns across it are not measured."""
-_BLOCK = CLASSES.index(0.95) + 1
+_BLOCK = CLASSES.index(0.98) + 1
 FOLLOW_S_MAX = 2.0
 """A spread that stays open longer than this is not taken for a step whose second side is under way."""
 
@@ -183,7 +183,6 @@ def calibrate(events: Iterable[MarketEvent], *, tick: Decimal, lot: Decimal, fit
     rank = (np.argsort(np.argsort(sweeps.lots, kind="stable")) + 0.5) / len(sweeps.lots)
     sizes = np.searchsorted(CLASSES, rank, side="right")
     breaks = sweeps.lots >= facing
-    long_steps = float((np.abs(step_ticks) >= 2).mean())
     swing, memory_s = _activity(quotes, sweeps)
     exposed, improved = _new_touches(quotes)
     touch = np.sort(np.concatenate([quotes.bid_lots, quotes.ask_lots])).astype(np.float64)
@@ -210,7 +209,7 @@ def calibrate(events: Iterable[MarketEvent], *, tick: Decimal, lot: Decimal, fit
         sweep_breaks=_rounded([float(breaks[sizes == k].mean()) for k in classes]),
         sweep_rows=_rounded([float(sweeps.rows[single & (sizes == k)].mean()) for k in classes]),
         walk_rows=_rounded([_rows_per_level(sweeps, ~single & (sizes == k)) for k in classes]),
-        break_walks=_rounded([min(1.0, float((~single)[breaks].mean()) / long_steps)])[0],
+        break_walks=_rounded([_walks(~single & (sizes == k), breaks & (sizes == k), started_ticks) for k in classes]),
         step_gap_s=_table(calm_gaps, longest=30.0),
         break_ticks=_table(started_ticks[started < _BLOCK]),
         block_ticks=_table(started_ticks[started >= _BLOCK]),
@@ -411,6 +410,11 @@ def _touch_walk(quotes: _Quotes, ordered: Floats) -> tuple[Floats, list[float]]:
     move, tenth = np.concatenate(moves), np.minimum((np.concatenate(places) * 10).astype(np.int64), 9)
     pace = [float(move[tenth == k].mean() / move.mean()) for k in range(10)]
     return move / np.array(pace)[tenth], pace
+
+
+def _walks(walked: NDArray[np.bool_], broke: NDArray[np.bool_], ticks: Floats) -> float:
+    """Part of the sweeps starting a step of two ticks or more that print at each price of it."""
+    return min(1.0, float(walked.sum() / max(1, broke.sum()) / (ticks >= 2).mean()))
 
 
 def _rows_per_level(sweeps: _Sweeps, which: NDArray[np.bool_]) -> float:

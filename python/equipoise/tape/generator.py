@@ -34,7 +34,7 @@ _PREPARE_NS = 70 * MS
 _DEPTH_KEPT = 3 * LEVELS
 """Levels behind the touch whose sizes are remembered."""
 
-_BLOCK = CLASSES.index(0.95) + 1
+_BLOCK = CLASSES.index(0.98) + 1
 _STEP, _FOLLOW, _SWEEP, _STRIKE, _TOUCH, _BOOK, _ACTIVITY = range(7)
 
 
@@ -451,7 +451,7 @@ class _Market:
             yield self._quotes(now_ns)
             return
         ticks = max(1, self._step_ticks(model.block_ticks if size >= _BLOCK else model.break_ticks))
-        walks = ticks > 1 and chance.happens(model.break_walks)
+        walks = ticks > 1 and chance.happens(model.break_walks[size])
         at_touch = min(lots, self._book[side][price])
         levels = min(ticks, 1 + lots - at_touch) if walks else 1
         # What the touch did not hold is met behind it; a taker who does not walk leaves it.

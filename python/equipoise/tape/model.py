@@ -54,9 +54,10 @@ class MarketModel:
     walk_rows
         Mean number of prints at each price of a sweep that walks through several, for each class of sizes.
     break_walks
-        Probability that a sweep which starts a step of two ticks or more prints at each price it passes.
+        Probability that a sweep which starts a step of two ticks or more prints at each price it passes, for each
+        class of sizes.
     break_ticks, block_ticks
-        Size of a step that a sweep starts, ticks: of a sweep below and in the upper twentieth of the sizes.
+        Size of a step that a sweep starts, ticks: of a sweep below and in the upper fiftieth of the sizes.
     step_gap_s
         Time between two steps that no sweep started, seconds.
     step_ticks
@@ -105,7 +106,7 @@ class MarketModel:
     sweep_breaks: Table
     sweep_rows: Table
     walk_rows: Table
-    break_walks: float
+    break_walks: Table
     break_ticks: Table
     block_ticks: Table
     step_gap_s: Table
@@ -154,7 +155,7 @@ class MarketModel:
         --------
         >>> hype = MarketModel.sol_20250904().at("27.11", "0.001", "0.01")
         >>> round(hype.ticks_factor, 2), round(hype.lots_factor, 2)
-        (1.34, 7.47)
+        (1.34, 7.48)
         """
         price, tick, lot = (
             decimal_step(name, value) for name, value in (("price", price), ("tick", tick), ("lot", lot))
