@@ -51,7 +51,7 @@ def before() -> list[Order]:
 
 def after(rule: str) -> eq.Quote:
     """Equipoise: both sides from one margin under the venue's own rule."""
-    market = HYPE.market(Decimal("27.10"), Decimal("27.12"), Decimal("27.11"))
+    market = HYPE.market(Decimal("27.10"), Decimal("27.12"), Decimal("27.11"), Decimal("27.11"))
     state = eq.AccountState(margin_available=BALANCE, position=0, leverage=LEVERAGE, position_max="146.62")
     return eq.Quoter().quote(market, state, rule=eq.OrderMarginRule.venue(rule), bids=LEVELS, asks=LEVELS)
 
@@ -60,7 +60,7 @@ def compare(rule: str) -> dict[str, object]:
     """Both ways under one rule, placed on the paper venue."""
     old = before()
     used = eq.OrderMarginRule.venue(rule)
-    market = HYPE.market(Decimal("27.10"), Decimal("27.12"), Decimal("27.11"))
+    market = HYPE.market(Decimal("27.10"), Decimal("27.12"), Decimal("27.11"), Decimal("27.11"))
     needed = used.required_micros(
         market, LEVERAGE, 0, [o.side is Side.BID for o in old], [o.lots for o in old], [o.price_ticks for o in old]
     )

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Protocol
 from equipoise._rust import AccountState, Market
 from equipoise.orders import Order, Side
 from equipoise.reservation.money import to_decimal
-from equipoise.tape.events import BookSnapshot, MarketEvent, Quotes
+from equipoise.tape.events import BookSnapshot, MarketEvent, Quotes, Trade
 from equipoise.venues.contract import (
     Acknowledged,
     Cancelled,
@@ -218,6 +218,7 @@ class Session:
         self._quoted_ns = 0
         self._quoted_mid = 0.0
         self._best = (0, 0)
+        self._last: Decimal | None = None
         self._shape: Shape | None = None
         self._fitted_ns = 0
         self._touched = False
@@ -237,6 +238,10 @@ class Session:
             self._move(event.bid_ticks, event.ask_ticks)
         elif isinstance(event, BookSnapshot) and event.bid_ticks and event.ask_ticks:
             self._move(event.bid_ticks[0], event.ask_ticks[0])
+        elif isinstance(event, Trade):
+            self._last = self._instrument.price(event.price_ticks)
+            if self.market is not None:
+                self.market = self.market.moved(last=self._last)
         return self._act()
 
     def on_venue(self, event: VenueEvent, now_ns: int) -> list[Action]:
@@ -354,9 +359,9 @@ class Session:
         bid, ask = self._instrument.price(bid_ticks), self._instrument.price(ask_ticks)
         mid = (bid + ask) / 2
         if self.market is None:
-            self.market = self._instrument.market(bid, ask, mid)
+            self.market = self._instrument.market(bid, ask, mid, self._last or mid)
         else:
-            self.market = self.market.moved(bid=bid, ask=ask, mark=mid, last=mid)
+            self.market = self.market.moved(bid=bid, ask=ask, mark=mid, last=self._last or mid)
 
     # -- quoting -----------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from equipoise.quoter import QuoterConfig
-from equipoise.replay import Replayed, ReplayConfig, replay
+from equipoise.replay import ReplayConfig, Replayed, replay
 from equipoise.session import SessionConfig
 from equipoise.tape import open_tape
 

@@ -58,7 +58,7 @@ def quote(state: eq.AccountState, rule: str = "sum", *, at: eq.Market | None = N
     return Quoter(QuoterConfig(**config)).quote(at, state, rule=RULES[rule], bids=LEVELS, asks=LEVELS)  # type: ignore[arg-type]
 
 
-# -- the certificate and the margin left idle ------------------------------------------------------------------------
+# -- the certificate and the margin left idle -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
@@ -106,7 +106,7 @@ def test_a_haircut_binds_the_rules_whose_budgets_are_found_by_search() -> None:
     assert made.certificate.ok
 
 
-# -- prices ----------------------------------------------------------------------------------------------------------
+# -- prices -----------------------------------------------------------------
 
 
 @given(
@@ -165,7 +165,7 @@ def test_bids_near_zero_merge_and_never_reach_zero() -> None:
     assert made.bids.reasons[2:] == (eq.Reason.PRICE, eq.Reason.PRICE)
 
 
-# -- value -----------------------------------------------------------------------------------------------------------
+# -- value -----------------------------------------------------------------
 
 
 def test_utility_is_per_contract_for_contracts_that_are_not_one_unit() -> None:
@@ -193,7 +193,7 @@ def test_scaling_the_contract_value_leaves_the_depths_of_a_shape_where_they_are(
     assert ten.asks.price_ticks.tolist() == one.asks.price_ticks.tolist()
 
 
-# -- hedge mode ------------------------------------------------------------------------------------------------------
+# -- hedge mode -----------------------------------------------------------------
 
 
 def test_dust_in_a_hedge_leg_does_not_silence_a_side() -> None:
@@ -212,7 +212,7 @@ def test_orders_in_hedge_mode_name_their_leg(position: object, bid_leg: str, ask
     assert all(order.leg is None for order in quote(account()).orders())
 
 
-# -- margin that passes ----------------------------------------------------------------------------------------------
+# -- margin that passes -----------------------------------------------------------------
 
 
 @given(
@@ -242,7 +242,7 @@ def test_nothing_passes_where_each_side_has_a_budget_of_its_own(name: str) -> No
     assert quote(account(position=100, limit=100), name).margin_passed == 0
 
 
-# -- determinism ---------------------------------------------------------------------------------------------------------
+# -- determinism -----------------------------------------------------------------
 
 
 def test_the_bound_of_a_side_that_needed_no_solve_does_not_depend_on_what_was_quoted_before() -> None:
@@ -256,7 +256,7 @@ def test_the_bound_of_a_side_that_needed_no_solve_does_not_depend_on_what_was_qu
     assert again == first
 
 
-# -- results as values -----------------------------------------------------------------------------------------------
+# -- results as values -----------------------------------------------------------------
 
 
 def test_results_copy_as_themselves_and_compare_by_content() -> None:

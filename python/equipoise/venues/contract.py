@@ -156,8 +156,8 @@ class Instrument:
         """Value of one lot at a price of one tick, in micro-units; exact."""
         return self._unit
 
-    def market(self, bid: Decimal, ask: Decimal, mark: Decimal) -> Market:
-        """The quoter's and the margin rule's view of this instrument at these prices; `last` is the mark."""
+    def market(self, bid: Decimal, ask: Decimal, mark: Decimal, last: Decimal) -> Market:
+        """The quoter's and the margin rule's view of this instrument at these prices."""
         rule = None
         if self.significant_figures is not None:
             decimals = -int(self.tick.normalize().as_tuple().exponent)
@@ -172,7 +172,7 @@ class Instrument:
             notional_min=self.notional_min,
             contract_value=self.contract_value,
             price_rule=rule,
-            last=mark,
+            last=last,
         )
 
     def price(self, ticks: int) -> Decimal:

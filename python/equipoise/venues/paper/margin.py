@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from equipoise._rust import Acceptance, Market, OrderMarginRule, PriceRule
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from decimal import Decimal
 
+    from equipoise._rust import Acceptance, Market, OrderMarginRule
     from equipoise.venues.contract import Instrument
     from equipoise.venues.paper.market import ShownMarket
     from equipoise.venues.paper.queue import Resting
@@ -17,31 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["MarginDesk"]
 
 Columns = tuple[list[bool], list[int], list[int], list[bool]]
-
-
-def market_at(
-    instrument: Instrument, bid_ticks: int, ask_ticks: int, mark: Decimal, last: Decimal, earlier: Market | None = None
-) -> Market:
-    """The rule's view of the market; reuses what did not change in `earlier`."""
-    bid, ask = instrument.price(bid_ticks), instrument.price(ask_ticks)
-    if earlier is not None:
-        return earlier.moved(bid=bid, ask=ask, mark=mark, last=last)
-    rule = None
-    if instrument.significant_figures is not None:
-        decimals = -int(instrument.tick.normalize().as_tuple().exponent)
-        rule = PriceRule.significant(instrument.significant_figures, decimals_max=decimals)
-    return Market(
-        symbol=instrument.symbol,
-        bid=bid,
-        ask=ask,
-        mark=mark,
-        tick=instrument.tick,
-        lot=instrument.lot,
-        notional_min=instrument.notional_min,
-        contract_value=instrument.contract_value,
-        price_rule=rule,
-        last=last,
-    )
 
 
 class MarginDesk:
@@ -74,8 +48,13 @@ class MarginDesk:
         if self._market is None or shown.version != self._version:
             mark = shown.mark_price(self._instrument.tick)
             assert mark is not None, "asked for margin before the first market"  # noqa: S101
-            last = mark if shown.last is None else self._instrument.price(shown.last)
-            self._market = market_at(self._instrument, shown.best_bid, shown.best_ask, mark, last, self._market)
+            instrument = self._instrument
+            bid, ask = instrument.price(shown.best_bid), instrument.price(shown.best_ask)
+            last = mark if shown.last is None else instrument.price(shown.last)
+            if self._market is None:
+                self._market = instrument.market(bid, ask, mark, last)
+            else:
+                self._market = self._market.moved(bid=bid, ask=ask, mark=mark, last=last)
             self._version = shown.version
         return self._market
 
