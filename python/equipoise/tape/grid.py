@@ -131,7 +131,7 @@ def decimal_step(argument: str, value: object) -> Decimal:
 
 
 def finest_step(texts: Iterable[str]) -> Decimal | None:
-    """Largest step of the form 1, 2, 2.5 or 5 times a power of ten of which every positive text is a multiple.
+    """Largest step of the form 1, 2, 2.5 or 5 times a power of ten, up to 5e12, that divides every positive text.
 
     Texts that are not positive finite decimals, or lie outside 1e-12…1e18, are passed over. None when none remains.
     """
