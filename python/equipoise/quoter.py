@@ -167,15 +167,14 @@ class QuoterConfig:
             ("on_unprofitable", OnUnprofitable),
         ):
             value = getattr(self, name)
-            try:
-                object.__setattr__(self, name, kind(value))
-            except ValueError:
+            if not isinstance(value, str) or value not in list(kind):
                 wanted = "one of " + ", ".join(repr(str(member)) for member in kind)
-                raise InputError(name, None, wanted, repr(value)) from None
+                raise InputError(name, None, wanted, _shown(value))
+            object.__setattr__(self, name, kind(value))
         if isinstance(self.levels, bool) or not isinstance(self.levels, int):
-            raise InputError("levels", None, "an int", repr(self.levels))
+            raise InputError("levels", None, "an int", _shown(self.levels))
         if not isinstance(self.kelly, KellyConfig):
-            raise InputError("kelly", None, "a KellyConfig", repr(self.kelly))
+            raise InputError("kelly", None, "a KellyConfig", _shown(self.kelly))
 
     @property
     def split(self) -> SplitConfig:
@@ -195,6 +194,11 @@ class QuoterConfig:
             return self.entropy_min
         floor = {Preset.DEFAULT: 1.5, Preset.AGGRESSIVE: 1.0, Preset.DEFENSIVE: 2.0}[self.preset]
         return min(floor, math.log(self.levels)) if self.levels >= 1 else floor
+
+
+def _shown(value: object) -> str:
+    """Text and numbers as they are; of anything else the type, because its own text may be long or fail."""
+    return repr(value)[:80] if isinstance(value, str | float) else type(value).__name__
 
 
 class Quoter:
@@ -227,7 +231,7 @@ class Quoter:
     def __init__(self, config: QuoterConfig | None = None) -> None:
         self.config = c = config if config is not None else QuoterConfig()
         if not isinstance(c, QuoterConfig):
-            raise InputError("config", None, "a QuoterConfig", repr(c))
+            raise InputError("config", None, "a QuoterConfig", _shown(c))
         self._engine = _rust.LadderEngine(
             levels=c.levels,
             spacing=c.spacing,

@@ -188,6 +188,15 @@ pub(crate) struct PyAcceptance {
 
 #[pymethods]
 impl PyAcceptance {
+    /// Results never change, so a copy is the result itself.
+    fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __deepcopy__<'py>(slf: Bound<'py, Self>, _memo: &Bound<'py, PyAny>) -> Bound<'py, Self> {
+        slf
+    }
+
     /// Requirement of position and resting orders, in micro-units.
     #[getter]
     fn required_before(&self) -> i64 {

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use equipoise::shape::{self, DepthSpacing, FillModel, Levels, Parameters, Shape};
 use numpy::PyArray1;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::arrays;
 use crate::error::{from_core, input};
@@ -82,7 +82,9 @@ pub(crate) struct PyShape {
 impl PyShape {
     #[new]
     #[pyo3(signature = (volatility, fill_rate, fill_decay, horizon_s, risk_aversion, unit, adverse_bps, adverse_decay_bps,
-        fee_bps, fill_model = "intensity", depth_min_bps = None))]
+        fee_bps, fill_model = None, depth_min_bps = None),
+        text_signature = "(volatility, fill_rate, fill_decay, horizon_s, risk_aversion, unit, adverse_bps, \
+        adverse_decay_bps, fee_bps, fill_model=\"intensity\", depth_min_bps=0.0)")]
     #[allow(clippy::too_many_arguments, reason = "the public constructor, keyword by keyword")]
     fn new(
         volatility: &Bound<'_, PyAny>,
@@ -94,7 +96,7 @@ impl PyShape {
         adverse_bps: &Bound<'_, PyAny>,
         adverse_decay_bps: &Bound<'_, PyAny>,
         fee_bps: &Bound<'_, PyAny>,
-        fill_model: &str,
+        fill_model: Option<&Bound<'_, PyAny>>,
         depth_min_bps: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let parameters = Parameters {
@@ -107,7 +109,7 @@ impl PyShape {
             adverse_bps: arrays::number("adverse_bps", adverse_bps)?,
             adverse_decay_bps: arrays::number("adverse_decay_bps", adverse_decay_bps)?,
             fee_bps: arrays::number("fee_bps", fee_bps)?,
-            fill_model: fill_model_of(fill_model)?,
+            fill_model: fill_model.map_or(Ok(FillModel::Intensity), fill_model_of)?,
             depth_min_bps: optional("depth_min_bps", depth_min_bps)?.unwrap_or(0.0),
         };
         Shape::new(parameters).map(|core| Self { core }).map_err(from_core)
@@ -249,16 +251,16 @@ impl PyShape {
         &self,
         py: Python<'py>,
         price: &Bound<'py, PyAny>,
-        levels: usize,
+        levels: &Bound<'py, PyAny>,
         position: Option<&Bound<'py, PyAny>>,
         position_max: Option<&Bound<'py, PyAny>>,
         outer_bps: Option<&Bound<'py, PyAny>>,
         step_bps: Option<&Bound<'py, PyAny>>,
         ratio: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<SidePair<'py>> {
-        if levels == 0 || levels > LEVELS_MAX {
-            return Err(input("levels", None, "1 to 1000", levels));
-        }
+        let asked = arrays::integer("levels", None, levels)?;
+        let count = usize::try_from(asked).ok().filter(|count| (1..=LEVELS_MAX).contains(count));
+        let levels = count.ok_or_else(|| input("levels", None, "1 to 1000", asked))?;
         let spacing =
             spacing_of(optional("outer_bps", outer_bps)?, optional("step_bps", step_bps)?, optional("ratio", ratio)?)?;
         let (bid, ask) = self.side_depths_bps(price, position, position_max)?;
@@ -465,11 +467,11 @@ impl PyLevels {
     }
 }
 
-fn fill_model_of(name: &str) -> PyResult<FillModel> {
-    match name {
-        "intensity" => Ok(FillModel::Intensity),
-        "first_passage" => Ok(FillModel::FirstPassage),
-        _ => Err(input("fill_model", None, "\"intensity\" or \"first_passage\"", format!("{name:?}"))),
+fn fill_model_of(name: &Bound<'_, PyAny>) -> PyResult<FillModel> {
+    match name.cast::<PyString>().ok().and_then(|text| text.to_cow().ok()).as_deref() {
+        Some("intensity") => Ok(FillModel::Intensity),
+        Some("first_passage") => Ok(FillModel::FirstPassage),
+        _ => Err(input("fill_model", None, "\"intensity\" or \"first_passage\"", arrays::show(name))),
     }
 }
 
