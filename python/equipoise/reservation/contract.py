@@ -580,8 +580,13 @@ class ReservationBook(ABC):
         self, account_id: str, request_id: str, orders: Sequence[Order], holds: Sequence[Amount] | None
     ) -> tuple[Ask, ...]:
         """Check a ladder and turn it into integers."""
+        if not isinstance(orders, list | tuple):
+            raise InputError("orders", None, "a list or tuple of orders", type(orders).__name__)
         if not 1 <= len(orders) <= LADDER_MAX:
             raise InputError("orders", None, f"1-{LADDER_MAX} orders", len(orders))
+        for index, order in enumerate(orders):
+            if not isinstance(order, Order):
+                raise InputError("orders", index, "an Order", type(order).__name__)
         if holds is None:
             charges: list[Any] = [order.hold for order in orders]
         else:
@@ -592,8 +597,6 @@ class ReservationBook(ABC):
         asks = []
         ids = set()
         for index, order in enumerate(orders):
-            if not isinstance(order, Order):
-                raise InputError("orders", index, "an Order", type(order).__name__)
             lots, ticks, hold, side = order.lots, order.price_ticks, charges[index], order.side
             if type(lots) is not int or not 0 < lots <= AMOUNT_MAX:
                 lots = lots_of(lots, "orders.lots", index)
@@ -610,8 +613,10 @@ class ReservationBook(ABC):
             ids.add(order_id)
             symbol = id_of(order.symbol, "orders.symbol", index)
             leg = _leg(order.leg) if order.leg is not None else ""
+            if not isinstance(order.reduce_only, bool):
+                raise InputError("orders.reduce_only", index, "a bool", type(order.reduce_only).__name__)
             word = "bid" if side is Side.BID else "ask"
-            asks.append(Ask(order_id, symbol, leg, word, lots, ticks, hold, bool(order.reduce_only)))
+            asks.append(Ask(order_id, symbol, leg, word, lots, ticks, hold, order.reduce_only))
         return tuple(asks)
 
     # Facts about orders ----------------------------------------------------------------------------------------------
@@ -665,7 +670,7 @@ class ReservationBook(ABC):
         count = lots_of(lots, "lots")
         taken = None if margin is None else units(margin, scale, "margin", round_up=True)
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
-        cost = 0 if fee == 0 and type(fee) is int else units(fee, scale, "fee", signed=True)
+        cost = 0 if type(fee) is int and fee == 0 else units(fee, scale, "fee", signed=True)
         content = fingerprint("fill", count, taken, pnl, cost)
         ident = id_of(fill_id, "fill_id")
         return self._run(Fill("fill", account_id, ident, content, id_of(order_id, "order_id"), count, taken, pnl, cost))
@@ -785,7 +790,7 @@ class ReservationBook(ABC):
 
 
 def _leg(leg: object) -> str:
-    if leg not in LEGS:
+    if not isinstance(leg, str) or leg not in LEGS:
         raise InputError("leg", None, "'long', 'short' or None", repr(leg))
     return str(leg) if leg is not None else ""
 

@@ -74,8 +74,8 @@ def _decimal(value: object, argument: str, index: int | None) -> Decimal:
             number = Decimal(value)
         except InvalidOperation:
             raise InputError(argument, index, "a decimal number", repr(value)) from None
-    elif isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        number = Decimal(value.__index__())
+    elif (integer := _integer(value)) is not None:
+        number = Decimal(integer)
     else:
         got = f"{type(value).__name__} {value!r}"
         raise InputError(argument, index, "a Decimal, an int or a decimal string", got)
@@ -102,11 +102,22 @@ def _decimal_units(number: Decimal, scale: int, argument: str, index: int | None
     return count
 
 
+def _integer(value: object) -> int | None:
+    """The integer that a value is; None for bools and for what only looks like one, such as an array."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        return None
+    try:
+        return int(value.__index__())
+    except TypeError:
+        return None
+
+
 def whole(value: object, argument: str, index: int | None = None) -> int:
     """An integer that is not a bool; numpy integers pass."""
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        return int(value.__index__())
-    raise InputError(argument, index, "an integer", f"{type(value).__name__} {value!r}")
+    integer = _integer(value)
+    if integer is None:
+        raise InputError(argument, index, "an integer", f"{type(value).__name__} {value!r}")
+    return integer
 
 
 def lots_of(value: object, argument: str, index: int | None = None, *, least: int = 1) -> int:
