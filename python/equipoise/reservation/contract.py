@@ -790,9 +790,11 @@ class ReservationBook(ABC):
 
 
 def _leg(leg: object) -> str:
+    if leg is None:
+        return ""
     if not isinstance(leg, str) or leg not in LEGS:
         raise InputError("leg", None, "'long', 'short' or None", repr(leg))
-    return str(leg) if leg is not None else ""
+    return str(leg)
 
 
 def _order_type(order_type: str) -> str:
