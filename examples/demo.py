@@ -81,7 +81,7 @@ def outcomes(older: OlderRun, run: Replayed) -> BeforeAfter:
             idle_share=float(np.nanmean(1 - held)),
             demand_share_max=float(np.nanmax(held)),
             fills=len(run.record.fills),
-            equity_change=run.balance_book / 1e6 - float(CONFIG.balance),
+            equity_change=float(samples["equity"][-1]) - float(CONFIG.balance),
         ),
         notes=(f"The venue's answer to the refused orders: {older.refusal_text}",) if older.refusal_text else (),
     )

@@ -1,4 +1,4 @@
-"""Replays of a generated market under the rules that the recorded matrix leaves out; they run where there are no tapes."""
+"""Replays of a generated market under the rules that the recorded matrix leaves out; they need no recording."""
 
 from __future__ import annotations
 
