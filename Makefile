@@ -31,7 +31,7 @@ lint: $(VENV)/.built ## formatting, clippy, ruff, mypy, stub against the binary
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/stubtest equipoise._rust --allowlist tests/tidy/stubtest-allowlist.txt
+	$(BIN)/stubtest equipoise._rust
 
 bench: $(VENV)/.built ## wall-clock benches with their peers, interleaved in one run
 	cargo bench --locked -p equipoise

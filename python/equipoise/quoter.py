@@ -122,7 +122,6 @@ class QuoterConfig:
         Share of the available margin that may be used, 0…1.
     mark_buffer_bps
         Move of the mark after the quote that must not lead to a refusal.
-        Fee the buffered charge provides for; only used with a mark buffer.
     share_floor, share_cap
         Bounds on one level's share of its side.
     breadth

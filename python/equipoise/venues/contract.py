@@ -383,8 +383,6 @@ class VenueAccount:
         Held by the position alone.
     margin_orders
         Held on top of it by resting orders.
-    margin_available
-        `equity − margin_position`: what resting orders may use, those that rest already included.
     mark
         Mark used for the figures; None before the first two-sided market.
     """
@@ -404,7 +402,7 @@ class VenueAccount:
 
     @property
     def margin_available(self) -> int:
-        """What resting orders may hold, those that rest already included."""
+        """`equity − margin_position`: what resting orders may hold, those that rest already included."""
         return self.equity - self.margin_position
 
     @property
