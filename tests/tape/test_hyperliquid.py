@@ -544,6 +544,15 @@ def test_two_readings_under_way_at_once_do_not_disturb_each_other(tmp_path: Path
     assert list(zip(tape, tape, strict=True)) == list(zip(alone, alone, strict=True))
 
 
+def test_counters_begin_again_with_every_reading(tmp_path: Path) -> None:
+    files = clean(5)
+    files["trades"] += [trade_row(T0 + 4_300, 1_004)] * 3
+    tape = open_tape(write(tmp_path, files))
+    for _ in range(2):
+        assert len(list(tape)) == 15
+        assert tape.stats["trades_duplicate"] == 3
+
+
 def test_abandoned_reading_closes_its_files(tmp_path: Path) -> None:
     tape = open_tape(write(tmp_path, clean(50)))
     events = iter(tape)
