@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from equipoise._rust import AccountState, Market
 from equipoise.orders import Order, Side
+from equipoise.reservation.codes import Code
 from equipoise.reservation.money import to_decimal
 from equipoise.tape.events import BookSnapshot, MarketEvent, Quotes, Trade
 from equipoise.venues.contract import (
@@ -250,7 +251,6 @@ class Session:
         self.counters[type(event).__name__.lower()] += 1
         match event:
             case Acknowledged():
-                self._unresolved.discard(event.order_id)
                 self._book.acknowledge(self.config.account, event.order_id, event.venue_order_id)
             case Filled():
                 self._on_fill(event)
@@ -262,7 +262,10 @@ class Session:
                 self._unresolved.add(event.order_id)
             case _:
                 # The order had ended before the cancel arrived; its fill or refusal is on its way.
-                pass
+                return self._act()
+        if not isinstance(event, Unresolved):
+            # Whatever happened to the order, its fate is known now.
+            self._unresolved.discard(event.order_id)
         return self._act()
 
     def on_time(self, now_ns: int) -> list[Action]:
@@ -468,9 +471,7 @@ class Session:
             margin = self._rule.charge_micros(
                 self.market, self.config.leverage, event.side is Side.BID, opened, event.price_ticks
             )
-        self.position_lots = before + signed
-        self._carried -= signed * event.price_ticks * self._instrument.unit_micros + event.realised_pnl
-        self._book.fill(
+        outcome = self._book.fill(
             self.config.account,
             event.order_id,
             event.lots,
@@ -479,6 +480,12 @@ class Session:
             realised_pnl=to_decimal(event.realised_pnl, SCALE),
             fee=to_decimal(event.fee, SCALE),
         )
+        if outcome.code in (Code.DUPLICATE, Code.REQUEST_CONFLICT):
+            # Feeds repeat themselves after a reconnect; the position moves once.
+            self.counters["repeated_fills"] += 1
+            return
+        self.position_lots = before + signed
+        self._carried -= signed * event.price_ticks * self._instrument.unit_micros + event.realised_pnl
         if event.lots_left == 0:
             self._live.pop(event.order_id, None)
         self._touched = True
@@ -486,8 +493,10 @@ class Session:
         self._recorder.fill(self._now_ns, self.market, event)
 
     def _on_reject(self, event: Rejected) -> None:
-        self._live.pop(event.order_id, None)
+        repeated = self._live.pop(event.order_id, None) is None
         self._book.reject(self.config.account, event.order_id, event_id=event.event_id, reason=event.text)
+        if repeated:
+            return
         if event.code is RejectReason.MARGIN:
             self.refusals["MARGIN_AT_PLACEMENT"] += 1
             self._resume_ns = self._now_ns + self.config.backoff_ms * MILLI
@@ -495,9 +504,9 @@ class Session:
             self.refusals[event.code.name] += 1
 
     def _on_cancelled(self, event: Cancelled) -> None:
-        self._live.pop(event.order_id, None)
+        repeated = self._live.pop(event.order_id, None) is None
         self._book.cancel(self.config.account, event.order_id, event_id=event.event_id, reason=event.reason.value)
-        if event.reason is CancelReason.MARGIN:
+        if not repeated and event.reason is CancelReason.MARGIN:
             moved = event.mark_moved_bps is not None and event.mark_moved_bps > self.config.mark_buffer_bps
             self.refusals["MARK_MOVED" if moved else "MARGIN_AT_MATCH"] += 1
 
