@@ -16,7 +16,17 @@ import numpy as np
 
 from equipoise import _rust
 
-__all__ = ["PROBLEMS", "Call", "command_line", "interleave", "machine", "print_rows", "ratio", "refuse_debug", "summary"]
+__all__ = [
+    "PROBLEMS",
+    "Call",
+    "command_line",
+    "interleave",
+    "machine",
+    "print_rows",
+    "ratio",
+    "refuse_debug",
+    "summary",
+]
 
 PROBLEMS = 32
 """Different problems a bench goes through, so that no call repeats the one before."""

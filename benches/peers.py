@@ -1,4 +1,4 @@
-"""Other ways to solve problems P1 and P2, as comparison peers: a conic solver kept prebuilt, and a general optimizer."""
+"""Other ways to solve problems P1 and P2, as peers to compare with: a prebuilt conic solver, a general optimizer."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ pub enum Source<'a> {
 }
 
 /// One side of a quote: the orders, and what became of every level asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SideQuote {
     /// Limit prices of the orders in ticks, innermost first.
     pub price_ticks: Vec<i64>,
@@ -166,6 +166,18 @@ impl SideQuote {
     #[must_use]
     pub fn held(&self) -> i64 {
         self.hold.iter().sum()
+    }
+
+    /// Forgets the orders and makes room for `levels` of them.
+    fn reserve(&mut self, levels: usize) {
+        for column in [&mut self.price_ticks, &mut self.lots, &mut self.hold] {
+            column.clear();
+            column.reserve(levels);
+        }
+        for column in [&mut self.depth_bps, &mut self.fill_probability, &mut self.edge_bps, &mut self.utility] {
+            column.clear();
+            column.reserve(levels);
+        }
     }
 }
 
@@ -398,23 +410,16 @@ impl SideWork {
         older::kelly(&problem, &mut self.target).map(|_| ())
     }
 
-    /// The orders of the last projection and the outcome of every level asked for.
-    fn side_quote(&self, projector: &Projector, task: SideTask) -> SideQuote {
+    /// The orders of the last projection and the outcome of every level asked for. Writes over the quote of an earlier
+    /// attempt, so that attempts allocate nothing.
+    fn write(&self, projector: &Projector, task: SideTask, quote: &mut SideQuote) {
         let projected = projector.projected();
-        let mut quote = SideQuote {
-            price_ticks: Vec::with_capacity(self.price_ticks.len()),
-            lots: Vec::with_capacity(self.price_ticks.len()),
-            hold: Vec::with_capacity(self.price_ticks.len()),
-            depth_bps: Vec::with_capacity(self.price_ticks.len()),
-            fill_probability: Vec::with_capacity(self.price_ticks.len()),
-            edge_bps: Vec::with_capacity(self.price_ticks.len()),
-            utility: Vec::with_capacity(self.price_ticks.len()),
-            reasons: self.reasons.clone(),
-            empty: projected.empty,
-            reduce_only: task.free,
-            budget: task.budget,
-            certificate: projected.certificate,
-        };
+        quote.reserve(self.price_ticks.len());
+        quote.reasons.clone_from(&self.reasons);
+        quote.empty = projected.empty;
+        quote.reduce_only = task.free;
+        quote.budget = task.budget;
+        quote.certificate = projected.certificate;
         for (level, &lots) in projected.lots.iter().enumerate() {
             quote.reasons[self.asked[level]] = projected.reasons[level];
             if lots > 0 {
@@ -427,7 +432,6 @@ impl SideWork {
                 quote.utility.push(self.utility[level]);
             }
         }
-        quote
     }
 }
 
@@ -541,7 +545,10 @@ impl LadderEngine {
         let worst = self.exposure(rule, &context, account, &split, &mut tasks)?;
         let pricers = self.pricers(rule, &context, worst)?;
         let request = Request { market, account, rule, context, pricers, margin_usable: split.usable };
-        let mut sides = [self.solve(&request, tasks[0])?, self.solve(&request, tasks[1])?];
+        let mut sides = [SideQuote::default(), SideQuote::default()];
+        for (task, side) in tasks.iter().zip(&mut sides) {
+            self.solve(&request, *task, side)?;
+        }
         let credit = [self.bids.credit(tasks[0].credit_lots), self.asks.credit(tasks[1].credit_lots)];
         let margin_passed = if split.pooled { passed(&sides, &tasks, credit, account.position_lots) } else { 0 };
         if margin_passed != 0 {
@@ -549,7 +556,7 @@ impl LadderEngine {
             tasks[1].budget += margin_passed;
             let taker = usize::from(margin_passed > 0);
             sides[1 - taker].budget = tasks[1 - taker].budget;
-            sides[taker] = self.solve(&request, tasks[taker])?;
+            self.solve(&request, tasks[taker], &mut sides[taker])?;
         }
         self.offer_reduction(&request, &split, &mut tasks, &mut sides)?;
         let acceptance = self.fit(&request, &tasks, &mut sides)?;
@@ -682,7 +689,7 @@ impl LadderEngine {
     }
 
     /// One side: charges, sizes, lots.
-    fn solve(&mut self, request: &Request<'_>, task: SideTask) -> Result<SideQuote> {
+    fn solve(&mut self, request: &Request<'_>, task: SideTask, side: &mut SideQuote) -> Result<()> {
         let work = match task.side {
             Side::Bid => &mut self.bids,
             Side::Ask => &mut self.asks,
@@ -711,7 +718,8 @@ impl LadderEngine {
             on_infeasible: self.config.on_infeasible,
             on_unprofitable: self.config.on_unprofitable,
         })?;
-        Ok(work.side_quote(&self.projector, task))
+        work.write(&self.projector, task, side);
+        Ok(())
     }
 
     /// A position must always be workable-off: where the side that reduces it has no margin for an order of its own, its
@@ -733,7 +741,7 @@ impl LadderEngine {
             if starved && free_lots > 0 {
                 let budget = sides[index].budget;
                 tasks[index] = SideTask { side, budget, limit_lots: free_lots, credit_lots: 0, free: true };
-                sides[index] = self.solve(request, tasks[index])?;
+                self.solve(request, tasks[index], &mut sides[index])?;
             }
         }
         Ok(())
@@ -751,19 +759,21 @@ impl LadderEngine {
             return Ok(acceptance);
         }
         let refused = acceptance;
-        let mut accepted: Option<(Acceptance, [SideQuote; 2])> = None;
+        let mut accepted = None;
+        let mut best = [SideQuote::default(), SideQuote::default()];
         let (mut low, mut high) = (0.0_f64, 1.0_f64);
         let usable = request.margin_usable as f64;
         for _ in 0..ATTEMPTS {
             // What is raised is nearly linear in the share: the first guess is in proportion, the rest halve the bracket.
             let raised = (refused.required_after - refused.position_only) as f64;
             let share = if low == 0.0 && high == 1.0 && raised > usable { usable / raised } else { 0.5 * (low + high) };
-            *sides = self.at_share(request, tasks, share)?;
+            self.at_share(request, tasks, share, sides)?;
             acceptance = self.accepts(request, sides)?;
             if acceptance.accepted {
                 low = share;
                 let idle = usable - (acceptance.required_after - acceptance.position_only) as f64;
-                accepted = Some((acceptance, sides.clone()));
+                accepted = Some(acceptance);
+                std::mem::swap(&mut best, sides);
                 if idle <= IDLE * usable {
                     break;
                 }
@@ -774,20 +784,29 @@ impl LadderEngine {
                 break;
             }
         }
-        if let Some((best, quoted)) = accepted {
-            *sides = quoted;
-            return Ok(best);
+        if let Some(acceptance) = accepted {
+            *sides = best;
+            return Ok(acceptance);
         }
         // Nothing was accepted: quote nothing rather than something that the venue refuses.
         let none = tasks.map(|task| SideTask { budget: 0, limit_lots: 0, credit_lots: 0, ..task });
-        *sides = self.at_share(request, &none, 0.0)?;
+        self.at_share(request, &none, 0.0, sides)?;
         self.accepts(request, sides)
     }
 
     /// Both sides at a share of their budgets.
-    fn at_share(&mut self, request: &Request<'_>, tasks: &[SideTask; 2], share: f64) -> Result<[SideQuote; 2]> {
-        let part = |task: SideTask| SideTask { budget: (task.budget as f64 * share) as i64, ..task };
-        Ok([self.solve(request, part(tasks[0]))?, self.solve(request, part(tasks[1]))?])
+    fn at_share(
+        &mut self,
+        request: &Request<'_>,
+        tasks: &[SideTask; 2],
+        share: f64,
+        sides: &mut [SideQuote; 2],
+    ) -> Result<()> {
+        for (task, side) in tasks.iter().zip(sides) {
+            let task = SideTask { budget: (task.budget as f64 * share) as i64, ..*task };
+            self.solve(request, task, side)?;
+        }
+        Ok(())
     }
 
     /// The rule's answer to the orders of both sides, against the margin that may be used.
