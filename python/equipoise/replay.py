@@ -280,7 +280,7 @@ def _ended(run: _Run, tape: Tape, config: ReplayConfig, title: str, events: int)
         counters=session.counters,
         position_max=float(session.position_max or 0),
         settings={"replay": _texts(config), "quoter": _texts(config.quoter), "session": _texts(config.session)},
-        notes=(f"Shape measured from the tape; nothing was quoted for the first {run.estimator.warmup_s:g} s.",),
+        notes=_notes(run),
     )
     return Replayed(
         record=record,
@@ -296,3 +296,13 @@ def _ended(run: _Run, tape: Tape, config: ReplayConfig, title: str, events: int)
 def _texts(config: Any) -> dict[str, str]:
     values = ((entry.name, getattr(config, entry.name)) for entry in fields(config))
     return {name: str(value) for name, value in values if not is_dataclass(value)}
+
+
+def _notes(run: _Run) -> tuple[str, ...]:
+    notes = [f"Shape measured from the tape; nothing was quoted for the first {run.estimator.warmup_s:g} s."]
+    if run.session.counters["orders"] == 0:
+        notes.append(
+            "No order was sent: with the measured adverse selection and this fee no ladder had value. "
+            'on_unprofitable = "least_bad" quotes smallest orders all the same.'
+        )
+    return tuple(notes)

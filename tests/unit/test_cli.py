@@ -431,3 +431,27 @@ def test_progress_shows_share_and_time_left_on_a_terminal_only() -> None:
 def test_tables_align_figures_to_the_right() -> None:
     assert table([["a", "1"], ["bbb", "1,000"]]).splitlines() == ["a        1", "bbb  1,000"]
     assert table([]) == ""
+
+
+def test_run_without_a_tape_quotes_the_generated_market_and_ends_flat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = cli.main(
+        [
+            "run",
+            "--json",
+            "--set",
+            "market.seconds=420",
+            "--set",
+            "quoter.on_unprofitable=least_bad",
+            "--report",
+            "run.html",
+        ]
+    )
+    printed = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert printed["flat"] is True
+    assert printed["margin_held_at_end"] == 0
+    assert printed["orders_sent"] > 0
+    assert (tmp_path / "run.html").stat().st_size > 50_000

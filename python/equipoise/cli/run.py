@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from equipoise.cli.summary import summary, summary_text
 from equipoise.cli.text import Progress, say, say_json
 from equipoise.config import Config, load_config
-from equipoise.errors import InputError
 from equipoise.record import RunRecord, save_record
 from equipoise.report import write_report
 from equipoise.report.text import integer
@@ -24,10 +23,10 @@ __all__ = ["open_market", "run"]
 
 def open_market(paths: Sequence[str], config: Config) -> Tape:
     """The recordings as one tape, or the seeded generator where there are none."""
-    from equipoise.tape import open_tape
+    from equipoise.tape import generate, open_tape
 
     if not paths:
-        raise InputError("tape", None, "given: this version has no market generator", "none")
+        return generate(config.market.seed, config.market.seconds, symbol=config.market.symbol or "SOL")
     return open_tape(paths[0] if len(paths) == 1 else list(paths), symbol=config.market.symbol)
 
 
@@ -57,6 +56,7 @@ def run(options: argparse.Namespace) -> int:
             ["at the end", "flat, nothing held" if holds else "NOT flat, or margin still held"],
             ["balances", "book and venue agree" if agree else "book and venue DIFFER"],
             *([name, path] for name, path in files.items()),
+            *(["note", note] for note in record.notes[1:]),
         ]
         say(summary_text(record, rows))
     return 0 if holds and agree and record.refused_for_margin == 0 else 1

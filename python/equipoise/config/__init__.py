@@ -51,7 +51,8 @@ class MarketSection:
     Parameters
     ----------
     symbol
-        Instrument to replay from a recording that holds several. Not set: the only one there is.
+        Instrument to replay from a recording that holds several. Not set: the only one there is; the generator calls
+        its market SOL.
     seconds
         Length of a generated market.
     notional_min
