@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +13,7 @@ from equipoise._rust import SplitConfig
 from equipoise.errors import InputError
 
 if TYPE_CHECKING:
-    from equipoise._rust import AccountState, Levels, Market, OrderMarginRule, Quote, Shape
+    from equipoise._rust import AccountState, Levels, Market, OrderMarginRule, Quote, QuoteSide, Shape
 
 __all__ = [
     "Breadth",
@@ -25,6 +26,8 @@ __all__ = [
     "QuoterConfig",
     "Spacing",
 ]
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Preset(StrEnum):
@@ -291,6 +294,30 @@ class Quoter:
 
         Notes
         -----
-        O(levels · iterations); deterministic; unchanged input gives identical output.
+        O(levels · iterations); deterministic; unchanged input gives identical output. Every quote is one line at INFO
+        of the logger `equipoise.quoter`: capacity, margin available and usable, inventory ratio, weights, both parts,
+        margin passed, position limits, and what bound each side. The line is written only where that level is enabled.
         """
-        return self._engine.quote(market, state, rule, shape, bids, asks)
+        quote = self._engine.quote(market, state, rule, shape, bids, asks)
+        if LOGGER.isEnabledFor(logging.INFO):
+            LOGGER.info("%s", _line(quote))
+        return quote
+
+
+def _line(quote: Quote) -> str:
+    """What the split gave, what passed, and what bound each side."""
+    split = quote.split
+    return (
+        f"{quote.market.symbol} capacity={split.capacity:.6g} available={split.margin_available} usable={split.usable} "
+        f"r={split.inventory_ratio:.4g} weights={split.bid_weight:.4g}/{split.ask_weight:.4g} "
+        f"parts={split.bid_part}/{split.ask_part} passed={quote.margin_passed} "
+        f"limits_lots={split.bid_limit_lots}/{split.ask_limit_lots} held={quote.margin_held} "
+        f"bids=[{_side(quote.bids)}] asks=[{_side(quote.asks)}] certified={quote.certificate.ok}"
+    )
+
+
+def _side(side: QuoteSide) -> str:
+    if side.empty is not None:
+        return f"empty {side.empty.name}"
+    relaxed = " relaxed" if side.relaxed else ""
+    return f"{len(side)} orders, {side.total:g}, {side.binding.name}{relaxed}"
