@@ -16,7 +16,8 @@ LEVELS = eq.Levels([2.0, 4.0, 8.0], [0.7, 0.5, 0.3], [1.0, 2.0, 5.0])
 
 def quote(position: object, margin: object = "397.49") -> eq.Quote:
     state = eq.AccountState(margin_available=margin, position=position, leverage=10, position_max="146.62")  # type: ignore[arg-type]
-    return eq.Quoter().quote(MARKET, state, rule=eq.OrderMarginRule.venue("sum"), bids=LEVELS, asks=LEVELS)
+    config = eq.QuoterConfig(entropy_min=1.0)
+    return eq.Quoter(config).quote(MARKET, state, rule=eq.OrderMarginRule.venue("sum"), bids=LEVELS, asks=LEVELS)
 
 
 def test_a_quote_is_one_line_at_info_with_split_limits_and_what_bound(caplog: pytest.LogCaptureFixture) -> None:
