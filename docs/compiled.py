@@ -32,4 +32,7 @@ class CompiledDocstrings(griffe.Extension):
                     maker.returns = None
                     member.members["__init__"] = maker
             if not name.startswith("__"):
-                member.docstring = griffe.Docstring(inspect.cleandoc(text), parent=member, parser="numpy")
+                member.docstring = griffe.Docstring(inspect.cleandoc(text), parent=member)
+                # Parsed here, without the check of parameters against the signature: where the stub has a typed
+                # dictionary of keywords, the words are about each of them. What is parsed is kept.
+                member.docstring.parsed = member.docstring.parse("numpy", warnings=False)
