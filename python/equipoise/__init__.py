@@ -1,5 +1,6 @@
 """Quote both sides of a market from one margin, and never promise that margin twice."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from equipoise._rust import (
@@ -26,20 +27,20 @@ from equipoise._rust import (
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.orders import Order, Side
 from equipoise.quoter import Quoter, QuoterConfig
-from equipoise.reservation import (
-    BookAccount,
-    BookOrder,
-    BookSymbol,
-    Code,
-    OrderState,
-    Outcome,
-    ReservationBook,
-    from_micros,
-)
 from equipoise.status import Binding, Reason, Status
 
 if TYPE_CHECKING:
     from equipoise.estimator import ShapeEstimator
+    from equipoise.reservation import (
+        BookAccount,
+        BookOrder,
+        BookSymbol,
+        Code,
+        OrderState,
+        Outcome,
+        ReservationBook,
+        from_micros,
+    )
 
 __all__ = [
     "Acceptance",
@@ -82,14 +83,30 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # The estimator brings the tape readers with it: a quarter of the import, for those who measure a tape.
-    if name == "ShapeEstimator":
-        from equipoise.estimator import ShapeEstimator
+# The estimator brings the tape readers with it, the book its steps and audits: most of the import, for later.
+_LATER = {
+    "ShapeEstimator": "equipoise.estimator",
+    **dict.fromkeys(
+        (
+            "BookAccount",
+            "BookOrder",
+            "BookSymbol",
+            "Code",
+            "OrderState",
+            "Outcome",
+            "ReservationBook",
+            "from_micros",
+        ),
+        "equipoise.reservation",
+    ),
+}
 
-        globals()[name] = ShapeEstimator
-        return ShapeEstimator
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
 
 
 def __dir__() -> list[str]:

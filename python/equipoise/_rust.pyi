@@ -12,9 +12,9 @@ from equipoise.orders import Order, Side
 from equipoise.status import Binding, Reason, Status
 
 __all__ = [
+    "BUILD_PROFILE",
     "Acceptance",
     "AccountState",
-    "BUILD_PROFILE",
     "Certificate",
     "LadderEngine",
     "Levels",

@@ -345,7 +345,7 @@ def test_parameters_take_ints_decimals_and_numpy_scalars() -> None:
 
 
 def test_unknown_model_and_unknown_parameter_are_refused() -> None:
-    with pytest.raises(eq.InputError, match='fill_model must be "intensity" or "first_passage", got .normal.'):
+    with pytest.raises(eq.InputError, match=r'fill_model must be "intensity" or "first_passage", got .normal.'):
         SHAPE.replace(fill_model="normal")
     with pytest.raises(TypeError, match="alpha"):
         SHAPE.replace(alpha=1.0)
