@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from equipoise import present
 from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, BookSymbol, JournalRecord, Totals
 from equipoise.reservation.steps import RateKey, order_rate, requirement
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
 __all__ = ["AuditReport", "Finding", "Holdings", "JournalBase", "audit"]
 
@@ -40,6 +45,21 @@ class AuditReport:
     def ok(self) -> bool:
         """Whether no contradiction was found."""
         return not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values ready for JSON, findings as a list."""
+        return present.audit_dict(self)
+
+    def to_polars(self) -> polars.DataFrame:
+        """One row a finding, as a polars frame (extra `report`)."""
+        return present.audit_polars(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a finding, as a pandas frame (extra `report`)."""
+        return present.audit_pandas(self)
+
+    def _repr_html_(self) -> str:
+        return present.audit_html(self)
 
 
 _NOTHING = Totals(0, 0, 0, 0)

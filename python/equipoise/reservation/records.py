@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from equipoise import present
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import MICRO_SCALE, to_decimal
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
 __all__ = [
     "BookAccount",
@@ -207,6 +212,21 @@ class BookAccount(NamedTuple):
     def all_micros(self) -> int:
         """used_margin_all in micro-units, rounded up."""
         return -_micros(-self.all_units, self.scale)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values ready for JSON, amounts as exact decimal text."""
+        return present.account_dict(self)
+
+    def to_polars(self) -> polars.DataFrame:
+        """One row, amounts as floats, as a polars frame (extra `report`)."""
+        return present.account_polars(self)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row, amounts as floats, as a pandas frame (extra `report`)."""
+        return present.account_pandas(self)
+
+    def _repr_html_(self) -> str:
+        return present.account_html(self)
 
 
 def _micros(count: int, scale: int) -> int:

@@ -28,7 +28,7 @@ fn member(py: Python<'_>, class: &str, name: &str) -> PyResult<Py<PyAny>> {
 }
 
 /// A function of `equipoise.present` applied to a result: presentation is Python's business.
-fn present<'py>(py: Python<'py>, function: &str, result: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn present<'py>(py: Python<'py>, function: &str, result: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     py.import("equipoise.present")?.getattr(function)?.call1((result,))
 }
 

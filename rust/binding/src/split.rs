@@ -8,6 +8,7 @@ use crate::arrays::{decimal, instance, micros_to_decimal, to_decimal};
 use crate::error::from_core;
 use crate::margin::PyOrderMarginRule;
 use crate::market::{PyAccountState, PyMarket};
+use crate::quoter::present;
 
 /// Parameters of the inventory-weighted split.
 ///
@@ -224,6 +225,25 @@ impl PySplit {
             FreeBy::ReduceOnly => "reduce_only",
             FreeBy::Leg => "leg",
         }
+    }
+
+    /// Plain Python values, ready for JSON.
+    fn to_dict<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        present(slf.py(), "split_dict", slf.into_any())
+    }
+
+    /// One row a side, as a polars frame (extra `report`).
+    fn to_polars<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        present(slf.py(), "split_polars", slf.into_any())
+    }
+
+    /// One row a side, as a pandas frame (extra `report`).
+    fn to_pandas<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        present(slf.py(), "split_pandas", slf.into_any())
+    }
+
+    fn _repr_html_<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        present(slf.py(), "split_html", slf.into_any())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -27,6 +27,10 @@ pub fn pow10(exponent: u32) -> i128 {
 /// Ceiling of `numerator / denominator` for a positive denominator.
 #[must_use]
 pub fn div_ceil(numerator: i128, denominator: i128) -> i128 {
+    // Nearly every quotient fits 64 bits, where a division costs a third.
+    if let (Ok(short), Ok(by)) = (i64::try_from(numerator), i64::try_from(denominator)) {
+        return i128::from(short / by + i64::from(short % by > 0));
+    }
     -(-numerator).div_euclid(denominator)
 }
 
@@ -326,6 +330,19 @@ mod tests {
 
     fn dec(text: &str) -> Decimal {
         Decimal::parse(text).unwrap_or(Decimal::ZERO)
+    }
+
+    #[test]
+    fn a_quotient_is_rounded_up_alike_in_64_and_128_bits() {
+        let near = |value: i128| (-2..=2).map(move |step| value + step);
+        let ends = [0, 7, -7, i128::from(i64::MAX), i128::from(i64::MIN), 1 << 100, -(1 << 100)];
+        for numerator in ends.into_iter().flat_map(near) {
+            for denominator in [1, 2, 3, 10, i128::from(i64::MAX), 1 << 64] {
+                let quotient = div_ceil(numerator, denominator);
+                // q − 1 < n / d ≤ q
+                assert!((quotient - 1) * denominator < numerator && numerator <= quotient * denominator);
+            }
+        }
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl ChargeRate {
             return i64::MAX;
         }
         // ⌈n·x⌉ ≤ b ⇔ n·x ≤ b for integers b, so flooring b / x is exact.
+        if let (Ok(num), Ok(den)) = (i64::try_from(self.num), i64::try_from(self.den))
+            && let Some(product) = budget.checked_mul(den)
+        {
+            return product / num;
+        }
         match i128::from(budget).checked_mul(self.den) {
             Some(product) => i64::try_from(product / self.num).unwrap_or(i64::MAX),
             None => self.lots_within_by_search(budget),
@@ -80,7 +85,9 @@ impl ChargeRate {
     /// Micro-units per lot as the nearest float, for the optimizer.
     #[must_use]
     pub fn per_lot(&self) -> f64 {
-        self.num as f64 / self.den as f64
+        // Both conversions round to nearest, the short one in one instruction.
+        let float = |value: i128| i64::try_from(value).map_or(value as f64, |short| short as f64);
+        float(self.num) / float(self.den)
     }
 
     /// Micro-units of one lot, rounded up: the integer rate of `larger_leg`.
