@@ -79,6 +79,16 @@ def test_mission_long_at_the_limit_leaves_bids_empty_and_passes_their_margin_to_
     assert quote.margin_held <= Decimal("397.49")
 
 
+def test_a_side_that_the_entropy_floor_keeps_back_takes_what_the_other_cannot_use() -> None:
+    three = eq.Levels(depth_bps=[2, 4, 8], fill_probability=[0.7, 0.5, 0.3], edge_bps=[1, 2, 5])
+    state = eq.AccountState(margin_available=397.49, position=146.62, leverage=10, position_max=146.62)
+    # Three levels cannot meet 1.5 nats: the floor is relaxed to the most equal ladder, whose total is still bought.
+    quote = Quoter(QuoterConfig(entropy_min=1.5)).quote(hype(), state, rule=rule("sum"), bids=three, asks=three)
+    assert quote.asks.relaxed == "levels" or quote.asks.relaxed == "lots"
+    assert quote.margin_passed == quote.split.bid_part
+    assert quote.asks.held > Decimal(397)
+
+
 @pytest.mark.parametrize(
     ("ratio", "weight"), [(-1, "0.30"), (Fraction(-1, 2), "0.40"), (0, "0.50"), (Fraction(1, 2), "0.60"), (1, "0.70")]
 )
@@ -382,6 +392,24 @@ def test_best_breadth_never_earns_less_than_the_widest_and_keeps_the_floor() -> 
     assert len(quotes["best"].bids) < len(quotes["widest"].bids)
     assert quotes["best"].bids.objective > quotes["widest"].bids.objective
     assert quotes["best"].bids.entropy >= 0.3
+
+
+def test_linear_spacing_ends_at_the_outer_depth() -> None:
+    shape = eq.Shape(
+        volatility=1e-4,
+        fill_rate=0.3,
+        fill_decay=1500,
+        horizon_s=10,
+        risk_aversion=0.3,
+        unit=14.66,
+        adverse_bps=1,
+        adverse_decay_bps=8,
+        fee_bps=0,
+    )
+    state = eq.AccountState(margin_available=3974.9, position=0, leverage=10, position_max=1466.2)
+    config = QuoterConfig(spacing="linear", depth_inner_bps=4, depth_outer_bps=20, entropy_min=1.5)  # type: ignore[arg-type]
+    quote = Quoter(config).quote(hype(), state, rule=rule("sum"), shape=shape)
+    assert quote.bids.depth_bps.tolist() == pytest.approx([4, 8, 12, 16, 20], abs=0.4)
 
 
 def test_presets_differ_in_how_evenly_they_spread() -> None:

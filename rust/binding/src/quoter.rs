@@ -511,12 +511,11 @@ impl PyLadderEngine {
         let asked = integer("levels", None, levels)?;
         let levels = usize::try_from(asked).map_err(|_| input("levels", None, "between 1 and 1000", asked))?;
         let depth_outer_bps = number("depth_outer_bps", depth_outer_bps)?;
-        let step_bps = depth_outer_bps / (levels.max(1) as f64);
         let linear = choice("spacing", spacing, &[("geometric", false), ("linear", true)])?;
         let config = LadderConfig {
             levels,
             spacing: if linear {
-                DepthSpacing::Linear { step_bps }
+                DepthSpacing::Even { outer_bps: depth_outer_bps }
             } else {
                 DepthSpacing::Geometric { outer_bps: depth_outer_bps }
             },
@@ -543,7 +542,7 @@ impl PyLadderEngine {
             // The core speaks of spacings; the caller named depths.
             error.argument = match error.argument {
                 "inner_bps" => "depth_inner_bps",
-                "outer_bps" | "step_bps" => "depth_outer_bps",
+                "outer_bps" => "depth_outer_bps",
                 "fraction" => "kelly.fraction",
                 "toxicity" => "kelly.toxicity",
                 "toxicity_decay_bps" => "kelly.toxicity_decay_bps",

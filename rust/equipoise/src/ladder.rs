@@ -857,11 +857,12 @@ fn passed(sides: &[SideQuote; 2], tasks: &[SideTask; 2], credit: [i64; 2], posit
         let held = if task.free { 0 } else { sides[index].certificate.held.saturating_sub(credit[index]) };
         task.budget.saturating_sub(held.max(0)).max(0)
     };
-    let takes = |side: &SideQuote| {
-        matches!(side.certificate.binding, Binding::Margin)
-            || matches!(side.empty, Some(Reason::Notional | Reason::Margin))
+    // A side whose last lots the entropy floor keeps back would be larger with more margin, as one stopped by margin itself.
+    let spends = |side: &SideQuote| {
+        side.empty.is_none() && matches!(side.certificate.binding, Binding::Margin | Binding::Entropy)
     };
-    let gives = |side: &SideQuote| !matches!(side.certificate.binding, Binding::Margin) || side.empty.is_some();
+    let takes = |side: &SideQuote| spends(side) || matches!(side.empty, Some(Reason::Notional | Reason::Margin));
+    let gives = |side: &SideQuote| !spends(side);
     let (to_asks, to_bids) = (gives(&sides[0]) && takes(&sides[1]), gives(&sides[1]) && takes(&sides[0]));
     match (to_asks, to_bids) {
         (true, false) => spare(0),

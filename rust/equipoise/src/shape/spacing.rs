@@ -16,6 +16,12 @@ pub enum DepthSpacing {
         /// Distance between neighbours, bps, positive.
         step_bps: f64,
     },
+    /// From the innermost depth to `outer_bps` by equal steps, at least a hundredth of `outer_bps` each where the skew has
+    /// moved the innermost level to the outermost or past.
+    Even {
+        /// Outermost depth, bps, positive.
+        outer_bps: f64,
+    },
     /// From the innermost depth to `outer_bps` by a constant ratio: 2 → 32 over five levels is 2, 4, 8, 16, 32.
     ///
     /// The ratio is at least [`GEOMETRIC_RATIO_MIN`] and the ladder starts at [`GEOMETRIC_INNER_MIN_BPS`] or deeper, so a
@@ -46,7 +52,7 @@ impl DepthSpacing {
         let positive = |name, value: f64| in_range(name, value, f64::MIN_POSITIVE, DEPTH_MAX_BPS, POSITIVE);
         match self {
             Self::Linear { step_bps } => positive("step_bps", *step_bps),
-            Self::Geometric { outer_bps } => positive("outer_bps", *outer_bps),
+            Self::Even { outer_bps } | Self::Geometric { outer_bps } => positive("outer_bps", *outer_bps),
             Self::Growing { step_bps, ratio } => {
                 positive("step_bps", *step_bps)?;
                 in_range("ratio", *ratio, 1.0, 1e3, "in [1, 1000]")
@@ -73,6 +79,13 @@ pub fn ladder_depths(inner_bps: f64, spacing: &DepthSpacing, out: &mut [f64]) ->
         DepthSpacing::Linear { step_bps } => {
             for (index, depth) in out.iter_mut().enumerate() {
                 *depth = inner_bps + index as f64 * step_bps;
+            }
+        }
+        DepthSpacing::Even { outer_bps } => {
+            let gaps = out.len().saturating_sub(1).max(1) as f64;
+            let step = ((outer_bps - inner_bps) / gaps).max(0.01 * outer_bps);
+            for (index, depth) in out.iter_mut().enumerate() {
+                *depth = inner_bps + index as f64 * step;
             }
         }
         DepthSpacing::Geometric { outer_bps } => {
