@@ -16,7 +16,7 @@ import numpy as np
 
 from equipoise.cli.summary import summary_text
 from equipoise.cli.text import Progress
-from equipoise.quoter import OnUnprofitable, QuoterConfig
+from equipoise.quoter import OnUnprofitable, Preset, QuoterConfig
 from equipoise.record import BeforeAfter, RunOutcome, save_record
 from equipoise.replay import ReplayConfig, Replayed, replay
 from equipoise.report import write_report
@@ -33,7 +33,12 @@ CONFIG = ReplayConfig(
     balance=Decimal(400),
     # The maker fee of Hyperliquid's highest volume tiers; at the base tier of 1.5 bps this market pays no maker.
     maker_fee_bps=Decimal(0),
-    quoter=QuoterConfig(mark_buffer_bps=40.0, depth_outer_bps=12.0, on_unprofitable=OnUnprofitable.LEAST_BAD),
+    quoter=QuoterConfig(
+        mark_buffer_bps=40.0,
+        depth_outer_bps=12.0,
+        preset=Preset.AGGRESSIVE,
+        on_unprofitable=OnUnprofitable.LEAST_BAD,
+    ),
     session=SessionConfig(maker_fee_bps=0.0, verify=True),
     seed=7,
 )
@@ -83,7 +88,10 @@ def outcomes(older: OlderRun, run: Replayed) -> BeforeAfter:
             fills=len(run.record.fills),
             equity_change=float(samples["equity"][-1]) - float(CONFIG.balance),
         ),
-        notes=(f"The venue's answer to the refused orders: {older.refusal_text}",) if older.refusal_text else (),
+        notes=(
+            "The table is about margin. So few fills say nothing about profit, on either side of it.",
+            *([f"The venue's answer to the refused orders: {older.refusal_text}"] if older.refusal_text else []),
+        ),
     )
 
 
