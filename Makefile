@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 OUT := out
-DEVELOP := VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
+DEVELOP := PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
+export NO_MKDOCS_2_WARNING := 1
 export HYPOTHESIS_PROFILE ?= $(if $(CI),ci,dev)
 
 .PHONY: help demo test dev lint bench bench-count docs crash fuzz matrix clean

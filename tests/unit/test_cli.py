@@ -323,7 +323,9 @@ def test_a_reader_that_leaves_early_is_no_error(here: Path) -> None:
 
 
 def test_ctrl_c_ends_with_one_line_and_130(here: Path) -> None:
-    script = "import sys, time\nfrom equipoise.cli import basic, main\n"
+    # A job started in the background inherits an ignored interrupt, and so do its children.
+    script = "import signal, sys, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script += "from equipoise.cli import basic, main\n"
     script += "basic.init = lambda options: (print('ready', flush=True), time.sleep(30))\nsys.exit(main(['init']))\n"
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
