@@ -209,6 +209,7 @@ def compare_answers(case: Case) -> dict[str, Any]:
         "hash": digest.hexdigest()[:16],
         "one_sided_of_joint": (min(apart), max(apart)),
         "quote_of_joint": (min(rounded), max(rounded)),
+        "rounding_loss": max(1 - lots / continuous for lots, continuous in zip(rounded, apart, strict=True)),
     }
 
 
@@ -229,7 +230,8 @@ def show(report: dict[str, Any]) -> None:
         target = f", target {TARGET[count]}" if count in TARGET else ""
         print(
             f"\nK = {count} a side: lots {case['hash']}; of Clarabel's joint optimum, two one-sided optima are worth "
-            f"{apart[0]:.4f} to {apart[1]:.4f}, the quoted lots {rounded[0]:.4f} to {rounded[1]:.4f}"
+            f"{apart[0]:.4f} to {apart[1]:.4f}, the quoted lots {rounded[0]:.4f} to {rounded[1]:.4f}, "
+            f"whole lots cost at most {case['rounding_loss']:.1e}"
         )
         print_rows(case["seconds"], OURS)
         print(f"Clarabel / {OURS}, median over rounds: {case['ratio']:.0f}{target}")
