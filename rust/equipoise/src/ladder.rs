@@ -379,7 +379,7 @@ impl SideWork {
     }
 
     /// Fractional Kelly in lots: gains and variances per lot, equity as the account states it.
-    fn kelly_target(&mut self, kelly: KellyConfig, account: &Account, market: &Market, budget: i64) -> Result<()> {
+    fn kelly_target(&mut self, kelly: KellyConfig, account: &Account, market: &Market, budget: i64) -> Result<Binding> {
         let lot = market.instrument.lot.to_f64();
         self.kelly_edge.clear();
         self.kelly_variance.clear();
@@ -396,7 +396,7 @@ impl SideWork {
         }
         let equity = account.equity.unwrap_or(account.margin_available).max(0) as f64 * 1e-6;
         if equity <= 0.0 || budget <= 0 {
-            return Ok(());
+            return Ok(Binding::Margin);
         }
         let problem = KellyProblem {
             edge: &self.kelly_edge,
@@ -407,7 +407,8 @@ impl SideWork {
             fraction_equity: kelly.fraction * equity,
             margin: budget as f64 * 1e-6,
         };
-        older::kelly(&problem, &mut self.target).map(|_| ())
+        let solution = older::kelly(&problem, &mut self.target)?;
+        Ok(if solution.margin_price > 0.0 { Binding::Margin } else { Binding::None })
     }
 
     /// The orders of the last projection and the outcome of every level asked for. Writes over the quote of an earlier
@@ -697,7 +698,7 @@ impl LadderEngine {
         work.charge(request.market, task, &request.pricers)?;
         let budget = task.budget.saturating_add(work.credit(task.credit_lots));
         let entropy_min = tempered_floor(&self.config, &mut self.solver, &work.lot_utility)?;
-        size_target(&self.config, request, work, budget, task.limit_lots)?;
+        let bound = size_target(&self.config, request, work, budget, task.limit_lots)?;
         let target = match self.config.optimizer {
             Optimizer::Entropy => Target::Entropy,
             Optimizer::Proportional | Optimizer::Kelly(_) => Target::Given(&work.target),
@@ -719,6 +720,10 @@ impl LadderEngine {
             on_unprofitable: self.config.on_unprofitable,
         })?;
         work.write(&self.projector, task, side);
+        // Sizes that were given in full ran into nothing in the projection.
+        if side.certificate.binding == Binding::None {
+            side.certificate.binding = bound;
+        }
         Ok(())
     }
 
@@ -889,18 +894,18 @@ fn tempered_floor(config: &LadderConfig, solver: &mut SideSolver, utility: &[f64
     )
 }
 
-/// Sizes in lots that an older optimizer asks for: they spend the side's budget up to its limit.
+/// Sizes in lots that an older optimizer asks for: they spend the side's budget up to its limit. Returns what bounds them.
 fn size_target(
     config: &LadderConfig,
     request: &Request<'_>,
     work: &mut SideWork,
     budget: i64,
     limit_lots: i64,
-) -> Result<()> {
+) -> Result<Binding> {
     work.target.clear();
     work.target.resize(work.price_ticks.len(), 0.0);
-    match config.optimizer {
-        Optimizer::Entropy => return Ok(()),
+    let bound = match config.optimizer {
+        Optimizer::Entropy => return Ok(Binding::None),
         Optimizer::Proportional => {
             if older::proportional(&work.lot_utility, &mut work.target) {
                 let margin: f64 =
@@ -909,13 +914,15 @@ fn size_target(
                 let total = total.min(limit_lots as f64);
                 work.target.iter_mut().for_each(|share| *share *= total);
             }
+            Binding::Margin
         }
         Optimizer::Kelly(kelly) => work.kelly_target(kelly, request.account, request.market, budget)?,
-    }
+    };
     let total: f64 = work.target.iter().sum();
     if total > limit_lots as f64 {
         let shrink = limit_lots as f64 / total;
         work.target.iter_mut().for_each(|lots| *lots *= shrink);
+        return Ok(Binding::Position);
     }
-    Ok(())
+    Ok(bound)
 }

@@ -337,7 +337,7 @@ impl Projector {
             objective: objective / scale,
             dual_bound: dual_bound / scale,
             regret: (dual_bound - objective) / scale,
-            binding: self.binding(outcome),
+            binding: self.binding(outcome, input.lots_total_max),
             ok,
         };
     }
@@ -354,8 +354,9 @@ impl Projector {
         self.bound.dual(&outcome.limits, share_cap, &self.problem, &mut self.solver)
     }
 
-    /// What one more lot anywhere would run into.
-    fn binding(&self, outcome: &Outcome) -> Binding {
+    /// What one more lot anywhere would run into. Sizes that were given in full ran into nothing: who gave them knows what
+    /// bound them.
+    fn binding(&self, outcome: &Outcome, lots_total_max: i64) -> Binding {
         match outcome.empty {
             Some(Reason::NoMargin | Reason::Margin) => return Binding::Margin,
             Some(Reason::Position) => return Binding::Position,
@@ -365,8 +366,11 @@ impl Projector {
             None => {}
         }
         let (lots, levels, limits) = (&self.best, &self.levels, &outcome.limits);
-        if lots.total >= i128::from(limits.total_max) {
+        if lots.total >= i128::from(lots_total_max) {
             return Binding::Position;
+        }
+        if lots.total >= i128::from(limits.total_max) {
+            return Binding::None;
         }
         let (mut seen, mut worth, mut below_cap, mut fits, mut unopened) = (false, false, false, false, false);
         for i in 0..levels.len() {
