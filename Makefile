@@ -10,7 +10,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -
 export NO_MKDOCS_2_WARNING := 1
 export HYPOTHESIS_PROFILE ?= $(if $(CI),ci,dev)
 
-.PHONY: help demo test dev lint bench bench-count docs crash fuzz matrix clean
+.PHONY: help demo test dev lint bench bench-count docs crash fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,15 +45,12 @@ docs: $(VENV)/.docs ## Rust and Python documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet -p equipoise
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(OUT)/site
 
-crash: $(VENV)/.built ## SIGKILL suites at full length
-	$(PY) -m pytest tests/crash -m "deep or not deep" --timeout 900
+crash: $(VENV)/.built ## SIGKILL suites at full length: CRASH_POINTS kills (default 200)
+	CRASH_POINTS=$${CRASH_POINTS:-200} $(PY) -m pytest tests/crash --timeout 900
 
-fuzz: $(VENV)/.built ## long property runs: FUZZ_CASES cases a property (default 200000)
+fuzz: $(VENV)/.built ## long property runs: FUZZ_CASES cases a property in Rust (default 200000), 2000 in Python
 	PROPTEST_CASES=$${FUZZ_CASES:-200000} cargo test --locked --release -p equipoise
-	HYPOTHESIS_PROFILE=deep $(PY) -m pytest -m "deep or not deep" tests/unit tests/boundary tests/reservation --timeout 3600
-
-matrix: $(VENV)/.built ## every tape, rule and balance, whole tapes; writes the table
-	$(PY) -m pytest tests/session -m "deep or not deep" --timeout 3600 -n 2
+	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests/unit tests/boundary tests/reservation tests/venues --timeout 3600
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) $(OUT) target

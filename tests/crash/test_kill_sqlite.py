@@ -17,7 +17,7 @@ from equipoise.reservation import ReservationBook
 
 pytest.importorskip("apsw", reason="the extra `sqlite` is not installed")
 
-POINTS = 20
+POINTS = int(os.environ.get("CRASH_POINTS", "10"))
 WRITER = """
 import random, sys
 from decimal import Decimal
@@ -58,7 +58,9 @@ def run(path: Path, seed: int, kill_after: int | None) -> list[str]:
         if len(lines) == kill_after:
             os.kill(child.pid, signal.SIGKILL)
     child.stdout.close()
-    assert child.wait() == (0 if kill_after is None else -signal.SIGKILL)
+    code = child.wait()
+    # On a busy machine the writer may be through before the kill.
+    assert (code == -signal.SIGKILL and kill_after is not None) or (code == 0 and lines[-1] == "done")
     return lines
 
 
@@ -82,7 +84,7 @@ def test_i17_a_writer_killed_anywhere_is_completed_by_the_same_ids(tmp_path: Pat
     rng = random.Random(17)
     killed = tmp_path / "killed.db"
     reached = 0
-    for _ in range(POINTS // 2):
+    for _ in range(POINTS):
         lines = run(killed, 1, rng.randint(1, 40))
         reached += lines[-1] != "done"
         with ReservationBook.connect(f"sqlite:///{killed}?durability=normal") as book:

@@ -26,6 +26,12 @@ def test_every_bench_runs_once_and_its_peers_agree(project_root: Path) -> None:
     assert run.stdout.count("\n== ") == len(modules)
 
 
+def test_the_footprint_bench_runs(project_root: Path) -> None:
+    command = [sys.executable, "-m", "benches.footprint", "--quick"]
+    run = subprocess.run(command, cwd=project_root, capture_output=True, check=True, text=True)
+    assert run.stdout.startswith("import on top of numpy")
+
+
 def test_the_heuristic_pipeline_breaks_its_floor_and_its_word() -> None:
     utility = np.linspace(1.0, 2.0, 10)
     random = np.random.default_rng(0)
