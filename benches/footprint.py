@@ -42,13 +42,14 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         maturin = Path(sys.executable).with_name("maturin")
-        subprocess.run([maturin, "build", "--release", "--quiet", "--out", folder], cwd=ROOT, check=True)
+        build = [maturin, "build", "--release", "--quiet", "--interpreter", sys.executable, "--out", folder]
+        subprocess.run(build, cwd=ROOT, check=True)
         (wheel,) = folder.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             archive.extractall(folder / "unpacked")
         times = import_ms(folder / "unpacked", 20)
-    print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.2f} MiB, {unpacked / 2**20:.2f} MiB unpacked")
+        print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.2f} MiB, {unpacked / 2**20:.2f} MiB unpacked")
     print(f"import on top of numpy, 20 runs: median {statistics.median(times):.1f} ms, max {max(times):.1f} ms")
 
 
