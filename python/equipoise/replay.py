@@ -1,8 +1,8 @@
 """Runs a session over a tape on the paper venue: the driver behind `equipoise replay` and `equipoise run`.
 
 The driver carries market events to the venue and to the session in local time, delivers the venue's answers when
-they have travelled back, wakes the session at its deadlines, and ends with cancel-all and a reduce-only close. Nothing
-in here reads a clock: the same tape, configuration and seed give the same run.
+they have travelled back, wakes the session at its deadlines, and ends with cancel-all and a reduce-only close. Time
+comes from the tape: the same tape, configuration and seed give the same run (only a quote's duration is measured).
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ class _Run:
                     self.venue.submit(action.orders, self.now_ns, action.time_in_force)
                 case Cancel():
                     self.venue.cancel(action.order_ids, self.now_ns)
+        if actions and self.config.session.verify:
+            self.compare_book()
 
     def end(self) -> None:
         """Cancel everything, close the position, wait until the last answer has arrived."""

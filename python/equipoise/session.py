@@ -23,6 +23,7 @@ What happens when something fails:
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from equipoise.reservation.contract import ReservationBook
 
 __all__ = ["Action", "Cancel", "Phase", "Place", "Quoting", "Session", "SessionConfig"]
+
+_log = logging.getLogger(__name__)
 
 MILLI = 1_000_000
 """Nanoseconds in a millisecond."""
@@ -218,6 +221,7 @@ class Session:
         self._data_ns = 0
         self._quoted_ns = 0
         self._quoted_mid = 0.0
+        self._quoted_mark = Decimal(0)
         self._best = (0, 0)
         self._last: Decimal | None = None
         self._shape: Shape | None = None
@@ -381,6 +385,7 @@ class Session:
         quote_us = (perf_counter_ns() - started) / 1_000
         self.quote = quote
         self._quoted_ns, self._quoted_mid, self._touched = self._now_ns, self.mid, False
+        self._quoted_mark = self.market.mark
         self.counters["quotes"] += 1
         orders = self._hold(quote.orders(), f"quote-{self._cycle}")
         self._sample(self.market, quote, quote_us)
@@ -403,6 +408,7 @@ class Session:
         if not outcome.ok:
             # The quoter promised what the book does not have: never sent, never hidden.
             self.refusals[f"BOOK_{outcome.code.name}"] += len(named)
+            _log.warning("%s: the book refused %d orders: %s", request_id, len(named), outcome.code.name)
             self._resume_ns = self._now_ns + self.config.backoff_ms * MILLI
             return ()
         self._live = {str(order.order_id): order for order in named}
@@ -499,6 +505,7 @@ class Session:
             return
         if event.code is RejectReason.MARGIN:
             self.refusals["MARGIN_AT_PLACEMENT"] += 1
+            _log.warning("%s: refused for margin: %s", event.order_id, event.text)
             self._resume_ns = self._now_ns + self.config.backoff_ms * MILLI
         else:
             self.refusals[event.code.name] += 1
@@ -507,8 +514,15 @@ class Session:
         repeated = self._live.pop(event.order_id, None) is None
         self._book.cancel(self.config.account, event.order_id, event_id=event.event_id, reason=event.reason.value)
         if not repeated and event.reason is CancelReason.MARGIN:
-            moved = event.mark_moved_bps is not None and event.mark_moved_bps > self.config.mark_buffer_bps
-            self.refusals["MARK_MOVED" if moved else "MARGIN_AT_MATCH"] += 1
+            name = "MARK_MOVED" if self._mark_moved(event) else "MARGIN_AT_MATCH"
+            self.refusals[name] += 1
+            _log.warning("%s: %s, %d lots, mark %s", event.order_id, name, event.lots_left, event.mark)
+
+    def _mark_moved(self, event: Cancelled) -> bool:
+        """Whether the mark has left the buffer around the mark that the ladder was quoted at."""
+        if event.mark is None or not self._quoted_mark:
+            return event.mark_moved_bps is not None and event.mark_moved_bps > self.config.mark_buffer_bps
+        return float(abs(event.mark / self._quoted_mark - 1)) * 1e4 > self.config.mark_buffer_bps
 
     # -- notes -------------------------------------------------------------------------------------------------------
 
