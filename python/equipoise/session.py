@@ -522,7 +522,8 @@ class Session:
         """Whether the mark has left the buffer around the mark that the ladder was quoted at."""
         if event.mark is None or not self._quoted_mark:
             return event.mark_moved_bps is not None and event.mark_moved_bps > self.config.mark_buffer_bps
-        return float(abs(event.mark / self._quoted_mark - 1)) * 1e4 > self.config.mark_buffer_bps
+        buffer = Decimal(repr(self.config.mark_buffer_bps))
+        return abs(event.mark - self._quoted_mark) * 10_000 > self._quoted_mark * buffer
 
     # -- notes -------------------------------------------------------------------------------------------------------
 

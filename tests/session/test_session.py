@@ -333,6 +333,35 @@ def test_a_match_refused_for_margin_is_counted_by_how_far_the_mark_has_moved(
     assert sum(desk.session.refusals.values()) == 1, "the same answer again counted twice"
 
 
+@pytest.mark.parametrize(
+    ("bps", "counted"),
+    [("40", "MARGIN_AT_MATCH"), ("40.0001", "MARK_MOVED"), ("-40", "MARGIN_AT_MATCH"), ("-40.0001", "MARK_MOVED")],
+)
+def test_the_move_is_measured_from_the_mark_of_the_quote_and_not_of_the_acceptance(
+    make: Callable[..., Desk], caplog: pytest.LogCaptureFixture, bps: str, counted: str
+) -> None:
+    desk = make().working()
+    assert desk.session.quote is not None
+    mark = desk.session.quote.market.mark * (1 + Decimal(bps) / 10_000)
+    order_id = desk.session.live[0]
+    # What the venue measured from its own acceptance says the opposite, and does not count.
+    since_acceptance = 0.0 if counted == "MARK_MOVED" else 90.0
+    refused = Cancelled(
+        **stamp(desk, order_id),
+        venue_order_id="1",
+        lots_left=1,
+        reason=CancelReason.MARGIN,
+        mark=mark,
+        mark_moved_bps=since_acceptance,
+    )
+    desk.say(refused)
+    assert desk.session.refusals[counted] == 1
+    assert sum(desk.session.refusals.values()) == 1
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"{order_id}: {counted}, 1 lots")
+
+
 def test_stale_data_pull_everything_and_nothing_is_quoted_until_data_return(make: Callable[..., Desk]) -> None:
     desk = make(stale_after_ms=500, requote_interval_ms=60_000).working()
     assert desk.session.deadline_ns == desk.now - 11 * MS + 500 * MS

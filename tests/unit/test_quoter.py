@@ -274,17 +274,29 @@ def test_unchanged_input_gives_an_identical_quote_whatever_was_quoted_before(dat
 # -- small accounts, inventory, configuration ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("notional", "orders"), [(200, 19), (199, 19), (11, 1), (10.5, 1), (10, 0), (9, 0)])
-def test_a_small_account_quotes_as_many_orders_as_it_can_afford(notional: float, orders: int) -> None:
-    # 10.03 is the cheapest valid order at 27.11 with lot .01; one pot, so what a side cannot use passes.
+@pytest.mark.parametrize(
+    ("notional", "bids", "asks"),
+    # The cheapest valid order is 10.02 to 10.03: each half of 200 or 199 carries nine, each half of 201 ten. Below two
+    # orders the flat account's halves meet on the bids.
+    [(201, 10, 10), (200, 9, 9), (199, 9, 9), (11, 1, 0), (10.5, 1, 0), (10, 0, 0), (9, 0, 0)],
+)
+def test_a_small_account_quotes_as_many_orders_as_each_half_affords(notional: float, bids: int, asks: int) -> None:
     flat = eq.Levels(depth_bps=[0.4 * (i + 1) for i in range(20)], fill_probability=[0.5] * 20, edge_bps=[3.0] * 20)
     state = eq.AccountState(margin_available=notional / 10, position=0, leverage=10, position_max=1000)
     quote = Quoter(QuoterConfig(levels=20, entropy_min=0)).quote(hype(), state, rule=rule("sum"), bids=flat, asks=flat)
-    placed = len(quote.bids) + len(quote.asks)
-    assert abs(placed - orders) <= 1
-    assert (placed == 0) == (orders == 0)
-    if placed == 0:
+    assert (len(quote.bids), len(quote.asks)) == (bids, asks)
+    if bids + asks == 0:
         assert quote.bids.empty is eq.Reason.NOTIONAL
+
+
+@pytest.mark.parametrize(("notional", "orders"), [(200, 19), (199, 19), (191, 19), (190, 18), (10.1, 1), (9, 0)])
+def test_one_side_of_a_small_account_places_what_the_whole_pot_affords(notional: float, orders: int) -> None:
+    flat = eq.Levels(depth_bps=[0.4 * (i + 1) for i in range(20)], fill_probability=[0.5] * 20, edge_bps=[3.0] * 20)
+    # Short at the limit: asks are blocked and their half passes to the bids.
+    state = eq.AccountState(margin_available=notional / 10, position=-1000, leverage=10, position_max=1000)
+    quote = Quoter(QuoterConfig(levels=20, entropy_min=0)).quote(hype(), state, rule=rule("sum"), bids=flat, asks=flat)
+    assert len(quote.asks) == 0
+    assert (0 if quote.bids.reduce_only else len(quote.bids)) == orders
 
 
 def test_a_position_without_free_margin_is_worked_off_by_reduce_only_orders() -> None:
