@@ -215,8 +215,8 @@ def test_under_sum_the_held_margin_is_the_sum_of_charges_recomputed_by_hand(data
     assert quote.margin_held_micros == total <= int(state.margin_available * MICRO)
 
 
-@given(data=st.data(), seed=st.randoms(use_true_random=False))
-def test_permuting_the_levels_asked_for_changes_nothing(data: st.DataObject, seed: object) -> None:
+@given(data=st.data(), seed=st.randoms(use_true_random=False), name=st.sampled_from(RULES))
+def test_permuting_the_levels_asked_for_changes_nothing(data: st.DataObject, seed: object, name: str) -> None:
     market = hype()
     state = data.draw(accounts(market))
     asked = data.draw(levels())
@@ -228,8 +228,8 @@ def test_permuting_the_levels_asked_for_changes_nothing(data: st.DataObject, see
         [asked.edge_bps[i] for i in order],
     )
     quoter = Quoter(QuoterConfig(entropy_min=1.0))
-    one = quoter.quote(market, state, rule=rule("sum"), bids=asked, asks=asked)
-    two = quoter.quote(market, state, rule=rule("sum"), bids=other, asks=other)
+    one = quoter.quote(market, state, rule=rule(name), bids=asked, asks=asked)
+    two = quoter.quote(market, state, rule=rule(name), bids=other, asks=other)
     for side in ("bids", "asks"):
         ladder = [
             dict(zip(s.price_ticks.tolist(), s.lots.tolist(), strict=True))
@@ -240,8 +240,13 @@ def test_permuting_the_levels_asked_for_changes_nothing(data: st.DataObject, see
         assert sorted(asked_one) == sorted(asked_two)
 
 
-@given(data=st.data(), scale=st.sampled_from([2, 5, 10, 100]))
-def test_scaling_the_unit_of_size_and_money_scales_the_quote(data: st.DataObject, scale: int) -> None:
+@given(
+    data=st.data(),
+    scale=st.sampled_from([2, 5, 10, 100]),
+    # Not larger_leg: its rate is rounded up per lot, so another lot is another rate by definition.
+    name=st.sampled_from(["sum", "worst_side", "per_side", "hedge_legs"]),
+)
+def test_scaling_the_unit_of_size_and_money_scales_the_quote(data: st.DataObject, scale: int, name: str) -> None:
     state = data.draw(accounts(hype()))
     asked = data.draw(levels())
     big = eq.AccountState(
@@ -251,9 +256,9 @@ def test_scaling_the_unit_of_size_and_money_scales_the_quote(data: st.DataObject
         position_max=state.position_max * scale,
     )
     quoter = Quoter(QuoterConfig(entropy_min=1.0))
-    one = quoter.quote(hype(), state, rule=rule("worst_side"), bids=asked, asks=asked)
+    one = quoter.quote(hype(), state, rule=rule(name), bids=asked, asks=asked)
     market = hype(lot=Decimal("0.01") * scale, notional_min=10 * scale)
-    two = quoter.quote(market, big, rule=rule("worst_side"), bids=asked, asks=asked)
+    two = quoter.quote(market, big, rule=rule(name), bids=asked, asks=asked)
     # Charges round up to a micro-unit in both, so the larger quote may fit a lot more.
     assert np.abs(one.bids.lots.sum() - two.bids.lots.sum()) <= 1 + len(one.bids)
     assert one.split.ask_weight == two.split.ask_weight
