@@ -22,6 +22,7 @@ pub mod market;
 pub mod older;
 pub mod project;
 pub mod shape;
+pub mod sides;
 pub mod simd;
 pub mod split;
 pub mod status;

@@ -62,3 +62,35 @@ pub enum Reason {
     /// Dropped: the price would not be positive.
     Price,
 }
+
+/// Outcome of problems P2 and P3 (both sides).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SidesStatus {
+    /// Optimal within the stated gap, with at least one side quoted.
+    Optimal,
+    /// Quoting nothing is optimal, or all there is.
+    Zero,
+    /// The certified gap or violation is above the promise.
+    Inaccurate,
+}
+
+/// What became of one side of problem P2 or P3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SideStatus {
+    /// Its total is positive.
+    Quoted,
+    /// Quoting it adds no value.
+    NoValue,
+    /// Its margin is zero.
+    NoBudget,
+    /// Its limits on size leave nothing.
+    Blocked,
+    /// The floors sum to more than one.
+    InfeasibleFloorSum,
+    /// The caps sum to less than one.
+    InfeasibleCapSum,
+    /// A floor lies above its cap.
+    InfeasibleFloorAboveCap,
+    /// The entropy floor exceeds the largest entropy that floors and caps admit.
+    InfeasibleEntropy,
+}

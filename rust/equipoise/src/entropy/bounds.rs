@@ -2,13 +2,11 @@
 
 use super::rows::{Chunk, Rows};
 use super::solve::read_bound;
-use super::{Bound, ENTROPY_TIE, SideProblem, entropy_sum};
+use super::water::{SUM_TIE, clip, entropy_of, sum, water_level};
+use super::{Bound, ENTROPY_TIE, SideProblem};
 use crate::error::Result;
 use crate::lanes::{LANES, Lanes};
 use crate::status::Status;
-
-/// Roundoff that sums of floors or caps may show against one: far below any share that matters, far above rounding.
-const SUM_TIE: f64 = 5e-13;
 
 /// Feasible, or the reason why not with the largest entropy where there is one.
 type Decision<T> = std::result::Result<T, (Status, f64)>;
@@ -186,59 +184,5 @@ fn flattest(rows: &mut Rows<'_>) -> (f64, f64) {
         *share = clip(level, floor, cap);
     }
     flat[levels..].fill(0.0);
-    let flat = &flat[..levels];
-    let uniform = flat.iter().all(|&share| share == flat[0]);
-    (level, if uniform { (levels as f64).ln() } else { entropy_sum(flat) })
-}
-
-/// `value` moved into `[floor, cap]`.
-#[inline(always)]
-pub(super) fn clip(value: f64, floor: f64, cap: f64) -> f64 {
-    let above = if value > floor { value } else { floor };
-    if above < cap { above } else { cap }
-}
-
-/// Sum with the rounding errors carried along (Neumaier), so that a million equal floors still sum to one.
-pub(super) fn sum(values: impl Iterator<Item = f64>) -> f64 {
-    let (mut total, mut lost) = (0.0_f64, 0.0_f64);
-    for value in values {
-        let next = total + value;
-        lost += if total.abs() >= value.abs() { (total - next) + value } else { (value - next) + total };
-        total = next;
-    }
-    total + lost
-}
-
-/// The level `t` with `Σ clip(t, f, c) = mass`: Newton on an increasing, piecewise linear function, inside a bracket.
-/// Where the floors alone reach the mass, or the caps do not, the nearest end.
-pub(super) fn water_level(bounds: impl Iterator<Item = (f64, f64)> + Clone, mass: f64) -> f64 {
-    let (mut low, mut high, mut count) = (f64::INFINITY, 0.0_f64, 0.0);
-    for (floor, cap) in bounds.clone() {
-        low = low.min(floor);
-        high = high.max(cap);
-        count += 1.0;
-    }
-    let mut level = (mass / count).clamp(low, high);
-    for _ in 0..200 {
-        let (mut total, mut free) = (0.0, 0.0);
-        for (floor, cap) in bounds.clone() {
-            total += clip(level, floor, cap);
-            free += f64::from(floor < level && level < cap);
-        }
-        let missing = mass - total;
-        if missing > 0.0 {
-            low = level;
-        } else if missing < 0.0 {
-            high = level;
-        } else {
-            break;
-        }
-        let newton = level + missing / free;
-        let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
-        if next == level || (missing / free).abs() <= f64::EPSILON * level {
-            break;
-        }
-        level = next;
-    }
-    level
+    (level, entropy_of(&flat[..levels]))
 }

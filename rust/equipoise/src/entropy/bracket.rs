@@ -3,10 +3,10 @@
 //! Differences are taken from the marginal level of the knapsack. Any other reference, the largest utility above all, can
 //! lie hundreds of temperatures away when caps bind, and the exponentials underflow.
 
-use super::bounds::{Feasible, clip};
-use super::certificate::kl_term;
+use super::bounds::Feasible;
 use super::rows::Rows;
 use super::solve::Found;
+use super::water::{clip, entropy_of, kl_term};
 use crate::lanes::EXPONENT_MAX;
 
 /// Largest factor of one temperature step.
@@ -93,7 +93,7 @@ pub(super) fn entropy_at(rows: &mut Rows<'_>, critical: f64, temperature: f64) -
     let feasible =
         Feasible { entropy_min: 0.0, entropy_max: 1.0, entropy_asked: 0.0, slack: 1.0, level: 0.0, tight: false };
     evaluate(&mut work, &feasible, temperature, false);
-    super::entropy_sum(&rows.share.as_flattened()[..count])
+    entropy_of(&rows.share.as_flattened()[..count])
 }
 
 /// Start from the expansion `H = H_max − Var(u)/(2T²)` at high temperature.

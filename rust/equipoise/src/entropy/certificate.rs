@@ -7,9 +7,10 @@
 //! u·p ≤ ν − T (1 + h) + Σ_i [ (u_i − ν) p*_i − T (p*_i ln p*_i − p*_i) ]       for every feasible p
 //! ```
 
-use super::bounds::{Boxes, Feasible, p_ln_p, sum};
+use super::bounds::{Boxes, Feasible, p_ln_p};
 use super::rows::Rows;
 use super::solve::{Found, Survey};
+use super::water::{clip, kl_term, sum};
 use super::{GAP_MAX, SideSolution, VIOLATION_MAX};
 use crate::lanes::{EXPONENT_MAX, Lanes};
 use crate::status::Status;
@@ -140,7 +141,7 @@ fn bound_near_max(rows: &Rows<'_>, feasible: &Feasible, temperature: f64, normal
     let (mut value, mut rest, mut deficit) = (0.0, 1.0, 0.0);
     for (index, &u) in rows.utility.as_flattened()[..rows.levels].iter().enumerate() {
         let raw = ((u - normaliser) / temperature).exp();
-        let p = super::bounds::clip(raw, floor[index], cap[index]);
+        let p = clip(raw, floor[index], cap[index]);
         let flat = flattest[index];
         value += u * p;
         rest -= p;
@@ -149,15 +150,4 @@ fn bound_near_max(rows: &Rows<'_>, feasible: &Feasible, temperature: f64, normal
         }
     }
     value + rest * (normaliser + temperature * feasible.level.ln()) + temperature * (feasible.slack - deficit)
-}
-
-/// `(1 + x) ln(1 + x) − x`, without cancellation near zero.
-pub(super) fn kl_term(x: f64) -> f64 {
-    if x.abs() < 1e-3 {
-        x * x * (0.5 - x * (1.0 / 6.0 - x * (1.0 / 12.0 - x * (1.0 / 20.0 - x / 30.0))))
-    } else if x <= -1.0 {
-        1.0
-    } else {
-        (1.0 + x) * x.ln_1p() - x
-    }
 }

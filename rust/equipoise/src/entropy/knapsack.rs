@@ -1,7 +1,7 @@
 //! The solution without an entropy floor: a fractional knapsack whose tied marginal levels share evenly.
 
-use super::bounds::{Feasible, clip, sum, water_level};
-use super::entropy_sum;
+use super::bounds::Feasible;
+use super::water::{clip, entropy_of, sum, water_level};
 use super::rows::Rows;
 
 /// Fills levels in order of utility into the row of shares, leaves that order in `rows.order`, and returns the utility of
@@ -46,5 +46,5 @@ pub(super) fn fill(rows: &mut Rows<'_>) -> f64 {
 /// The filled point meets the entropy floor, so the floor costs nothing.
 pub(super) fn entropy_suffices(rows: &Rows<'_>, feasible: &Feasible) -> bool {
     let slack = if feasible.tight { super::ENTROPY_TIE } else { 1e-15 * (1.0 + feasible.entropy_min.max(0.0)) };
-    entropy_sum(&rows.share.as_flattened()[..rows.levels]) >= feasible.entropy_min - slack
+    entropy_of(&rows.share.as_flattened()[..rows.levels]) >= feasible.entropy_min - slack
 }

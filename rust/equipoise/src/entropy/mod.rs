@@ -29,6 +29,7 @@ mod rows;
 mod solve;
 #[cfg(test)]
 mod tests;
+pub(crate) mod water;
 
 use crate::error::{Error, Result};
 use crate::lanes::Lanes;
@@ -223,11 +224,6 @@ impl Kernel for Chain {
         }
         value
     }
-}
-
-/// `−Σ p ln p` of shares that sum to one, whatever their order.
-fn entropy_sum(share: &[f64]) -> f64 {
-    -bounds::sum(share.iter().map(|&p| p_log_p(p)))
 }
 
 fn p_log_p(p: f64) -> f64 {

@@ -1,9 +1,8 @@
 //! Behaviour of the parts that the public interface does not show.
 #![allow(clippy::unwrap_used)]
 
-use super::bounds::{clip, sum, water_level};
-use super::certificate::kl_term;
 use super::solve::{BoundAt, Quick};
+use super::water::{clip, kl_term, sum, water_level};
 use super::{Bound, SideProblem, SideSolver, entropy, entropy_of_lots};
 use crate::simd::{Width, dispatch};
 use crate::status::Status;
