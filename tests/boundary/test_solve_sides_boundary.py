@@ -133,9 +133,7 @@ def test_limits_on_numbers_hold() -> None:
 @pytest.mark.parametrize("name", ["margin_per_unit", "share_floor", "share_cap", "size_cap", "fill_probability"])
 @pytest.mark.parametrize("bad", [-0.1, nan, "a", None, True, [[0.1]], np.ones((4, 1))])
 def test_a_bound_that_is_none_is_refused(name: str, bad: object) -> None:
-    # A margin is a row to the core even when it is one number.
-    index = 0 if name == "margin_per_unit" and isinstance(bad, float) else None
-    side_refused(name, index, **{name: bad})
+    side_refused(name, **{name: bad})
 
 
 @pytest.mark.parametrize(

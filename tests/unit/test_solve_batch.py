@@ -253,8 +253,7 @@ def test_every_malformed_argument_is_named_with_its_row() -> None:
     bad[2] = -1.0
     inventory = eq.Inventory(0.0, PRICE_OF_RISK)
     for name in ("margin_per_unit", "size_max", "share_floor", "size_cap", "fill_probability"):
-        refused(f"ask_{name}[2]" if name == "margin_per_unit" else f"ask_{name}",
-                0 if name == "margin_per_unit" else 2, **{f"ask_{name}": bad})  # fmt: skip
+        refused(f"ask_{name}", 2, **{f"ask_{name}": bad})
     refused("ask_share_cap", 2, ask_share_cap=[1.0, 1.0, 1.5])
     refused("bid_entropy_min", 1, bid_entropy_min=[0.0, math.nan])
     by_level = np.ones((4, LEVELS[1]))

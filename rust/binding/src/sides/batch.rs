@@ -129,11 +129,12 @@ impl<'a> SideRows<'a> {
     }
 
     /// The core reads margins level by level.
-    fn spread(&mut self) -> PyResult<()> {
+    fn spread(&mut self, argument: &str) -> PyResult<()> {
         let levels = self.shared.utility.len();
         if let Some(stack) = &mut self.margin_per_unit
             && stack.width.is_none()
         {
+            stack.check(argument, AMOUNT, is_amount)?;
             let mut values = Vec::new();
             values.try_reserve_exact(stack.values.len().saturating_mul(levels)).map_err(no_memory)?;
             values.extend(stack.values.iter().flat_map(|margin| std::iter::repeat_n(*margin, levels)));
@@ -357,7 +358,8 @@ fn solve_batch(
     for (name, value) in rows.into_iter().flatten() {
         take(&mut sides, &name, &value, &mut count)?;
     }
-    sides.iter_mut().try_for_each(SideRows::spread)?;
+    sides[0].spread("bid_margin_per_unit")?;
+    sides[1].spread("ask_margin_per_unit")?;
     let combine = Combine::read(combine.0.as_ref())?;
     let margin = margin_of(margin, combine, &mut count)?;
     let closing_credit = match closing_credit.0.as_ref() {

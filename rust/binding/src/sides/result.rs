@@ -97,7 +97,7 @@ fn member(py: Python<'_>, members: &[Py<PyAny>], code: i8) -> PyResult<Py<PyAny>
 ///     Value of one more unit of margin on bids and on asks: what an operator asks for. Equal under ``"sum"`` unless a closing
 ///     credit binds.
 /// bid_temperature, ask_temperature : float
-///     What one more nat of entropy costs, account currency per unit of size; 0 where the floor is slack.
+///     What one more nat of entropy costs, account currency per unit of size; 0 where the floor is slack or leaves no choice.
 /// inventory_price : float
 ///     ``nu``: what one more expected unit of position costs, account currency; 0 without inventory.
 /// iterations : int

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use super::problem::{AMOUNT, is_amount};
 use super::{Levels, Passed, Values};
 use crate::arrays::{copied, flag, instance, number, owned, show};
 use crate::error::{from_core, input};
@@ -124,6 +125,7 @@ impl PySideProblem {
     ) -> PyResult<Self> {
         let utility = copied("utility", utility)?;
         let margin = match Levels::read("margin_per_unit", Some(margin_per_unit), 0.0)?.values {
+            Values::Scalar(value) if !is_amount(value) => return Err(input("margin_per_unit", None, AMOUNT, value)),
             Values::Scalar(value) => vec![value; utility.len()].into(),
             Values::Each(values) => values,
         };
