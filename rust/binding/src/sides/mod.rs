@@ -4,6 +4,7 @@
 //! is read without a detour. One solve keeps the interpreter lock, a batch copies its input and lets go of it.
 
 mod batch;
+mod columns;
 mod problem;
 mod result;
 mod side;
@@ -22,6 +23,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     problem::register(module)?;
     result::register(module)?;
     solver::register(module)?;
+    columns::register(module)?;
     batch::register(module)
 }
 
