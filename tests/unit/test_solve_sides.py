@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,17 @@ def test_a_solver_answers_as_a_single_call_does_whatever_it_solved_before() -> N
         np.testing.assert_allclose(answer.objective, single.objective, rtol=1e-8)
     # What is left out is as the problem states it, not as the last call did.
     np.testing.assert_allclose(solver.solve().objective, solve(problem).objective, rtol=1e-8)
+
+
+def test_what_a_side_was_solved_for_before_changes_no_bit() -> None:
+    problem = market(17)
+    random = np.random.default_rng(1)
+    for _ in range(30):
+        utility = problem.bid.utility * random.uniform(0.5, 1.5, problem.bid.levels)
+        terms = {"margin": random.choice([0.0, 100.0, 350.0]), "inventory": eq.Inventory(random.normal(0, 40), 2e-5)}
+        used = eq.solve_sides(problem.bid.moved(utility), problem.ask, **terms)
+        unused = pickle.loads(pickle.dumps(problem.bid))
+        assert eq.solve_sides(unused.moved(utility), problem.ask, **terms) == used
 
 
 def test_swapping_the_sides_and_the_sign_of_the_position_swaps_the_answer() -> None:

@@ -1,9 +1,9 @@
 //! What is stated of one side: `SideProblem`, `Saturation`; and `Inventory`, the price of what fills would leave.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use equipoise::entropy::Bound as LevelBound;
-use equipoise::sides::{self, Budget, Multipliers, Side, Sides};
+use equipoise::sides::{self, Budget, Multipliers, Side, Sides, SidesSolver};
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -30,7 +30,12 @@ pub(super) struct Structure {
     size_cap: Levels,
     fill_probability: Levels,
     saturation: Option<Py<PySaturation>>,
+    /// Buffers of the last call, for the next: they change how long a solve takes, not its answer.
+    buffers: Mutex<Option<Box<SidesSolver>>>,
 }
+
+/// A side of more levels gives its buffers back to the system.
+const BUFFERED_LEVELS_MAX: usize = 4096;
 
 impl Structure {
     fn same(&self, other: &Self) -> bool {
@@ -135,6 +140,7 @@ impl PySideProblem {
                 None => None,
                 Some(value) => Some(instance("saturation", value, "a Saturation or None")?.clone().unbind()),
             },
+            buffers: Mutex::new(None),
         };
         let side = Self { utility: utility.into(), utility_array: PyOnceLock::new(), structure: Arc::new(structure) };
         check(side.core(&side.utility))?;
@@ -274,6 +280,19 @@ impl PySideProblem {
             return Ok(());
         }
         Err(input(argument, None, &format!("a row of {levels} levels"), format_args!("{} values", utility.len())))
+    }
+
+    /// A solver for one call: the one that the last call left, or a new one.
+    pub(super) fn solver(&self) -> Box<SidesSolver> {
+        let left = self.structure.buffers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        left.unwrap_or_default()
+    }
+
+    /// Leaves a solver for the next call.
+    pub(super) fn leave(&self, solver: Box<SidesSolver>) {
+        if self.utility.len() <= BUFFERED_LEVELS_MAX {
+            *self.structure.buffers.lock().unwrap_or_else(PoisonError::into_inner) = Some(solver);
+        }
     }
 
     /// The side as the core reads it, with these utilities.

@@ -9,7 +9,7 @@ use super::Passed;
 use super::problem::{Margin, PySidesProblem, Terms, side_of, stated};
 use super::result::{PyMultipliers, PySidesCertificate, PySidesResult};
 use super::side::PyInventory;
-use crate::arrays::{copied, instance, normalised, number, show};
+use crate::arrays::{copied, instance, number, show};
 use crate::error::{from_core, input};
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -78,9 +78,11 @@ fn solve_sides(
 ) -> PyResult<PySidesResult> {
     let (bid, ask) = (side_of("bid", bid)?.get(), side_of("ask", ask)?.get());
     let terms = Terms::read(margin, combine.0.as_ref(), bid_share, inventory, closing_credit.0.as_ref())?;
-    let mut solver = SidesSolver::new();
+    let mut solver = bid.solver();
     let solution = solver.solve(&stated([bid, ask], [&bid.utility, &ask.utility], &terms)).map_err(from_core)?;
-    Ok(PySidesResult::of(solution, &solver))
+    let result = PySidesResult::of(solution, &solver);
+    bid.leave(solver);
+    Ok(result)
 }
 
 /// What a pair of ladders is worth and the most that any could be: bounds the regret of any ladders, rounded ones included.
@@ -242,8 +244,8 @@ impl PySolver {
     ) -> PyResult<PySidesResult> {
         let problem = self.problem.get();
         let [bids, asks] = problem.sides();
-        let bid_utility = bid_utility.map(|value| normalised("bid_utility", value)).transpose()?;
-        let ask_utility = ask_utility.map(|value| normalised("ask_utility", value)).transpose()?;
+        let bid_utility = bid_utility.map(|value| copied("bid_utility", value)).transpose()?;
+        let ask_utility = ask_utility.map(|value| copied("ask_utility", value)).transpose()?;
         let mut terms = problem.terms;
         if let Some(margin) = margin {
             terms.margin = Margin::read("margin", margin, terms.combine)?;
@@ -252,12 +254,12 @@ impl PySolver {
             terms.inventory = Some(moved(terms.inventory, position)?);
         }
         let bid_utility = match &bid_utility {
-            None => &bids.utility,
-            Some(given) => given.as_slice()?,
+            None => &bids.utility[..],
+            Some(given) => given,
         };
         let ask_utility = match &ask_utility {
-            None => &asks.utility,
-            Some(given) => given.as_slice()?,
+            None => &asks.utility[..],
+            Some(given) => given,
         };
         bids.fits("bid_utility", bid_utility)?;
         asks.fits("ask_utility", ask_utility)?;
