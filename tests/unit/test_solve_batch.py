@@ -295,6 +295,17 @@ def test_arguments_of_the_wrong_shape_are_named() -> None:
     refused("bid_utility", 0, bid_utility=np.ma.masked_array(np.ones((1, LEVELS[0])), mask=np.eye(1, LEVELS[0])))
 
 
+def test_answers_that_fit_no_memory_are_an_error_of_python() -> None:
+    nothing = eq.SideProblem([], 1.0, 0.0, 1.0)
+    with pytest.raises(MemoryError):
+        eq.solve_batch(nothing, nothing, margin=1.0, bid_utility=np.empty((2**59, 0)))
+    wide = eq.SideProblem(np.ones(1_000_000), 1.0, 0.0, 1.0)
+    with pytest.raises(MemoryError):
+        eq.solve_batch(wide, nothing, margin=np.ones(20_000_000))
+    with pytest.raises(MemoryError):
+        eq.solve_batch(wide, nothing, margin=1.0, bid_margin_per_unit=np.ones(20_000_000))
+
+
 def test_keywords_that_do_not_exist_are_type_errors() -> None:
     call: Any = eq.solve_batch
     for name in ("utility", "bid_saturation", "ask_", "bids_utility"):

@@ -35,8 +35,8 @@ fn row(index: usize) -> Sides<'static> {
     }
 }
 
-fn threads(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN)
+fn threads(count: usize) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(count)
 }
 
 #[test]
@@ -56,8 +56,14 @@ fn rows_are_what_single_calls_answer_whatever_the_threads() {
 }
 
 #[test]
+fn answers_that_fit_no_memory_are_an_error() {
+    assert_eq!(solve_batch(usize::MAX, [5, 4], row, None, || true), Err(Stopped::Memory));
+    assert_eq!(solve_batch(1 << 40, [1 << 20, 4], row, None, || true), Err(Stopped::Memory));
+}
+
+#[test]
 fn no_rows_and_no_levels_are_batches_too() {
-    let none = solve_batch(0, [5, 4], row, threads(2), || true).unwrap();
+    let none = solve_batch(0, [5, 4], row, None, || true).unwrap();
     assert!(none.solution.is_empty() && none.size.iter().all(Vec::is_empty));
     let empty = Sides { side: [side(&[]), side(&[])], ..row(0) };
     assert_eq!(solve_batch(40, [0, 0], |_| empty, threads(2), || true).unwrap().solution.len(), 40);

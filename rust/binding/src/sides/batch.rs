@@ -1,11 +1,10 @@
 //! `solve_batch`: many problems from stacked arrays, on all cores, without the interpreter lock.
 
 use std::num::NonZeroUsize;
-use std::thread::available_parallelism;
 
 use equipoise::entropy::Bound as LevelBound;
 use equipoise::sides::{self, Side, Sides, Stopped};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
@@ -130,14 +129,17 @@ impl<'a> SideRows<'a> {
     }
 
     /// The core reads margins level by level.
-    fn spread(&mut self) {
+    fn spread(&mut self) -> PyResult<()> {
         let levels = self.shared.utility.len();
         if let Some(stack) = &mut self.margin_per_unit
             && stack.width.is_none()
         {
-            let spread = stack.values.iter().flat_map(|margin| std::iter::repeat_n(*margin, levels)).collect();
-            *stack = Stack { values: spread, width: Some(levels) };
+            let mut values = Vec::new();
+            values.try_reserve_exact(stack.values.len().saturating_mul(levels)).map_err(no_memory)?;
+            values.extend(stack.values.iter().flat_map(|margin| std::iter::repeat_n(*margin, levels)));
+            *stack = Stack { values, width: Some(levels) };
         }
+        Ok(())
     }
 
     fn core(&self, row: usize) -> Side<'_> {
@@ -307,6 +309,8 @@ fn inventory_rows(
 /// InputError
 ///     An argument is malformed, or stacked to another number of rows than those before it. Of rows that are malformed the first
 ///     is named: ``bid_utility[17]`` with index 3 is level 3 of row 17.
+/// MemoryError
+///     There is no memory for the answers.
 /// KeyboardInterrupt
 ///     The batch was interrupted; the threads end with their row, nothing is returned.
 ///
@@ -353,7 +357,7 @@ fn solve_batch(
     for (name, value) in rows.into_iter().flatten() {
         take(&mut sides, &name, &value, &mut count)?;
     }
-    sides.iter_mut().for_each(SideRows::spread);
+    sides.iter_mut().try_for_each(SideRows::spread)?;
     let combine = Combine::read(combine.0.as_ref())?;
     let margin = margin_of(margin, combine, &mut count)?;
     let closing_credit = match closing_credit.0.as_ref() {
@@ -413,6 +417,7 @@ fn solve_batch(
     match (solved, interrupt) {
         (_, Some(interrupt)) => Err(interrupt),
         (Ok(batch), None) => Ok(PyBatchResult::of(py, batch, levels)),
+        (Err(Stopped::Memory), None) => Err(no_memory("of the answers")),
         (Err(Stopped::Malformed { row, error }), None) => Err(renamed(error, row)),
         (Err(Stopped::Asked), None) => Err(pyo3::exceptions::PyAssertionError::new_err("stopped without an interrupt")),
     }
@@ -440,11 +445,15 @@ fn take(
     Err(PyTypeError::new_err(format!("solve_batch() got an unexpected keyword argument '{text}'")))
 }
 
-fn threads_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<NonZeroUsize> {
-    let Some(value) = value else { return Ok(available_parallelism().unwrap_or(NonZeroUsize::MIN)) };
+fn no_memory(what: impl std::fmt::Display) -> PyErr {
+    PyMemoryError::new_err(format!("solve_batch: no memory ({what})"))
+}
+
+fn threads_of(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<NonZeroUsize>> {
+    let Some(value) = value else { return Ok(None) };
     let threads = integer("threads", None, value)?;
     let wanted = if threads <= THREADS_MAX { usize::try_from(threads).ok().and_then(NonZeroUsize::new) } else { None };
-    wanted.ok_or_else(|| input("threads", None, "between 1 and 1024", threads))
+    wanted.map(Some).ok_or_else(|| input("threads", None, "between 1 and 1024", threads))
 }
 
 /// The core names `bid.utility`; the caller wrote `bid_utility`, and may have stacked it.

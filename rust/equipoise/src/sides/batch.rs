@@ -17,6 +17,10 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// A chunk is long enough that taking one costs nothing, and short enough that no thread is left with the last one.
 const CHUNK_ROWS_MAX: usize = 32;
 const CHUNK_LEVELS_MAX: usize = 4096;
+/// What a row costs beside its levels, in levels.
+const ROW_LEVELS: usize = 30;
+/// Levels that are solved while a thread starts.
+const SHORT_LEVELS: usize = 1500;
 
 /// Answers of [`solve_batch`], row by row.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,6 +36,8 @@ pub struct Batch {
 pub enum Stopped {
     /// The caller said so.
     Asked,
+    /// There is no memory for the answers.
+    Memory,
     /// A row is malformed; the first such row.
     Malformed {
         /// Which row.
@@ -48,12 +54,12 @@ struct Chunk<'o> {
     size: [&'o mut [f64]; 2],
 }
 
-/// Solves `rows` problems of `levels` bids and asks on `threads` threads. `problem` states a row, and may be asked for any row
-/// by any thread. `go_on` is called on the calling thread every few milliseconds; once it says no, the threads stop at the end
-/// of their row.
+/// Solves `rows` problems of `levels` bids and asks on at most `threads` threads, or all cores. `problem` states a row, and may be asked for
+/// any row by any thread. `go_on` is called on the calling thread every few milliseconds; once it says no, the threads stop at
+/// the end of their row. What is done sooner than threads start is done on the calling thread.
 ///
 /// # Errors
-/// When a row is malformed, or the caller does not go on.
+/// When a row is malformed, the caller does not go on, or there is no memory for the answers.
 ///
 /// # Panics
 /// When a problem has other numbers of levels than `levels`.
@@ -61,31 +67,48 @@ pub fn solve_batch<'a>(
     rows: usize,
     levels: [usize; 2],
     problem: impl Fn(usize) -> Sides<'a> + Sync,
-    threads: NonZeroUsize,
+    threads: Option<NonZeroUsize>,
     mut go_on: impl FnMut() -> bool,
 ) -> Result<Batch, Stopped> {
-    let mut batch =
-        Batch { solution: vec![UNSOLVED; rows], size: levels.map(|levels| vec![0.0; rows.saturating_mul(levels)]) };
-    let length = chunk_rows(rows, levels, threads.get());
+    // All of the memory is asked for before any of it is touched.
+    let [bids, asks] = levels.map(|levels| rows.saturating_mul(levels));
+    let mut batch = Batch { solution: room(rows)?, size: [room(bids)?, room(asks)?] };
+    batch.solution.resize(rows, UNSOLVED);
+    batch.size[0].resize(bids, 0.0);
+    batch.size[1].resize(asks, 0.0);
+    let short = rows.saturating_mul(levels[0] + levels[1] + ROW_LEVELS) <= SHORT_LEVELS;
+    // Counting the cores reads files: a short batch is done by then.
+    let threads = if short { None } else { threads.or_else(|| thread::available_parallelism().ok()) };
+    let threads = threads.map_or(1, NonZeroUsize::get);
+    let length = chunk_rows(rows, levels, threads);
     let stop = AtomicBool::new(false);
     let malformed = Malformed { row: AtomicUsize::new(usize::MAX), error: Mutex::new(None) };
     let chunks = Mutex::new(chunks(&mut batch, levels, length));
     let next = || chunks.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let (problem, stop, malformed, next) = (&problem, &stop, &malformed, &next);
+    let work = || {
+        let mut solver = SidesSolver::new();
+        while let Some(chunk) = next() {
+            solve_chunk(&mut solver, chunk, levels, &problem, &stop, &malformed);
+        }
+    };
+    let wanted = if short { 0 } else { threads.min(rows.div_ceil(length)) };
     thread::scope(|scope| {
         let (working, done) = channel::<()>();
-        for _ in 0..threads.get().min(rows.div_ceil(length)) {
+        let start = |_: &usize| {
+            // Dropped at the end of the thread, whatever its end is.
             let working = working.clone();
-            scope.spawn(move || {
-                // Dropped at the end, whatever the end is.
+            let body = || {
                 let _working = working;
-                let mut solver = SidesSolver::new();
-                while let Some(chunk) = next() {
-                    solve_chunk(&mut solver, chunk, levels, problem, stop, malformed);
-                }
-            });
-        }
+                work();
+            };
+            thread::Builder::new().spawn_scoped(scope, body).is_ok()
+        };
+        // A system that has no more threads to give is used as far as it goes.
+        let started = (0..wanted).take_while(start).count();
         drop(working);
+        if started == 0 {
+            work();
+        }
         while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(PERIOD) {
             if !stop.load(Ordering::Relaxed) && !go_on() {
                 stop.store(true, Ordering::Relaxed);
@@ -141,6 +164,13 @@ fn solve_chunk<'a>(
         bids[at * levels[0]..][..levels[0]].copy_from_slice(bid_size);
         asks[at * levels[1]..][..levels[1]].copy_from_slice(ask_size);
     }
+}
+
+/// An empty vector with room; an allocation that fails is the caller's to know.
+fn room<T>(length: usize) -> Result<Vec<T>, Stopped> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| Stopped::Memory)?;
+    Ok(values)
 }
 
 fn chunk_rows(rows: usize, levels: [usize; 2], threads: usize) -> usize {
