@@ -17,11 +17,14 @@
 //! the most, however many levels there are (`interior`). Neither is believed: every answer is priced by a dual bound computed
 //! from the statement of the problem, the sizes and the multipliers alone (`certificate`).
 
+mod batch;
 mod certificate;
 mod interior;
 mod linear;
 mod quick;
 mod read;
+
+pub use batch::{Batch, Stopped, solve_batch};
 
 use crate::entropy::{Bound, SideProblem, SideSolver};
 use crate::error::Result;
