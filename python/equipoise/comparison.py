@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from equipoise.errors import InputError
 from equipoise.orders import Side
 
 if TYPE_CHECKING:
     from equipoise._rust import JointReport, Quote, QuoteSide
 
-__all__ = ["Comparison", "ComparedLevel"]
+__all__ = ["ComparedLevel", "Comparison"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,8 @@ class Comparison:
     def report(self) -> JointReport:
         """What the joint problem says."""
         report = self.joint.joint
-        assert report is not None, "a quote under policy joint has a report"
+        if report is None:
+            raise InputError("joint", None, "a quote under policy joint", self.joint.policy)
         return report
 
     @property
@@ -69,9 +71,7 @@ class Comparison:
         for side in (Side.ASK, Side.BID):
             inventory, joint = (_sizes(_side(quote, side)) for quote in (self.inventory, self.joint))
             rows.extend(
-                ComparedLevel(
-                    side=side, price=price, inventory=inventory.get(price, 0.0), joint=joint.get(price, 0.0)
-                )
+                ComparedLevel(side=side, price=price, inventory=inventory.get(price, 0.0), joint=joint.get(price, 0.0))
                 for price in sorted({*inventory, *joint}, reverse=True)
             )
         return tuple(rows)
@@ -103,13 +103,16 @@ class Comparison:
         from equipoise.present import table_html
 
         report = self.report
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (str(level.side), f"{level.price:g}", f"{level.inventory:g}", f"{level.joint:g}") for level in self.levels()
         ]
         values = (report.objective_inventory, report.objective)
         rows.append(("value", "", *(f"{value:.6g}" for value in values)))
         rows.append(("margin held", "", *(str(quote.margin_held) for quote in (self.inventory, self.joint))))
-        caption = f"{self.joint.market.symbol}: joint is worth {self.gain:.6g} more of at most {report.dual_bound:.6g}; {self.why}"
+        caption = (
+            f"{self.joint.market.symbol}: joint is worth {self.gain:.6g} more, {report.objective:.6g} of at most "
+            f"{report.dual_bound:.6g}; {self.why}"
+        )
         return table_html(caption, ("", "price", "inventory", "joint"), rows)
 
 

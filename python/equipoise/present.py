@@ -239,7 +239,7 @@ def quote_compare(quote: Quote) -> Comparison:
     """The inventory rule against the joint policy for the input of this quote."""
     from equipoise.comparison import Comparison
 
-    return Comparison(inventory=quote._under("inventory"), joint=quote._under("joint"))
+    return Comparison(inventory=quote.under("inventory"), joint=quote.under("joint"))
 
 
 def quote_dict(quote: Quote) -> dict[str, Any]:

@@ -149,13 +149,13 @@ class QuoterConfig:
         Policy "joint": price of inventory in account currency per squared contract. Not set: risk_aversion times
         (volatility times price) squared times horizon_s of the shape; levels from the caller need it.
     bid_share_min, bid_share_max
-        Policy "joint": bounds on the bids' part of the contracts quoted, 0 to 1; none by default. Dropped, and reported,
-        when a side cannot quote.
+        Policy "joint": bounds on the bids' part of the contracts quoted, 0 to 1; none by default. Dropped, and
+        reported, when a side cannot quote.
     fill_variance
         Policy "joint": whether the variance of fills is priced besides that of the expected position.
     jitter
-        Standard deviation of a share p as a multiple of sqrt(p (1 - p)), 0 (off) to below 1. Randomised shares keep every
-        constraint; an order whose price stays keeps its draw.
+        Standard deviation of a share p as a multiple of sqrt(p (1 - p)), 0 (off) to below 1. Randomised shares keep
+        every constraint; an order whose price stays keeps its draw.
     jitter_seed
         Another seed, another draw.
 
@@ -350,8 +350,8 @@ class Quoter:
         -----
         O(levels · iterations); deterministic; unchanged input gives identical output. Every quote is one line at INFO
         of the logger `equipoise.quoter`: capacity, margin available and usable, inventory ratio, weights, both parts,
-        margin passed, position limits, and what bound each side; under policy "joint" also which ladder it is and why, its
-        regret, the prices of margin and inventory. The line is written only where that level is enabled.
+        margin passed, position limits, and what bound each side; under policy "joint" also which ladder it is and why,
+        its regret, the prices of margin and inventory. The line is written only where that level is enabled.
         """
         quote = self._engine.quote(market, state, rule, shape, bids, asks)
         if LOGGER.isEnabledFor(logging.INFO):
@@ -380,7 +380,8 @@ def _joint(quote: Quote) -> str:
     bids, asks = joint.margin_price
     return (
         f" policy=joint returned={joint.returned} because={joint.because} objective={joint.objective:.6g} "
-        f"regret={joint.regret:.3g} margin_price={bids:.4g}/{asks:.4g} inventory_price={joint.inventory_price:.4g}{dropped}"
+        f"regret={joint.regret:.3g} margin_price={bids:.4g}/{asks:.4g} "
+        f"inventory_price={joint.inventory_price:.4g}{dropped}"
     )
 
 

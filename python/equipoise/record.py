@@ -61,6 +61,9 @@ class RunRecord:
     entropy_floor_bids, entropy_floor_asks   the floor asked for, nats
     levels_bids, levels_asks     number of orders
     regret                  dual bound − objective of the final orders, account currency
+    expected_edge           expected value of the final orders over the horizon, account currency
+    margin_price_bids, margin_price_asks   value of one more unit of margin (policy joint)
+    inventory_price         what one more contract of position costs, account currency (policy joint)
     quote_us                time of the quote call, microseconds
     ======================  ==========================================================
 

@@ -630,7 +630,6 @@ impl PyQuote {
     }
 
     /// The same input quoted under another policy; everything else of the configuration stays.
-    #[pyo3(name = "_under")]
     fn under(&self, py: Python<'_>, policy: &str) -> PyResult<Self> {
         let policy = choice("policy", policy, &POLICIES)?;
         if policy == self.core.policy {

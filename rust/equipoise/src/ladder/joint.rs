@@ -19,7 +19,8 @@ use crate::margin::{MarginContext, OrderMarginRule};
 use crate::market::{Account, Market};
 use crate::project::{OnInfeasible, OnUnprofitable, ProjectInput, Target};
 use crate::sides::{
-    self, Budget, Inventory, Multipliers, Saturation, Side as Stated, Sides, SidesSolution, SidesSolver,
+    self, Budget, Certificate, GAP_MAX, Inventory, Multipliers, Saturation, Side as Stated, Sides, SidesSolution,
+    SidesSolver, VIOLATION_MAX,
 };
 use crate::split::Split;
 use crate::status::{Binding, Reason, SideStatus, SidesStatus};
@@ -130,6 +131,9 @@ struct Terms {
 #[derive(Debug, Default)]
 pub(super) struct JointWork {
     solver: SidesSolver,
+    spare: SidesSolver,
+    /// Of the last answer.
+    multipliers: Multipliers,
     /// Margin of a contract at every level, account currency.
     margin: [Vec<f64>; 2],
     /// Whether that margin is none because the orders are free.
@@ -156,7 +160,14 @@ impl JointWork {
         let money = |micros: i64| micros.max(0) as f64 * 1e-6;
         Sides {
             side: [side(0), side(1)],
-            budget: Budget { side: terms.pot.side.map(money), total: terms.pot.total.map_or(f64::INFINITY, money) },
+            budget: Budget {
+                // A limit of a side that the common one implies would share its price with it.
+                side: terms.pot.side.map(|side| match terms.pot.total {
+                    Some(total) if side >= total => f64::INFINITY,
+                    _ => money(side),
+                }),
+                total: terms.pot.total.map_or(f64::INFINITY, money),
+            },
             bid_share: terms.bid_share,
             inventory: Some(Inventory {
                 position: terms.position,
@@ -319,9 +330,45 @@ impl LadderEngine {
         let mut solver = std::mem::take(&mut self.joint.solver);
         let solved = solver.solve(&self.joint.stated([&self.bids, &self.asks], terms));
         self.joint.solver = solver;
-        let solution = solved?;
+        let mut solution = solved?;
+        self.joint.multipliers.clone_from(self.joint.solver.multipliers());
+        if solution.status == SidesStatus::Inaccurate && terms.present == [true; 2] {
+            solution = self.solve_alone(terms)?.unwrap_or(solution);
+        }
         self.joint.last = Some((*terms, solution));
         Ok(solution)
+    }
+
+    /// Where the answer to both sides is not certified: one side alone, if that is certified for both. The empty side's
+    /// temperature is free, and any gives a true bound: the best is looked for.
+    fn solve_alone(&mut self, terms: &Terms) -> Result<Option<SidesSolution>> {
+        let mut spare = std::mem::take(&mut self.joint.spare);
+        let mut found = None;
+        for x in 0..2 {
+            let mut alone = Terms { bid_share: None, ..*terms };
+            alone.present[1 - x] = false;
+            let solution = spare.solve(&self.joint.stated([&self.bids, &self.asks], &alone))?;
+            if solution.status == SidesStatus::Inaccurate || !finite(spare.multipliers()) {
+                continue;
+            }
+            let problem = self.joint.stated([&self.bids, &self.asks], terms);
+            let mut multipliers = spare.multipliers().clone();
+            let certificate = best_temperature(&problem, spare.size(), &mut multipliers, 1 - x)?;
+            if certificate.gap <= GAP_MAX * certificate.scale && certificate.violation <= VIOLATION_MAX {
+                let Certificate { objective, dual_bound, gap, scale, violation } = certificate;
+                let mut side = solution.side;
+                side[1 - x] = SideStatus::NoValue;
+                let margin_price = [0, 1].map(|x| multipliers.margin[x] + multipliers.margin[2]);
+                let temperature = multipliers.temperature;
+                let certified = SidesSolution { objective, dual_bound, gap, scale, violation, ..solution };
+                found = Some(SidesSolution { side, margin_price, temperature, ..certified });
+                self.joint.multipliers = multipliers;
+                std::mem::swap(&mut self.joint.solver, &mut spare);
+                break;
+            }
+        }
+        self.joint.spare = spare;
+        Ok(found)
     }
 
     /// Solves the problem as it is stated and projects its answer.
@@ -629,7 +676,7 @@ impl LadderEngine {
         wide.bid_share =
             terms.bid_share.map(|[lo, hi]| [(lo - 1.0 / both.max(1.0)).max(0.0), (hi + 1.0 / both.max(1.0)).min(1.0)]);
         let mut dual_bound = self.solve_sides(&wide)?.dual_bound;
-        let mut multipliers = self.joint.solver.multipliers().clone();
+        let mut multipliers = self.joint.multipliers.clone();
         if !(dual_bound.is_finite() && finite(&multipliers)) {
             // Any multipliers give a true bound: those of empty ladders.
             multipliers = Multipliers { inventory: wide.price_of_risk * wide.position, ..Multipliers::default() };
@@ -687,6 +734,39 @@ impl LadderEngine {
         let ladders: [&[f64]; 2] = if x == 0 { [&size, &[]] } else { [&[], &size] };
         Ok(sides::certify(&problem, ladders, &own)?.gap.max(0.0))
     }
+}
+
+/// The certificate of ladders of which one side is empty, at the temperature of that side that bounds best.
+fn best_temperature(
+    problem: &Sides<'_>,
+    size: [&[f64]; 2],
+    multipliers: &mut Multipliers,
+    x: usize,
+) -> Result<Certificate> {
+    /// Golden section over so many steps narrows twenty decades to a millionth of one.
+    const STEPS: usize = 40;
+    const RATIO: f64 = 0.618_033_988_749_894_9;
+    let largest = problem.side[x].utility.iter().fold(f64::MIN_POSITIVE, |most, utility| most.max(utility.abs()));
+    let mut at = |log: f64| {
+        multipliers.temperature[x] = largest * log.exp();
+        sides::certify(problem, size, multipliers)
+    };
+    let (mut low, mut high) = (-30.0, 16.0);
+    let (mut left, mut right) = (high - RATIO * (high - low), low + RATIO * (high - low));
+    let (mut at_left, mut at_right) = (at(left)?, at(right)?);
+    for _ in 0..STEPS {
+        if at_left.dual_bound <= at_right.dual_bound {
+            (high, right, at_right) = (right, left, at_left);
+            left = high - RATIO * (high - low);
+            at_left = at(left)?;
+        } else {
+            (low, left, at_left) = (left, right, at_right);
+            right = low + RATIO * (high - low);
+            at_right = at(right)?;
+        }
+    }
+    let best = if at_left.dual_bound <= at_right.dual_bound { left } else { right };
+    at(best)
 }
 
 /// Zero where an answer that was not certified has no figure.
