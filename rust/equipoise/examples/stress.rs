@@ -63,7 +63,7 @@ fn main(){
     cnt[fam]+=1;its.push(s.iterations);
     let g=s.gap/s.scale; let fail=!(g<=1e-8&&g>= -1e-11&&s.violation<=1e-10);
     worst[fam]=worst[fam].max(g);
-    if fail{bad[fam]+=1; if shown<25||only.is_some(){shown+=1;println!("{seed} {} obj {:.9e} gap {:.2e} viol {:.2e} it {} side {:?} K {} {} h/hmax {:.6} {:.6} share {:?} inv {:?} mu {:?} T {:?}",names[fam],s.objective,g,s.violation,s.iterations,s.side,b.u.len(),a.u.len(),b.h/(b.u.len() as f64).ln(),a.h/(a.u.len() as f64).ln(),share,inv,s.margin_price,s.temperature);
+    if fail{bad[fam]+=1; if shown<60||only.is_some(){shown+=1;println!("{seed} {} obj {:.9e} gap {:.2e} viol {:.2e} it {} side {:?} K {} {} h/hmax {:.6} {:.6} share {:?} inv {:?} mu {:?} T {:?}",names[fam],s.objective,g,s.violation,s.iterations,s.side,b.u.len(),a.u.len(),b.h/(b.u.len() as f64).ln(),a.h/(a.u.len() as f64).ln(),share,inv,s.margin_price,s.temperature);
       if only.is_some(){println!("{b:?}\n{a:?}\n{budget:?}\nsizes {:?}",solver.size());}
     }}
   }

@@ -186,7 +186,7 @@ impl Sides<'_> {
         if least > 0.0 { most.min(budget / least) } else { most }
     }
 
-    fn best_corner(&self, values: [f64; 2], most: [f64; 2]) -> f64 {
+    pub(super) fn best_corner(&self, values: [f64; 2], most: [f64; 2]) -> f64 {
         let worth = |bid: f64, ask: f64| values[0] * bid + values[1] * ask;
         let Some([lo, hi]) = self.bid_share else {
             return worth(

@@ -16,6 +16,7 @@
 use super::linear::{Dense, UNKNOWNS_MAX};
 use super::read::Reduced;
 use super::{Multipliers, Saturation, Side, Sides};
+use crate::entropy::water::kl_term;
 use crate::lanes::{EXPONENT_MAX, LANES, Lanes};
 
 /// What one level contributes to a row, for eight levels.
@@ -30,13 +31,15 @@ const FIXED: usize = 8;
 /// Inequalities that are not of a level, in order: entropy floors and margins as above, limits on totals, share bounds.
 const ROOM: usize = 5;
 const SHARE: usize = 7;
-const ROWS: usize = 9;
+const FLOOR: usize = 9;
+const ROWS: usize = 11;
 const ABSENT: usize = usize::MAX;
 
 const ITERATIONS_MAX: u32 = 100;
 /// Part of the way to the boundary that a step may go.
 const STAY: f64 = 0.995;
 const START: f64 = 0.05;
+const HOT: f64 = 3.0;
 
 /// The memory of one side; it grows and is kept.
 #[derive(Clone, Debug, Default)]
@@ -118,6 +121,8 @@ impl Store {
 #[derive(Clone, Copy, Debug)]
 struct Row {
     present: bool,
+    /// Product of slack and multiplier, in units of `τ`.
+    weight: f64,
     price: f64,
     slack: f64,
     /// Second-order term of the corrector.
@@ -129,7 +134,7 @@ struct Row {
 
 impl Default for Row {
     fn default() -> Self {
-        Self { present: false, price: 0.0, slack: 1.0, bent: 0.0, price_step: 0.0, slack_step: 0.0 }
+        Self { present: false, weight: 1.0, price: 0.0, slack: 1.0, bent: 0.0, price_step: 0.0, slack_step: 0.0 }
     }
 }
 
@@ -142,7 +147,7 @@ impl Row {
     /// Where the multiplier is pulled to while the slack stays: `(τ − second order)/slack`.
     #[inline(always)]
     fn pulled(&self, target: f64) -> f64 {
-        if self.present { (target - self.bent) / self.slack } else { 0.0 }
+        if self.present { (self.weight * target - self.bent) / self.slack } else { 0.0 }
     }
 }
 
@@ -410,12 +415,18 @@ impl<'r, 'a> Interior<'r, 'a> {
             heat.present = ladder.entropy_min > 0.0;
             self.over_entropy[x] = ladder.over_entropy::<L>(0.0);
             heat.slack = self.over_entropy[x];
+            heat.weight = ladder.count as f64 + 1.0;
+            let entropic = heat.present;
+            let floor = &mut self.row[FLOOR + x];
+            floor.present = entropic;
+            floor.slack = totals[x];
+            floor.weight = ladder.count as f64;
             for (slack, of) in share_slack.iter_mut().zip(&self.share_of) {
                 *slack += of[x] * totals[x];
             }
             let dearest = ladder.levels.margin.as_flattened().iter().fold(0.0_f64, |most, margin| most.max(*margin));
             let most = dearest * ladder.reduced.size_max / ladder.unit;
-            self.row[MARGIN + x].present = most > self.budget[x];
+            self.row[MARGIN + x].present = most * (1.0 + 1e-6) >= self.budget[x];
             self.row[MARGIN + x].slack = self.budget[x] - charge[x] * totals[x];
         }
         (self.row[SHARE].slack, self.row[SHARE + 1].slack) = (share_slack[0], share_slack[1]);
@@ -424,14 +435,21 @@ impl<'r, 'a> Interior<'r, 'a> {
         let target = START;
         for row in &mut self.row {
             if row.present {
-                row.price = target / row.slack;
-                self.count += 1.0;
+                row.price = row.weight * target / row.slack;
+                self.count += row.weight;
             } else {
                 *row = Row::default();
             }
         }
         for x in self.sides() {
             self.count += self.ladder[x].price(target);
+            // Near the largest entropy a temperature goes with one over the square root of the room that is left.
+            let reduced = self.ladder[x].reduced;
+            let spare = reduced.entropy_max - reduced.entropy_min;
+            let heat = &mut self.row[HEAT + x];
+            if heat.present {
+                heat.price = heat.price.min(HOT / (2.0 * spare).sqrt());
+            }
         }
         self.nu = self.eta * self.expected::<L>();
     }
@@ -461,7 +479,9 @@ impl<'r, 'a> Interior<'r, 'a> {
             let mean = probe.product / self.count;
             if self.trace {
                 eprintln!(
-                    "{iteration}: tau {mean:.3e} totals {:.6e} {:.6e} heat {:.3e} {:.3e} mu {:.6e} {:.6e} {:.6e} nu {:.4e} residual {:.2e}",
+                    "{iteration}: tau {mean:.3e} g-y {:.1e} {:.1e} totals {:.6e} {:.6e} heat {:.3e} {:.3e} mu {:.6e} {:.6e} {:.6e} nu {:.4e} residual {:.2e}",
+                    self.over_entropy[0] - self.row[HEAT].slack,
+                    self.over_entropy[1] - self.row[HEAT + 1].slack,
                     self.ladder[0].total,
                     self.ladder[1].total,
                     self.row[HEAT].price,
@@ -473,7 +493,8 @@ impl<'r, 'a> Interior<'r, 'a> {
                     self.residual::<L>()
                 );
             }
-            if mean < 1e-16 {
+            let off = self.off_value::<L>();
+            if mean < 1e-16 && (off < 1e-14 && self.apart() < 1e-12 || mean < 1e-24) {
                 return;
             }
             let (primal, dual) = probe.lengths();
@@ -539,14 +560,15 @@ impl<'r, 'a> Interior<'r, 'a> {
                 }
             }
             dense.a[total][total] +=
-                own + 1.0 / moments.weight + 2.0 * moments.mean[3] + self.row[ROOM + x].stiffness();
+                own + 1.0 / moments.weight + 2.0 * moments.mean[3] + self.row[ROOM + x].stiffness()
+                    + self.row[FLOOR + x].stiffness();
             if heat.present {
                 let at = place[HEAT + x];
                 dense.a[at][total] -= 1.0 - ladder.entropy_min;
                 dense.a[total][at] -= 1.0 - ladder.entropy_min;
             }
             for y in self.sides() {
-                for (row, of) in self.row[SHARE..].iter().zip(&self.share_of) {
+                for (row, of) in self.row[SHARE..FLOOR].iter().zip(&self.share_of) {
                     dense.a[total][place[TOTAL + y]] += row.stiffness() * of[x] * of[y];
                 }
             }
@@ -582,8 +604,9 @@ impl<'r, 'a> Interior<'r, 'a> {
             weighted[x] = sum;
             drift[x] = ladder.total - ladder.sum::<L>();
             let mut total = heat.price * (1.0 - ladder.entropy_min) + ladder.normaliser + own
-                - self.row[ROOM + x].pulled(target);
-            for (row, of) in self.row[SHARE..].iter().zip(&self.share_of) {
+                - self.row[ROOM + x].pulled(target)
+                + self.row[FLOOR + x].pulled(target);
+            for (row, of) in self.row[SHARE..FLOOR].iter().zip(&self.share_of) {
                 total += row.pulled(target) * of[x];
             }
             if self.share_fixed {
@@ -600,7 +623,7 @@ impl<'r, 'a> Interior<'r, 'a> {
         for (k, (row, &at)) in self.row[..ROOM].iter().zip(place).enumerate() {
             if row.present {
                 let slack = if k < MARGIN { self.over_entropy[k] } else { row.slack };
-                right[at] += slack - (target - row.bent) / row.price;
+                right[at] += slack - (row.weight * target - row.bent) / row.price;
             }
         }
         // A side without an own margin row still has the column: its place is absent and was skipped.
@@ -633,6 +656,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             self.row[HEAT + x].slack_step =
                 (1.0 - self.ladder[x].entropy_min) * total - log + self.over_entropy[x] - self.row[HEAT + x].slack;
             self.row[ROOM + x].slack_step = -total;
+            self.row[FLOOR + x].slack_step = total;
             for (step, of) in share_step.iter_mut().zip(&self.share_of) {
                 *step += of[x] * total;
             }
@@ -640,7 +664,7 @@ impl<'r, 'a> Interior<'r, 'a> {
         for (row, used) in self.row[MARGIN..ROOM].iter_mut().zip(used) {
             row.slack_step = -used;
         }
-        for (row, step) in self.row[SHARE..].iter_mut().zip(share_step) {
+        for (row, step) in self.row[SHARE..FLOOR].iter_mut().zip(share_step) {
             row.slack_step = step;
         }
         for (at, row) in self.row.iter_mut().enumerate() {
@@ -695,6 +719,36 @@ impl<'r, 'a> Interior<'r, 'a> {
         self.share_price += dual * direction.x[FIXED];
     }
 
+    /// By how much the entropies miss the slacks that follow them, relative to the totals.
+    fn apart(&self) -> f64 {
+        self.sides()
+            .map(|x| (self.over_entropy[x] - self.row[HEAT + x].slack).abs() / (self.ladder[x].total + 1e-9))
+            .fold(0.0_f64, f64::max)
+    }
+
+    fn off_value<L: Lanes>(&self) -> f64 {
+        let mut worst = 0.0_f64;
+        for x in self.sides() {
+            let ladder = &self.ladder[x];
+            let levels = &ladder.levels;
+            for at in 0..ladder.count {
+                let (c, l) = (at / LANES, at % LANES);
+                let off = levels.gradient[c][l] + levels.bounds[0].price[c][l]
+                    - levels.bounds[1].price[c][l]
+                    - levels.bounds[2].price[c][l];
+                let mut least = f64::INFINITY;
+                for bounds in &levels.bounds {
+                    if bounds.has[c][l] > 0.0 {
+                        least = least.min(bounds.slack[c][l]);
+                    }
+                }
+                worst += off.abs() * least;
+            }
+            worst += self.row[HEAT + x].price * (self.over_entropy[x] - self.row[HEAT + x].slack).abs();
+        }
+        worst
+    }
+
     /// The largest residual of the stationarity equations.
     fn residual<L: Lanes>(&self) -> f64 {
         let mut worst = 0.0_f64;
@@ -732,8 +786,17 @@ impl<'r, 'a> Interior<'r, 'a> {
                 level.resize(sizes.len(), 0.0);
             }
             if ladder.reduced.ray {
+                // The cap that stops the ray is the one that its shares reach first.
+                let mut first = (f64::INFINITY, 0, 1.0);
                 for (&index, &share) in ladder.reduced.keep.iter().zip(&ladder.reduced.flattest) {
                     sizes[index as usize] = size[0] * ladder.unit * share;
+                    let reach = ladder.side.size_cap.at(index as usize) / share;
+                    if reach < first.0 {
+                        first = (reach, index as usize, share);
+                    }
+                }
+                if ladder.bounded[2] {
+                    level[first.1] = price[0] * per_size / first.2;
                 }
                 continue;
             }
@@ -848,6 +911,10 @@ impl<'r, 'a> Ladder<'r, 'a> {
         if self.entropy_min <= 0.0 {
             return 1.0;
         }
+        let spare = self.reduced.entropy_max - self.reduced.entropy_min;
+        if spare < 1e-3 * self.reduced.entropy_max {
+            return self.over_entropy_near_flattest(spare);
+        }
         let levels = &self.levels;
         let length = L::splat(length);
         let moved = |index: usize| L::load(&levels.step[index]).mul_add(length, L::load(&levels.size[index]));
@@ -864,6 +931,19 @@ impl<'r, 'a> Ladder<'r, 'a> {
             sum = size.mul(L::load(&levels.one[index])).mul_add(log, sum);
         }
         -sum.sum() - self.entropy_min * total
+    }
+
+    /// The same, without the cancellation that closeness to the flattest shares brings.
+    fn over_entropy_near_flattest(&self, spare: f64) -> f64 {
+        let total: f64 = self.levels.size.as_flattened()[..self.count].iter().sum();
+        let mut deficit = 0.0;
+        for (size, &flat) in self.levels.size.as_flattened().iter().zip(&self.reduced.flattest) {
+            if flat > 0.0 {
+                let off = size / total / flat - 1.0;
+                deficit += flat * kl_term(off) + flat * off * (flat / self.reduced.level).ln();
+            }
+        }
+        total * (spare - deficit)
     }
 
     /// The length shortened until the entropy floor keeps a part of its slack.

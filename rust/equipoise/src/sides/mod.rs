@@ -20,9 +20,10 @@
 mod certificate;
 mod interior;
 mod linear;
+mod quick;
 mod read;
 
-use crate::entropy::Bound;
+use crate::entropy::{Bound, SideProblem, SideSolver};
 use crate::error::Result;
 use crate::status::{SideStatus, SidesStatus};
 use crate::simd::{Kernel, Width, dispatch, widest};
@@ -168,13 +169,25 @@ pub fn certify(problem: &Sides<'_>, sizes: [&[f64]; 2], multipliers: &Multiplier
     Ok(problem.certify(sizes, sizes, multipliers))
 }
 
+/// Ladders with the multipliers that price them.
+#[derive(Clone, Debug, Default)]
+struct Answer {
+    size: [Vec<f64>; 2],
+    multipliers: Multipliers,
+}
+
 /// Solves P2 and P3 and owns the buffers it needs.
 #[derive(Clone, Debug)]
 pub struct SidesSolver {
     reduced: [read::Reduced; 2],
     store: [interior::Store; 2],
-    size: [Vec<f64>; 2],
-    multipliers: Multipliers,
+    one_side: SideSolver,
+    shape: [quick::Shape; 2],
+    weights: Vec<f64>,
+    caps: Vec<f64>,
+    trial: Answer,
+    best: Answer,
+    iterations: u32,
     width: Width,
     /// Debugging aid.
     pub trace: bool,
@@ -199,8 +212,13 @@ impl SidesSolver {
         Self {
             reduced: Default::default(),
             store: Default::default(),
-            size: Default::default(),
-            multipliers: Multipliers::default(),
+            one_side: SideSolver::limited(width),
+            shape: [0, 1].map(|_| quick::Shape::new(SideSolver::limited(width))),
+            weights: Vec::new(),
+            caps: Vec::new(),
+            trial: Answer::default(),
+            best: Answer::default(),
+            iterations: 0,
             width: width.min(widest()),
             trace: false,
         }
@@ -209,13 +227,13 @@ impl SidesSolver {
     /// Sizes of the last solution, bids and asks.
     #[must_use]
     pub fn size(&self) -> [&[f64]; 2] {
-        [&self.size[0], &self.size[1]]
+        self.best.sizes()
     }
 
     /// Multipliers of the last solution.
     #[must_use]
     pub fn multipliers(&self) -> &Multipliers {
-        &self.multipliers
+        &self.best.multipliers
     }
 
     /// Solves `problem` from scratch.
@@ -226,6 +244,30 @@ impl SidesSolver {
         read::check(problem)?;
         let width = self.width;
         dispatch(Solve { problem, solver: self }, width)
+    }
+}
+
+impl SidesSolver {
+    /// What the share bound makes of the largest totals: no side beyond what the other allows.
+    fn narrow(&mut self, problem: &Sides<'_>, side: &mut [SideStatus; 2]) {
+        let Some([lo, hi]) = problem.bid_share else { return };
+        // How many asks a bid needs at least, and how many bids an ask.
+        let need = [(1.0 - hi) / hi, lo / (1.0 - lo)];
+        for x in 0..2 {
+            if side[x] != SideStatus::Quoted && side[1 - x] == SideStatus::Quoted && need[1 - x] > 0.0 {
+                side[1 - x] = SideStatus::Blocked;
+            }
+        }
+        for x in 0..2 {
+            if side == &[SideStatus::Quoted; 2] && need[x] > 0.0 {
+                let most = self.reduced[1 - x].size_max / need[x];
+                if most == 0.0 {
+                    side[x] = SideStatus::Blocked;
+                } else {
+                    self.reduced[x].size_max = self.reduced[x].size_max.min(most);
+                }
+            }
+        }
     }
 }
 
@@ -240,49 +282,237 @@ impl Kernel for Solve<'_, '_, '_> {
     #[inline(always)]
     fn run<L: Lanes>(self) -> Self::Output {
         let Self { problem, solver } = self;
+        solver.iterations = 0;
+        solver.best.reset(problem);
+        if let Some(certificate) = solver.quick(problem) {
+            return Ok(solver.publish(certificate, [true; 2], [SideStatus::Quoted; 2]));
+        }
         let mut side = [SideStatus::Quoted; 2];
         for x in 0..2 {
-            solver.size[x].clear();
-            solver.size[x].resize(problem.side[x].utility.len(), 0.0);
             let budget = problem.budget.side[x].min(problem.budget.total);
             if let Err(status) = solver.reduced[x].read(&problem.side[x], budget) {
                 side[x] = status;
             }
         }
+        solver.narrow(problem, &mut side);
         let present = side.map(|status| status == SideStatus::Quoted);
-        let mut iterations = 0;
-        if present[0] || present[1] {
-            let size = [solver.reduced[0].size_max, solver.reduced[1].size_max];
-            let mut interior = interior::Interior::new::<L>(problem, &solver.reduced, present, size, &mut solver.store);
-            interior.trace = solver.trace;
-            interior.run::<L>();
-            iterations = interior.iterations;
-            let [bids, asks] = &mut solver.size;
-            interior.publish([bids, asks], &mut solver.multipliers);
-        }
+        let certificate = solver.search::<L>(problem, present);
+        Ok(solver.publish(certificate, present, side))
+    }
+}
+
+impl SidesSolver {
+    /// The outcome as the caller sees it.
+    fn publish(&self, certificate: Certificate, present: [bool; 2], side: [SideStatus; 2]) -> SidesSolution {
+        let mut side = side;
         for x in 0..2 {
-            let total: f64 = solver.size[x].iter().sum();
-            if present[x] && total < 1e-9 * solver.reduced[x].size_max {
-                solver.size[x].fill(0.0);
+            if present[x] && !self.best.size[x].iter().any(|size| *size > 0.0) {
                 side[x] = SideStatus::NoValue;
             }
         }
-        let sizes = [&solver.size[0][..], &solver.size[1][..]];
-        let Certificate { objective, dual_bound: bound, scale, violation, .. } =
-            problem.certify(sizes, sizes, &solver.multipliers);
-        let m = &solver.multipliers;
-        Ok(SidesSolution {
-            status: if bound - objective <= GAP_MAX * scale && violation <= VIOLATION_MAX { SidesStatus::Optimal } else { SidesStatus::Inaccurate },
+        let Certificate { objective, dual_bound, scale, violation, .. } = certificate;
+        // Feasible ladders cannot beat the optimum: a bound below them is so by its own rounding, or it is no bound.
+        let kept = (dual_bound - objective).abs() <= GAP_MAX * scale && violation <= VIOLATION_MAX;
+        let dual_bound = dual_bound.max(objective);
+        let multipliers = &self.best.multipliers;
+        SidesSolution {
+            status: if !kept {
+                SidesStatus::Inaccurate
+            } else if side.contains(&SideStatus::Quoted) {
+                SidesStatus::Optimal
+            } else {
+                SidesStatus::Zero
+            },
             side,
             objective,
-            dual_bound: bound,
-            gap: bound - objective,
+            dual_bound,
+            gap: dual_bound - objective,
             scale,
             violation,
-            margin_price: [m.margin[0] + m.margin[2], m.margin[1] + m.margin[2]],
-            temperature: m.temperature,
-            inventory_price: m.inventory,
-            iterations,
-        })
+            margin_price: [0, 1].map(|x| multipliers.margin[x] + multipliers.margin[2]),
+            temperature: multipliers.temperature,
+            inventory_price: multipliers.inventory,
+            iterations: self.iterations,
+        }
+    }
+
+    /// Shapes and totals in turn, where the problem allows it and the search settles.
+    fn quick(&mut self, problem: &Sides<'_>) -> Option<Certificate> {
+        let mut present = [false; 2];
+        let (mut largest, mut most) = (0.0_f64, 0.0_f64);
+        for (x, side) in problem.side.iter().enumerate() {
+            let budget = problem.budget.side[x].min(problem.budget.total);
+            present[x] = !side.utility.is_empty() && side.size_max > 0.0 && budget > 0.0;
+            if !matches!(side.saturation, Saturation::None) {
+                return None;
+            }
+            largest = side.utility.iter().fold(largest, |largest, u| largest.max(u.abs()));
+            most = most.max(side.size_max);
+        }
+        let inventory = problem.inventory.unwrap_or(Inventory { position: 0.0, price_of_risk: 0.0, fill_variance: false });
+        let varied = inventory.fill_variance && inventory.price_of_risk > 0.0;
+        let (any, both) = (present[0] || present[1], present[0] && present[1]);
+        if varied || !any || (!both && problem.bid_share.is_some()) {
+            return None;
+        }
+        let start =
+            quick::Prices { margin: [0.0; 3], inventory: inventory.price_of_risk * inventory.position };
+        let floor = (0.5 * inventory.price_of_risk * inventory.position * inventory.position).max(1e-6 * largest * most);
+        let (size, prices, rounds) = quick::search(problem, &mut self.shape, present, start, floor)?;
+        self.iterations += rounds;
+        self.trial.reset(problem);
+        for x in 0..2 {
+            if !present[x] {
+                continue;
+            }
+            let limit = problem.side[x].size_cap;
+            for (index, (to, share)) in self.trial.size[x].iter_mut().zip(self.shape[x].share()).enumerate() {
+                *to = size[x] * share;
+                if *to > limit.at(index) {
+                    return None;
+                }
+            }
+            let (temperature, normaliser) = self.shape[x].multipliers();
+            self.trial.multipliers.temperature[x] = temperature;
+            self.trial.multipliers.normaliser[x] = normaliser;
+        }
+        self.trial.multipliers.margin = prices.margin;
+        self.trial.multipliers.inventory = prices.inventory;
+        let certificate = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+        let good = certificate.gap.abs() <= 1e-10 * certificate.scale && certificate.violation <= 0.1 * VIOLATION_MAX;
+        if !good {
+            return None;
+        }
+        std::mem::swap(&mut self.best, &mut self.trial);
+        Some(certificate)
+    }
+}
+
+impl SidesSolver {
+    /// Tries searches in order until one convinces; the best answer is kept.
+    #[inline(always)]
+    fn search<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
+        let mut found: Option<Certificate> = None;
+        if present[0] || present[1] {
+            let certificate = self.interior::<L>(problem, present);
+            if self.keep(certificate, &mut found) {
+                return certificate;
+            }
+        }
+        self.zero(problem);
+        let certificate = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+        if self.keep(certificate, &mut found) {
+            return certificate;
+        }
+        for x in 0..2 {
+            let alone = match problem.bid_share {
+                None => true,
+                Some([lo, hi]) => if x == 0 { hi >= 1.0 } else { lo <= 0.0 },
+            };
+            if present == [true; 2] && alone {
+                let mut one = [false; 2];
+                one[x] = true;
+                self.interior::<L>(problem, one);
+                self.judge_absent(problem, 1 - x);
+                let certificate = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+                if self.keep(certificate, &mut found) {
+                    return certificate;
+                }
+            }
+        }
+        found.unwrap_or(certificate)
+    }
+
+    /// Keeps the trial if it is the best so far; whether it needs no other.
+    fn keep(&mut self, certificate: Certificate, found: &mut Option<Certificate>) -> bool {
+        let worth = |c: &Certificate| {
+            let gap = c.gap.abs() / c.scale;
+            let off = (gap / GAP_MAX).max(c.violation / VIOLATION_MAX);
+            if off.is_nan() { f64::INFINITY } else { off }
+        };
+        if found.as_ref().is_none_or(|best| worth(&certificate) < worth(best)) {
+            std::mem::swap(&mut self.best, &mut self.trial);
+            *found = Some(certificate);
+        }
+        worth(&certificate) <= 0.1
+    }
+
+    #[inline(always)]
+    fn interior<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
+        let size = [self.reduced[0].size_max, self.reduced[1].size_max];
+        let mut interior = interior::Interior::new::<L>(problem, &self.reduced, present, size, &mut self.store);
+        interior.trace = self.trace;
+        interior.run::<L>();
+        self.iterations += interior.iterations;
+        self.trial.reset(problem);
+        let [bids, asks] = &mut self.trial.size;
+        interior.publish([bids, asks], &mut self.trial.multipliers);
+        for x in 0..2 {
+            let total: f64 = self.trial.size[x].iter().sum();
+            if present[x] && total < 1e-9 * self.reduced[x].size_max {
+                self.trial.size[x].fill(0.0);
+            }
+        }
+        problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers)
+    }
+
+    /// The empty pair of ladders, with the temperatures at which each side is judged.
+    fn zero(&mut self, problem: &Sides<'_>) {
+        self.trial.reset(problem);
+        if let Some(inventory) = problem.inventory {
+            self.trial.multipliers.inventory = inventory.price_of_risk * inventory.position;
+        }
+        for x in 0..2 {
+            self.judge_absent(problem, x);
+        }
+    }
+
+    /// The temperature of a side that stays empty, at the prices in force.
+    fn judge_absent(&mut self, problem: &Sides<'_>, x: usize) {
+        let side = &problem.side[x];
+        let multipliers = &mut self.trial.multipliers;
+        let price = multipliers.margin[x] + multipliers.margin[2];
+        let sign = if x == 0 { 1.0 } else { -1.0 };
+        self.weights.clear();
+        self.weights.extend(side.utility.iter().enumerate().map(|(i, utility)| {
+            utility - price * side.margin[i] - sign * multipliers.inventory * side.fill_probability.at(i)
+        }));
+        self.caps.clear();
+        self.caps.extend(
+            (0..side.utility.len()).map(|i| if side.size_cap.at(i) > 0.0 { side.share_cap.at(i) } else { 0.0 }),
+        );
+        let problem = SideProblem {
+            utility: &self.weights,
+            entropy_min: side.entropy_min,
+            floor: side.share_floor,
+            cap: Bound::Each(&self.caps),
+        };
+        multipliers.temperature[x] = 0.0;
+        multipliers.normaliser[x] = f64::NAN;
+        if let Ok(solution) = self.one_side.solve(&problem)
+            && solution.temperature.is_finite()
+        {
+            multipliers.temperature[x] = solution.temperature;
+            multipliers.normaliser[x] = solution.normaliser;
+        }
+    }
+}
+
+impl Answer {
+    fn reset(&mut self, problem: &Sides<'_>) {
+        for (size, side) in self.size.iter_mut().zip(&problem.side) {
+            size.clear();
+            size.resize(side.utility.len(), 0.0);
+        }
+        let multipliers = &mut self.multipliers;
+        multipliers.margin = [0.0; 3];
+        multipliers.temperature = [0.0; 2];
+        multipliers.normaliser = [f64::NAN; 2];
+        multipliers.inventory = 0.0;
+        multipliers.level.iter_mut().for_each(Vec::clear);
+    }
+
+    fn sizes(&self) -> [&[f64]; 2] {
+        [&self.size[0], &self.size[1]]
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Reduced {
     pub(super) cap: Vec<f64>,
     /// Shares of largest entropy.
     pub(super) flattest: Vec<f64>,
+    /// `t` of the flattest shares `clip(t, φ, κ)`.
+    pub(super) level: f64,
     /// Only the flattest shares are feasible: the side is a ray, and its total is all there is to choose.
     pub(super) ray: bool,
     /// `h`, zero where there is none.
@@ -292,6 +294,7 @@ impl Reduced {
         }
         let bounds = self.floor.iter().copied().zip(self.cap.iter().copied());
         let level = water_level(bounds.clone(), 1.0);
+        self.level = level;
         self.flattest.clear();
         self.flattest.extend(bounds.map(|(floor, cap)| clip(level, floor, cap)));
         self.entropy_max = entropy_of(&self.flattest);
