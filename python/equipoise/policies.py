@@ -168,7 +168,10 @@ def _mid_path(records: tuple[RunRecord, RunRecord]) -> tuple[Floats, Floats]:
     time, mid = np.concatenate(times), np.concatenate(mids)
     order = np.argsort(time, kind="stable")
     order = order[np.isfinite(mid[order])]
-    return time[order], mid[order]
+    time, mid = time[order], mid[order]
+    # One mid a moment, so that what is captured against it and what the position gains later add up to the cash.
+    last = np.r_[np.diff(time) > 0, True]
+    return time[last], mid[last]
 
 
 def _cells(record: RunRecord, path: tuple[Floats, Floats], start: float, count: int) -> _Cells:
@@ -189,11 +192,11 @@ def _cells(record: RunRecord, path: tuple[Floats, Floats], start: float, count: 
     order = np.argsort(at, kind="stable")
     signed = np.array([fill.size if fill.side is Side.BID else -fill.size for fill in fills])[order]
     signed = signed * record.contract_value
-    price, mids, fee = (np.array([getattr(fill, name) for fill in fills])[order] for name in ("price", "mid", "fee"))
+    price, fee = (np.array([getattr(fill, name) for fill in fills])[order] for name in ("price", "fee"))
     at = at[order]
+    mids = mid_at(at)
     add(6, at, np.abs(signed) * price)
     add(7, at, signed * (mids - price))
-    # Before the run of the tape ends: the position is closed by then.
     adverse = signed * (mid_at(np.minimum(at + ADVERSE_S * 1e9, time[-1])) - mids)
     add(8, at, adverse)
     add(9, at, -adverse)

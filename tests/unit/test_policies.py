@@ -173,12 +173,12 @@ def test_the_report_shows_the_comparison_with_its_caveats() -> None:
     assert 'id="policies"' not in render_report([found.inventory])
 
 
-def study(rebate: int = 1, **changes: Any) -> ReplayConfig:
+def study(**changes: Any) -> ReplayConfig:
     """A rebate, so that measured markets have value for a maker; checked event by event."""
     config = ReplayConfig(
-        maker_fee_bps=Decimal(-rebate),
+        maker_fee_bps=Decimal(-1),
         quoter=QuoterConfig(mark_buffer_bps=40.0, depth_outer_bps=12.0, preset="aggressive"),  # type: ignore[arg-type]
-        session=SessionConfig(maker_fee_bps=-float(rebate), verify=True),
+        session=SessionConfig(maker_fee_bps=-1.0, verify=True),
         seed=7,
     )
     return dataclasses.replace(config, **changes)
@@ -186,7 +186,9 @@ def study(rebate: int = 1, **changes: Any) -> ReplayConfig:
 
 @pytest.mark.parametrize("rule", ["sum", "worst_side", "hyperliquid"])
 def test_a_run_under_joint_is_never_refused_for_margin_and_quote_book_and_venue_agree(rule: str) -> None:
-    found, ended = compare_policies(lambda: generate(7, 600), study(rebate=4, rule=rule))
+    # Taken as free of adverse selection, the generated market has value for a maker.
+    session = SessionConfig(maker_fee_bps=-1.0, adverse_bps=0.0, verify=True)
+    found, ended = compare_policies(lambda: generate(7, 600), study(rule=rule, session=session))
     for run, policy in zip(ended, ("inventory", "joint"), strict=True):
         counters = run.record.counters
         assert run.record.policy == policy

@@ -13,7 +13,7 @@ use super::config::Policy;
 use super::jitter::jittered;
 use super::side::{SideTask, SideWork, contract_worth, mid_ticks};
 use super::{LadderEngine, Quote, Request, SideQuote, Source, tasks, tempered_floor};
-use crate::entropy::Bound;
+use crate::entropy::{Bound, SideProblem, SideSolver};
 use crate::error::{Error, Result};
 use crate::margin::{MarginContext, OrderMarginRule};
 use crate::market::{Account, Market};
@@ -23,7 +23,7 @@ use crate::sides::{
     SidesSolver, VIOLATION_MAX,
 };
 use crate::split::Split;
-use crate::status::{Binding, Reason, SideStatus, SidesStatus};
+use crate::status::{Binding, Reason, SideStatus, SidesStatus, Status};
 use crate::units::Side;
 
 /// Which of the two ladders a joint quote carries.
@@ -288,7 +288,6 @@ impl LadderEngine {
         for x in 0..2 {
             let work = if x == 0 { &self.bids } else { &self.asks };
             let count = work.utility.len() as f64;
-            let loses = work.utility.iter().all(|utility| *utility <= 0.0);
             terms.share_floor[x] = self.config.share_floor.min(1.0 / count.max(1.0));
             terms.share_cap[x] = self.config.share_cap.max(1.0 / count.max(1.0));
             let asked = tempered_floor(&self.config, &mut self.solver, &work.lot_utility)?;
@@ -296,6 +295,7 @@ impl LadderEngine {
                 OnInfeasible::Relax => asked.min(count.max(1.0).ln()),
                 OnInfeasible::Refuse => asked,
             };
+            let loses = loses(&mut self.solver, work, &terms, x)?;
             let stopped = cannot_quote(work, tasks[x], terms.pot.side[x])
                 .or((terms.entropy_min[x] > count.ln() + 1e-12).then_some(ShareDropped::Entropy));
             (terms.present[x], terms.able[x]) = (stopped.is_none(), stopped.is_none());
@@ -795,6 +795,20 @@ fn index(side: Side) -> usize {
 /// Contracts expected to fill.
 fn fills(side: &SideQuote, lot: f64) -> f64 {
     side.lots.iter().zip(&side.fill_probability).map(|(&lots, fill)| lots as f64 * lot * fill).sum()
+}
+
+/// Whether a side has no value at its entropy floor, even without a price on margin or inventory.
+fn loses(solver: &mut SideSolver, work: &SideWork, terms: &Terms, x: usize) -> Result<bool> {
+    if work.utility.iter().all(|utility| *utility <= 0.0) {
+        return Ok(true);
+    }
+    let solution = solver.solve(&SideProblem {
+        utility: &work.utility,
+        entropy_min: terms.entropy_min[x],
+        floor: Bound::Scalar(terms.share_floor[x]),
+        cap: Bound::Scalar(terms.share_cap[x]),
+    })?;
+    Ok(solution.status == Status::Optimal && solution.objective <= 0.0)
 }
 
 /// Why no order of a side is possible, whatever the other side does.
