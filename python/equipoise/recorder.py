@@ -68,7 +68,7 @@ class Recorder:
             "part_bids": float(split.bid_part),
             "part_asks": float(split.ask_part),
             "margin_passed": float(quote.margin_passed),
-            "ask_weight": split.ask_weight,
+            "ask_weight": split.ask_weight if joint is None else _ask_weight(quote),
             "inventory_ratio": split.inventory_ratio,
             "entropy_bids": bids.entropy if len(bids) else math.nan,
             "entropy_asks": asks.entropy if len(asks) else math.nan,
@@ -146,3 +146,9 @@ class Recorder:
             settings=settings,
             ladders={name: np.array(rows) for name, rows in self._ladders.items()},
         )
+
+
+def _ask_weight(quote: Quote) -> float:
+    """The asks' part of what the orders hold; NaN where nothing is held. Nothing fixes it under policy joint."""
+    both = quote.bids.held + quote.asks.held
+    return float(quote.asks.held / both) if both > 0 else math.nan

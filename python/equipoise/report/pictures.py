@@ -416,7 +416,7 @@ def split_weight(run: Run) -> str:
     known = np.isfinite(ratio) & np.isfinite(weight)
     if not known.any():
         return nothing("The record holds no split weights.")
-    rule = _rule_line(run) if run.record.policy == "inventory" else None
+    rule = _rule_line(run) if run.record.policy in {"inventory", "joint"} else None
     words = (
         f"{integer(float(known.sum()))} splits; the ask weight runs from {number(float(weight[known].min()), 3)} to "
         f"{number(float(weight[known].max()), 3)}."
@@ -436,7 +436,7 @@ def split_weight(run: Run) -> str:
 
     keys = [Key("dot", "both", "one quote")]
     if rule:
-        keys.append(Key("line", "rule", "the rule"))
+        keys.append(Key("line", "rule", "the rule" if run.record.policy == "inventory" else "the inventory rule"))
     rows = []
     for low in np.arange(-1.0, 1.0, 0.25):
         chosen = known & (ratio >= low) & ((ratio < low + 0.25) | (low + 0.25 >= 1.0))
