@@ -26,14 +26,14 @@ fn side(r:&mut R,fam:usize,sign:f64)->S{
   }
   let q=10f64.powf(r.r(0.0,4.0))/price*lev;
   let hm=(k as f64).ln();
-  let h=match r.k(8){0=>-1.0,1=>0.0,2=>hm,3=>hm*(1.0-10f64.powf(r.r(-12.0,-1.0))),_=>hm*r.r(0.1,0.99)};
+  let h=match r.k(8){0=>-1.0,1=>0.0,2=>hm,3=>hm*(1.0-10f64.powf(r.r(-9.0,-1.0))),_=>hm*r.r(0.1,0.99)};
   let kk=k as f64;
   let f:Vec<f64>=match r.k(4){0=>(0..k).map(|_|r.r(0.0,0.3)/kk).collect(),1=>vec![r.r(0.0,0.9)/kk;k],_=>vec![0.0;k]};
   let c:Vec<f64>=match r.k(4){0=>(0..k).map(|_|(r.r(1.2,4.0)/kk).min(1.0)).collect(),1=>vec![(r.r(1.05,3.0)/kk).min(1.0);k],_=>vec![1.0;k]};
   let cap:Vec<f64>=match r.k(4){0=>(0..k).map(|_|if r.chance(0.5){q/kk*r.r(0.05,2.0)}else{f64::INFINITY}).collect(),1=>vec![q/kk*r.r(0.1,3.0);k],_=>vec![f64::INFINITY;k]};
   // the flattest shares under boxes
   let hmax={ let (mut lo,mut hi)=(0.0,1.0); for _ in 0..200{let t=0.5*(lo+hi); let s:f64=(0..k).map(|i|f64::max(f[i],t).min(c[i])).sum(); if s<1.0{lo=t}else{hi=t}} -(0..k).map(|i|{let p=f64::max(f[i],hi).min(c[i]); if p>0.0{p*p.ln()}else{0.0}}).sum::<f64>()};
-  let h=if h>hmax&&r.chance(0.9){hmax*(1.0-if r.chance(0.3){0.0}else{10f64.powf(r.r(-13.0,-2.0))})}else{h};
+  let h=if h>hmax&&r.chance(0.9){hmax*(1.0-if r.chance(0.3){0.0}else{10f64.powf(r.r(-9.0,-2.0))})}else{h};
   let sat=if fam==8{1+r.k(2)}else{0};
   let sc=(0..k).map(|_|q/kk*10f64.powf(r.r(-2.0,2.0))).collect();
   S{u,m,l,h,f,c,cap,q,sat,sc}
@@ -63,7 +63,7 @@ fn main(){
     cnt[fam]+=1;its.push(s.iterations);
     let g=s.gap/s.scale; let fail=!(g<=1e-8&&g>= -1e-11&&s.violation<=1e-10);
     worst[fam]=worst[fam].max(g);
-    if fail{bad[fam]+=1; if shown<60||only.is_some(){shown+=1;println!("{seed} {} obj {:.9e} gap {:.2e} viol {:.2e} it {} side {:?} K {} {} h/hmax {:.6} {:.6} share {:?} inv {:?} mu {:?} T {:?}",names[fam],s.objective,g,s.violation,s.iterations,s.side,b.u.len(),a.u.len(),b.h/(b.u.len() as f64).ln(),a.h/(a.u.len() as f64).ln(),share,inv,s.margin_price,s.temperature);
+    if fail{bad[fam]+=1; if shown<400||only.is_some(){shown+=1;println!("{seed} {} obj {:.9e} gap {:.2e} viol {:.2e} it {} side {:?} K {} {} h/hmax {:.6} {:.6} share {:?} inv {:?} mu {:?} T {:?}",names[fam],s.objective,g,s.violation,s.iterations,s.side,b.u.len(),a.u.len(),b.h/(b.u.len() as f64).ln(),a.h/(a.u.len() as f64).ln(),share,inv,s.margin_price,s.temperature);
       if only.is_some(){println!("{b:?}\n{a:?}\n{budget:?}\nsizes {:?}",solver.size());}
     }}
   }

@@ -122,50 +122,56 @@ impl Sides<'_> {
         let (eta, position, variance) = self.risk();
         let nu = if eta > 0.0 { multipliers.inventory } else { 0.0 };
         let mut rest = if eta > 0.0 { nu * nu / (2.0 * eta) - nu * position } else { 0.0 };
-        let budgets = [self.budget.side[0], self.budget.side[1], self.budget.total];
-        let mut prices = [0.0; 3];
-        for ((price, &multiplier), &budget) in prices.iter_mut().zip(&multipliers.margin).zip(&budgets) {
-            if budget.is_finite() && multiplier > 0.0 {
-                *price = multiplier;
-                rest += multiplier * budget.max(0.0);
+        for (k, budget) in [self.budget.side[0], self.budget.side[1], self.budget.total].into_iter().enumerate() {
+            if budget.is_finite() {
+                rest += self.price(k, multipliers) * budget.max(0.0);
             }
         }
         let (mut values, mut most) = ([0.0; 2], [0.0; 2]);
         let mut weights = Vec::new();
         for x in 0..2 {
             let side = &self.side[x];
-            let sign = if x == 0 { 1.0 } else { -1.0 };
-            let price = prices[x] + prices[2];
-            weights.clear();
-            let mut tangent = 0.0;
-            for (i, &utility) in side.utility.iter().enumerate() {
-                let size = at[x][i];
-                let bend = side.saturation.inverse_scale(utility, i);
-                let (slope, _) = side.saturation.derivatives(utility, bend, size);
-                let mut weight = slope;
+            for (i, &size) in at[x].iter().enumerate() {
+                let (utility, bend) = (side.utility[i], side.saturation.inverse_scale(side.utility[i], i));
                 if bend > 0.0 {
-                    tangent += side.saturation.value(utility, bend, size) - slope * size;
+                    let (slope, _) = side.saturation.derivatives(utility, bend, size);
+                    rest += side.saturation.value(utility, bend, size) - slope * size;
                 }
                 if variance && eta > 0.0 {
-                    let risk = eta * side.variance(i) * size;
-                    weight -= risk;
-                    tangent += 0.5 * risk * size;
+                    rest += 0.5 * eta * side.variance(i) * size * size;
                 }
-                let limit = multipliers.level[x].get(i).copied().unwrap_or(0.0);
-                let cap = side.size_cap.at(i);
-                if limit > 0.0 && cap.is_finite() {
-                    weight -= limit;
-                    rest += limit * cap;
-                }
-                weights.push(weight - price * side.margin[i] - sign * nu * side.fill_probability.at(i));
+                rest += cap_price(&multipliers.level[x], side, i) * side.cap_or_zero(i);
             }
-            rest += tangent;
             most[x] = self.most(x);
             if most[x] > 0.0 {
+                self.weights(x, at[x], multipliers, &mut weights);
                 values[x] = side.value(&weights, multipliers.temperature[x].max(0.0), multipliers.normaliser[x]);
             }
         }
         rest + self.best_corner(values, most)
+    }
+
+    /// What one unit of size at each level of a side is worth after all prices, values linearised at `at`.
+    pub(super) fn weights(&self, x: usize, at: &[f64], multipliers: &Multipliers, weights: &mut Vec<f64>) {
+        let (eta, _, variance) = self.risk();
+        let side = &self.side[x];
+        let sign = if x == 0 { 1.0 } else { -1.0 };
+        let nu = if eta > 0.0 { sign * multipliers.inventory } else { 0.0 };
+        let price = self.price(x, multipliers) + self.price(2, multipliers);
+        weights.clear();
+        weights.extend(at.iter().enumerate().map(|(i, &size)| {
+            let (utility, bend) = (side.utility[i], side.saturation.inverse_scale(side.utility[i], i));
+            let (slope, _) = side.saturation.derivatives(utility, bend, size);
+            let risk = if variance { eta * side.variance(i) * size } else { 0.0 };
+            let limit = cap_price(&multipliers.level[x], side, i);
+            slope - risk - limit - price * side.margin[i] - nu * side.fill_probability.at(i)
+        }));
+    }
+
+    /// The price of one budget that counts: bids, asks, total.
+    fn price(&self, k: usize, multipliers: &Multipliers) -> f64 {
+        let budget = if k == 2 { self.budget.total } else { self.budget.side[k] };
+        if budget.is_finite() { multipliers.margin[k].max(0.0) } else { 0.0 }
     }
 
     /// A total that no ladder of the side exceeds; zero where it can only be empty.
@@ -225,7 +231,18 @@ fn over(value: f64, limit: f64) -> f64 {
     }
 }
 
+/// The price of one level's cap on size, where there is such a cap.
+fn cap_price(level: &[f64], side: &Side<'_>, index: usize) -> f64 {
+    let price = level.get(index).copied().unwrap_or(0.0);
+    if price > 0.0 && side.size_cap.at(index).is_finite() { price } else { 0.0 }
+}
+
 impl Side<'_> {
+    fn cap_or_zero(&self, index: usize) -> f64 {
+        let cap = self.size_cap.at(index);
+        if cap.is_finite() { cap } else { 0.0 }
+    }
+
     pub(super) fn variance(&self, index: usize) -> f64 {
         let probability = self.fill_probability.at(index);
         probability * (1.0 - probability)
@@ -324,37 +341,25 @@ fn raw_share(off: f64, heat: f64) -> f64 {
 
 /// The minimum of a convex function of the normaliser, given its value, slope and curvature; any point visited is a bound.
 fn minimum(weights: &[f64], heat: f64, start: f64, at: impl Fn(f64) -> (f64, f64, f64)) -> f64 {
-    let largest = weights.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-    let smallest = weights.iter().fold(f64::INFINITY, |a, b| a.min(*b));
-    let near = start >= smallest - 700.0 * heat && start <= largest + 700.0 * heat;
-    let mut n = if near { start } else { largest };
-    let mut reach = heat * (weights.len() as f64).ln() + (largest - smallest) + heat + f64::MIN_POSITIVE;
-    let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
+    // Below the least weight every share is at its cap, above this end none is above one part of all.
+    let mut low = weights.iter().fold(f64::INFINITY, |a, b| a.min(*b));
+    let mut high = weights.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b)) + heat * (weights.len() as f64).ln();
+    let mut n = if low <= start && start <= high { start } else { high };
     let mut best = f64::INFINITY;
     for _ in 0..200 {
         let (value, slope, curve) = at(n);
         best = best.min(value);
-        if slope.abs() <= 1e-15 {
+        if slope.abs() <= 2.0 * f64::EPSILON {
             break;
         }
         if slope > 0.0 {
-            high = high.min(n);
+            high = n;
         } else {
-            low = low.max(n);
+            low = n;
         }
         let newton = n - slope / curve;
-        let next = if newton.is_finite() && newton > low && newton < high {
-            newton
-        } else if low == f64::NEG_INFINITY {
-            reach *= 2.0;
-            n - reach
-        } else if high == f64::INFINITY {
-            reach *= 2.0;
-            n + reach
-        } else {
-            0.5 * (low + high)
-        };
-        if next == n || !next.is_finite() {
+        let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
+        if next == n || !(low <= next && next <= high) {
             break;
         }
         n = next;

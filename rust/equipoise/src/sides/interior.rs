@@ -37,9 +37,28 @@ const ABSENT: usize = usize::MAX;
 
 const ITERATIONS_MAX: u32 = 100;
 /// Part of the way to the boundary that a step may go.
-const STAY: f64 = 0.995;
-const START: f64 = 0.05;
-const HOT: f64 = 3.0;
+
+/// How a run starts and how boldly it steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// First product of slacks and multipliers, in units of value.
+    pub(super) start: f64,
+    /// Highest first temperature, in units of what closeness to the flattest shares suggests.
+    pub(super) heat: f64,
+    /// Part of the way to the boundary that a step may go.
+    pub(super) stay: f64,
+    /// Added to the diagonal block: what multiplies rounding on levels whose size nothing but the others decides.
+    pub(super) least: f64,
+}
+
+/// Tried in order until one convinces. The first is right almost always; the others are for ladders that an entropy floor
+/// close to the largest entropy leaves hardly any choice.
+pub(super) const MANNERS: [Manner; 4] = [
+    Manner { start: 0.05, heat: 0.3, stay: 0.995, least: 1e-11 },
+    Manner { start: 0.05, heat: 30.0, stay: 0.9, least: 1e-9 },
+    Manner { start: 1e-3, heat: 3.0, stay: 0.95, least: 1e-13 },
+    Manner { start: 5.0, heat: 1.0, stay: 0.8, least: 1e-10 },
+];
 
 /// The memory of one side; it grows and is kept.
 #[derive(Clone, Debug, Default)]
@@ -238,6 +257,7 @@ pub(super) struct Interior<'r, 'a> {
     position_unit: f64,
     /// Inequalities present.
     count: f64,
+    manner: Manner,
     pub(super) iterations: u32,
     pub(super) trace: bool,
 }
@@ -263,6 +283,7 @@ impl<'r, 'a> Interior<'r, 'a> {
         present: [bool; 2],
         size: [f64; 2],
         stores: &'r mut [Store; 2],
+        manner: Manner,
     ) -> Self {
         let (mut value_unit, mut margin_unit, mut position_unit) = (0.0_f64, 0.0_f64, 0.0_f64);
         for x in (0..2).filter(|x| present[*x]) {
@@ -298,6 +319,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             margin_unit,
             position_unit,
             count: 0.0,
+            manner,
             iterations: 0,
             trace: false,
         };
@@ -381,7 +403,10 @@ impl<'r, 'a> Interior<'r, 'a> {
                 }
                 charge[x] += levels.margin[chunk][lane] * levels.size[chunk][lane];
             }
-            totals[x] = 0.5 * most.min(self.budget[x] / charge[x]).min(self.budget[2] / charge[x]);
+            if charge[x] > 0.0 {
+                most = most.min(self.budget[x] / charge[x]).min(self.budget[2] / charge[x]);
+            }
+            totals[x] = 0.5 * most;
         }
         let unit = [self.ladder[0].unit, self.ladder[1].unit];
         if let Some([lo, hi]) = problem.bid_share
@@ -402,9 +427,10 @@ impl<'r, 'a> Interior<'r, 'a> {
             }
         }
         let used = charge[0] * totals[0] + charge[1] * totals[1];
-        let factor = (0.75 * self.budget[2] / used).min(1.0);
+        let factor = if used > 0.0 { (0.75 * self.budget[2] / used).min(1.0) } else { 1.0 };
         let totals = totals.map(|total| total * factor);
         let mut share_slack = [0.0; 2];
+        let mut charged = 0.0;
         for x in self.sides() {
             self.ladder[x].enlarge(totals[x]);
             let ladder = &self.ladder[x];
@@ -426,13 +452,14 @@ impl<'r, 'a> Interior<'r, 'a> {
             }
             let dearest = ladder.levels.margin.as_flattened().iter().fold(0.0_f64, |most, margin| most.max(*margin));
             let most = dearest * ladder.reduced.size_max / ladder.unit;
-            self.row[MARGIN + x].present = most * (1.0 + 1e-6) >= self.budget[x];
+            self.row[MARGIN + x].present = most > 0.0 && most * (1.0 + 1e-6) >= self.budget[x];
+            charged += most;
             self.row[MARGIN + x].slack = self.budget[x] - charge[x] * totals[x];
         }
         (self.row[SHARE].slack, self.row[SHARE + 1].slack) = (share_slack[0], share_slack[1]);
-        self.row[MARGIN + 2].present = self.budget[2].is_finite();
+        self.row[MARGIN + 2].present = charged > 0.0 && charged * (1.0 + 1e-6) >= self.budget[2];
         self.row[MARGIN + 2].slack = self.budget[2] - charge[0] * totals[0] - charge[1] * totals[1];
-        let target = START;
+        let target = self.manner.start;
         for row in &mut self.row {
             if row.present {
                 row.price = row.weight * target / row.slack;
@@ -448,7 +475,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             let spare = reduced.entropy_max - reduced.entropy_min;
             let heat = &mut self.row[HEAT + x];
             if heat.present {
-                heat.price = heat.price.min(HOT / (2.0 * spare).sqrt());
+                heat.price = heat.price.min(self.manner.heat / (2.0 * spare).sqrt());
             }
         }
         self.nu = self.eta * self.expected::<L>();
@@ -494,7 +521,7 @@ impl<'r, 'a> Interior<'r, 'a> {
                 );
             }
             let off = self.off_value::<L>();
-            if mean < 1e-16 && (off < 1e-14 && self.apart() < 1e-12 || mean < 1e-24) {
+            if !mean.is_finite() || mean < 1e-16 && (off < 1e-14 && self.apart() < 1e-12 || mean < 1e-24) {
                 return;
             }
             let (primal, dual) = probe.lengths();
@@ -505,7 +532,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             let step = self.direction::<L>(&newton, target, true);
             let probe = self.probe::<L>(&step, target, true);
             let (primal, dual) = probe.lengths();
-            let (primal, dual) = ((STAY * primal).min(1.0), (STAY * dual).min(1.0));
+            let (primal, dual) = ((self.manner.stay * primal).min(1.0), (self.manner.stay * dual).min(1.0));
             if self.trace {
                 eprintln!("    centring {centring:.2e} primal {primal:.4} dual {dual:.4}");
             }
@@ -538,7 +565,7 @@ impl<'r, 'a> Interior<'r, 'a> {
         for x in self.sides() {
             let heat = self.row[HEAT + x];
             let price = self.row[MARGIN + x].price + self.row[MARGIN + 2].price;
-            let own = self.ladder[x].derive::<L>(heat.price, price, self.nu);
+            let own = self.ladder[x].derive::<L>(heat.price, price, self.nu, self.manner.least);
             let moments = self.ladder[x].moments::<L>();
             all[x] = moments;
             let ladder = &self.ladder[x];
@@ -779,7 +806,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             }
             let per_size = self.value_unit / ladder.unit;
             multipliers.temperature[x] = self.row[HEAT + x].price * per_size;
-            multipliers.normaliser[x] = ladder.normaliser * per_size;
+            multipliers.normaliser[x] = (ladder.normaliser + self.row[HEAT + x].price) * per_size;
             let size = ladder.levels.size.as_flattened();
             let price = ladder.levels.bounds[2].price.as_flattened();
             if ladder.bounded[2] {
@@ -946,21 +973,6 @@ impl<'r, 'a> Ladder<'r, 'a> {
         total * (spare - deficit)
     }
 
-    /// The length shortened until the entropy floor keeps a part of its slack.
-    #[inline(always)]
-    fn inside_entropy<L: Lanes>(&self, length: f64, slack: f64) -> f64 {
-        let mut length = length;
-        if self.entropy_min > 0.0 {
-            for _ in 0..40 {
-                if self.over_entropy::<L>(length) >= (1.0 - STAY) * slack {
-                    break;
-                }
-                length *= 0.8;
-            }
-        }
-        length
-    }
-
     #[inline(always)]
     fn sum<L: Lanes>(&self) -> f64 {
         let mut total = L::zero();
@@ -1017,7 +1029,7 @@ impl<'r, 'a> Ladder<'r, 'a> {
 
     /// Gradients, the inverse of the diagonal block and the column of the total; returns the total's own curvature.
     #[inline(always)]
-    fn derive<L: Lanes>(&mut self, heat: f64, price: f64, nu: f64) -> f64 {
+    fn derive<L: Lanes>(&mut self, heat: f64, price: f64, nu: f64, least: f64) -> f64 {
         self.slopes::<L>();
         let total = self.total;
         let (inverse_total, heat_over_total) = (L::splat(1.0 / total), L::splat(heat / total));
@@ -1053,7 +1065,7 @@ impl<'r, 'a> Ladder<'r, 'a> {
                 }
             }
             // Padding: its diagonal is one and its weight zero.
-            let padding = L::splat(1.0).sub(one);
+            let padding = L::splat(1.0).sub(one).add(L::splat(least));
             one.div(diagonal.add(padding)).store(&mut levels.inverse[index]);
             pull.mul(one).store(&mut levels.pull[index]);
             gradient.mul(one).store(&mut levels.gradient[index]);

@@ -393,54 +393,66 @@ impl SidesSolver {
     #[inline(always)]
     fn search<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
         let mut found: Option<Certificate> = None;
-        if present[0] || present[1] {
-            let certificate = self.interior::<L>(problem, present);
-            if self.keep(certificate, &mut found) {
-                return certificate;
+        let mut last = self.zero(problem);
+        let none = !present[0] && !present[1];
+        for manner in interior::MANNERS {
+            if none {
+                break;
             }
-        }
-        self.zero(problem);
-        let certificate = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
-        if self.keep(certificate, &mut found) {
-            return certificate;
-        }
-        for x in 0..2 {
-            let alone = match problem.bid_share {
-                None => true,
-                Some([lo, hi]) => if x == 0 { hi >= 1.0 } else { lo <= 0.0 },
-            };
-            if present == [true; 2] && alone {
-                let mut one = [false; 2];
-                one[x] = true;
-                self.interior::<L>(problem, one);
-                self.judge_absent(problem, 1 - x);
-                let certificate = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
-                if self.keep(certificate, &mut found) {
-                    return certificate;
+            last = self.interior::<L>(problem, present, manner);
+            if !convincing(&last) {
+                (0..2).filter(|x| present[*x]).for_each(|x| self.judge(problem, x));
+                let judged = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+                last = if judged.gap < last.gap { judged } else { last };
+            }
+            if self.keep(last, &mut found) {
+                return last;
+            }
+            last = self.zero(problem);
+            if self.keep(last, &mut found) {
+                return last;
+            }
+            for x in 0..2 {
+                // A side may stay empty beside the other where the share bound lets it.
+                let alone = match (problem.bid_share, x) {
+                    (None, _) => true,
+                    (Some([_, hi]), 0) => hi >= 1.0,
+                    (Some([lo, _]), _) => lo <= 0.0,
+                };
+                if present == [true; 2] && alone {
+                    self.interior::<L>(problem, [x == 0, x == 1], manner);
+                    self.judge(problem, 1 - x);
+                    last = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+                    if self.keep(last, &mut found) {
+                        return last;
+                    }
                 }
             }
         }
-        found.unwrap_or(certificate)
+        if none {
+            self.keep(last, &mut found);
+        }
+        found.unwrap_or(last)
     }
 
     /// Keeps the trial if it is the best so far; whether it needs no other.
     fn keep(&mut self, certificate: Certificate, found: &mut Option<Certificate>) -> bool {
-        let worth = |c: &Certificate| {
-            let gap = c.gap.abs() / c.scale;
-            let off = (gap / GAP_MAX).max(c.violation / VIOLATION_MAX);
-            if off.is_nan() { f64::INFINITY } else { off }
-        };
-        if found.as_ref().is_none_or(|best| worth(&certificate) < worth(best)) {
+        if found.as_ref().is_none_or(|best| shortfall(&certificate) < shortfall(best)) {
             std::mem::swap(&mut self.best, &mut self.trial);
             *found = Some(certificate);
         }
-        worth(&certificate) <= 0.1
+        convincing(&certificate)
     }
 
     #[inline(always)]
-    fn interior<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
+    fn interior<L: Lanes>(
+        &mut self,
+        problem: &Sides<'_>,
+        present: [bool; 2],
+        manner: interior::Manner,
+    ) -> Certificate {
         let size = [self.reduced[0].size_max, self.reduced[1].size_max];
-        let mut interior = interior::Interior::new::<L>(problem, &self.reduced, present, size, &mut self.store);
+        let mut interior = interior::Interior::new::<L>(problem, &self.reduced, present, size, &mut self.store, manner);
         interior.trace = self.trace;
         interior.run::<L>();
         self.iterations += interior.iterations;
@@ -457,26 +469,22 @@ impl SidesSolver {
     }
 
     /// The empty pair of ladders, with the temperatures at which each side is judged.
-    fn zero(&mut self, problem: &Sides<'_>) {
+    fn zero(&mut self, problem: &Sides<'_>) -> Certificate {
         self.trial.reset(problem);
         if let Some(inventory) = problem.inventory {
             self.trial.multipliers.inventory = inventory.price_of_risk * inventory.position;
         }
         for x in 0..2 {
-            self.judge_absent(problem, x);
+            self.judge(problem, x);
         }
+        problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers)
     }
 
-    /// The temperature of a side that stays empty, at the prices in force.
-    fn judge_absent(&mut self, problem: &Sides<'_>, x: usize) {
+    /// The temperature that bounds a side's value best, at the other prices in force.
+    fn judge(&mut self, problem: &Sides<'_>, x: usize) {
+        problem.weights(x, &self.trial.size[x], &self.trial.multipliers, &mut self.weights);
         let side = &problem.side[x];
         let multipliers = &mut self.trial.multipliers;
-        let price = multipliers.margin[x] + multipliers.margin[2];
-        let sign = if x == 0 { 1.0 } else { -1.0 };
-        self.weights.clear();
-        self.weights.extend(side.utility.iter().enumerate().map(|(i, utility)| {
-            utility - price * side.margin[i] - sign * multipliers.inventory * side.fill_probability.at(i)
-        }));
         self.caps.clear();
         self.caps.extend(
             (0..side.utility.len()).map(|i| if side.size_cap.at(i) > 0.0 { side.share_cap.at(i) } else { 0.0 }),
@@ -496,6 +504,18 @@ impl SidesSolver {
             multipliers.normaliser[x] = solution.normaliser;
         }
     }
+}
+
+/// How far an answer is from the promise: at most one keeps it.
+fn shortfall(certificate: &Certificate) -> f64 {
+    let gap = certificate.gap.abs() / certificate.scale;
+    let off = (gap / GAP_MAX).max(certificate.violation / VIOLATION_MAX);
+    if off.is_nan() { f64::INFINITY } else { off }
+}
+
+/// Whether another search is not worth its time.
+fn convincing(certificate: &Certificate) -> bool {
+    shortfall(certificate) <= 0.1
 }
 
 impl Answer {
