@@ -290,6 +290,13 @@ def test_what_the_joint_problem_says_is_shown_everywhere(caplog: pytest.LogCaptu
     assert silent.to_dict()["joint"] is None
 
 
+def test_a_quote_does_not_depend_on_what_was_quoted_before() -> None:
+    quoter = Quoter(QuoterConfig(levels=5, depth_inner_bps=2.0, entropy_min=1.2, policy="joint"))  # type: ignore[arg-type]
+    first = [quoter.quote(market(), state(position), shape=SHAPE) for position in (-60.0, -20.0, 0.0, 35.0, 90.0)]
+    again = [quoter.quote(market(), state(position), shape=SHAPE) for position in (90.0, 35.0, 0.0, -20.0, -60.0)]
+    assert first == again[::-1]
+
+
 def test_comparing_shows_both_policies_for_the_same_input() -> None:
     inventory, joint = quote(state(40.0), policy="inventory"), quote(state(40.0))
     found = inventory.compare()

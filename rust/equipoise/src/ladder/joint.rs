@@ -188,6 +188,8 @@ impl LadderEngine {
         source: Source<'_>,
     ) -> Result<Quote> {
         let price_of_risk = self.price_of_risk(market, source)?;
+        // A solver that has seen other problems starts elsewhere and may end a digit off: a quote depends on its input alone.
+        (self.joint.solver, self.joint.spare) = (SidesSolver::new(), SidesSolver::new());
         let inventory = self.quote_inventory(market, account, rule, source)?;
         let split = inventory.split;
         let context = MarginContext::new(market, account.leverage);
