@@ -105,6 +105,27 @@ def test_a_long_position_leans_to_asks_by_itself_and_a_short_one_mirrors_it() ->
         assert one + other == pytest.approx(1.0, abs=0.01)
 
 
+@given(order=st.permutations(range(5)), position=st.sampled_from([-30.0, 0.0, 45.0]))
+def test_the_order_in_which_levels_are_given_does_not_matter(order: list[int], position: float) -> None:
+    depth, fill, edge = [2.0, 4.0, 8.0, 16.0, 32.0], [0.78, 0.65, 0.45, 0.27, 0.02], [0.1, 1.2, 5.4, 14.1, 30.4]
+
+    def levels(at: list[int]) -> eq.Levels:
+        columns = ([column[i] for i in at] for column in (depth, fill, edge))
+        return eq.Levels(*columns)
+
+    config = QuoterConfig(levels=5, entropy_min=1.2, policy="joint", price_of_risk=2e-5)  # type: ignore[arg-type]
+    found, plain = (
+        Quoter(config).quote(market(), state(position), bids=levels(at), asks=levels(at[::-1]))
+        for at in (order, [0, 1, 2, 3, 4])
+    )
+    for one, other in ((found.bids, plain.bids), (found.asks, plain.asks)):
+        sizes = dict(zip(other.price_ticks.tolist(), other.lots.tolist(), strict=True))
+        assert one.price_ticks.size == other.price_ticks.size
+        for ticks, lots in zip(one.price_ticks.tolist(), one.lots.tolist(), strict=True):
+            # The optimum is the same but for its last digits, which may decide a lot.
+            assert abs(sizes[ticks] - lots) <= 1
+
+
 def test_net_fills_are_continuous_along_a_path_of_inventories() -> None:
     # Fills take off at most what the position adds; a level enters or leaves at its smallest order, on either side, and
     # lots are lost. Where the two ladders are worth the same but for lots, the better of them may change hands.
