@@ -92,6 +92,60 @@ def test_joint_is_never_worse_and_never_holds_more_than_usable_under_any_rule(ru
     assert found.bids.regret + found.asks.regret <= joint.regret + 1e-9
 
 
+STEPS = eq.LeverageTiers.from_leverage([(0, 50), (5_000, 20), (20_000, 10), (100_000, 5)])
+RULES = {name: eq.OrderMarginRule.venue(name) for name in eq.OrderMarginRule.venues()} | {
+    "sum, closing": eq.OrderMarginRule("sum", closing=True),
+    "sum, tiers": eq.OrderMarginRule("sum", tiers=STEPS),
+    "worst_side, tiers": eq.OrderMarginRule("worst_side", tiers=STEPS),
+    "larger_leg, tiers": eq.OrderMarginRule("larger_leg", tiers=STEPS),
+    "sum, closing, tiers": eq.OrderMarginRule("sum", closing=True, tiers=STEPS),
+}
+
+
+@given(data=st.data())
+def test_any_configuration_is_certified_within_its_margin_and_never_worse(data: st.DataObject) -> None:
+    draw = data.draw
+    count = draw(st.sampled_from([1, 2, 5, 10]))
+    depth = sorted(draw(st.lists(st.floats(1, 60), min_size=count, max_size=count)))
+    fill, edge = (
+        draw(st.lists(values, min_size=count, max_size=count)) for values in (st.floats(0, 1), st.floats(-4, 10))
+    )
+    share_min = draw(st.sampled_from([0.0, 0.0, 0.4]))
+    config = QuoterConfig(
+        levels=count,
+        entropy_min=draw(st.floats(0, 1.2)) if count > 1 else 0.0,
+        policy="joint",  # type: ignore[arg-type]
+        price_of_risk=draw(st.sampled_from([0.0, 1e-6, 2e-5, 1e-3])),
+        bid_share_min=share_min,
+        fill_variance=draw(st.booleans()),
+        mark_buffer_bps=draw(st.sampled_from([0.0, 40.0])),
+        share_cap=draw(st.sampled_from([1.0, 0.5])) if count > 1 else 1.0,
+        share_floor=draw(st.sampled_from([0.0, 0.02])),
+        on_infeasible=draw(st.sampled_from(["relax", "refuse"])),
+        on_unprofitable=draw(st.sampled_from(["empty", "least_bad"])),
+        jitter=draw(st.sampled_from([0.0, 0.3])),
+    )
+    margin = draw(st.one_of(st.floats(0, 30), st.floats(30, 3_000), st.floats(3_000, 60_000)))
+    account = state(
+        round(draw(st.floats(-200, 200)), 2), round(margin, 2), draw(st.sampled_from([0.0, 50.0, LIMIT, 1e3]))
+    )
+    bids = eq.Levels(depth_bps=depth, fill_probability=fill, edge_bps=edge)
+    asks = eq.Levels(depth_bps=depth, fill_probability=fill[::-1], edge_bps=edge[::-1])
+    found = Quoter(config).quote(
+        market(), account, rule=RULES[draw(st.sampled_from(sorted(RULES)))], bids=bids, asks=asks
+    )
+    joint = report(found)
+    assert found.certificate.ok
+    assert found.margin_held <= found.certificate.margin_usable
+    assert joint.dual_bound >= joint.objective
+    both = found.bids.total + found.asks.total
+    if joint.bid_share is None:
+        assert joint.objective >= joint.objective_inventory
+    elif both > 0:
+        assert found.bids.total >= share_min * both - 1.001 * LOT
+    assert (joint.share_dropped is None) or share_min > 0
+
+
 def test_a_long_position_leans_to_asks_by_itself_and_a_short_one_mirrors_it() -> None:
     shares = []
     for position in (-50.0, -25.0, 0.0, 25.0, 50.0):

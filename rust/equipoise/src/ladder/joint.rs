@@ -217,6 +217,7 @@ impl LadderEngine {
             self.keep_share_bound(&request, &tasks, &mut sides)?;
             self.offer_reduction(&request, &split, &mut tasks, &mut sides)?;
             let acceptance = self.fit(&request, &tasks, &mut sides, Self::joint_at_share)?;
+            self.drop_share_bound(&sides, &mut share_dropped);
             Some(self.certified(market, split, 0, sides, acceptance))
         } else {
             None
@@ -559,6 +560,19 @@ impl LadderEngine {
         Ok(())
     }
 
+    /// A bound on shares cannot hold where lots leave one side alone.
+    fn drop_share_bound(&mut self, sides: &[SideQuote; 2], dropped: &mut Option<ShareDropped>) {
+        let alone = sides[0].empty.is_some() != sides[1].empty.is_some();
+        if let Some(terms) = self.joint.terms.as_mut()
+            && let Some([lo, hi]) = terms.bid_share
+            && alone
+            && (lo > 0.0 || hi < 1.0)
+        {
+            terms.bid_share = None;
+            *dropped = dropped.or(Some(ShareDropped::Minimum));
+        }
+    }
+
     /// Both sides at a share of what may be held.
     fn joint_at_share(
         &mut self,
@@ -574,6 +588,9 @@ impl LadderEngine {
         self.joint.terms = Some(Terms { pot, ..whole });
         self.decide(request, tasks, sides)?;
         let certified = self.joint.solution.is_some_and(|solution| solution.status != SidesStatus::Inaccurate);
+        if certified {
+            self.keep_share_bound(request, tasks, sides)?;
+        }
         (self.joint.terms, self.joint.solution) = (Some(whole), solution);
         if certified { Ok(()) } else { self.at_share(request, tasks, share, sides) }
     }
