@@ -496,6 +496,7 @@ impl<'r, 'a> Interior<'r, 'a> {
 
     /// Iterates until the products of slacks and multipliers are negligible or nothing moves any more.
     pub(super) fn run<L: Lanes>(&mut self) {
+        let mut settled = 0;
         for iteration in 0..ITERATIONS_MAX {
             self.iterations = iteration + 1;
             let newton = self.newton::<L>();
@@ -520,9 +521,14 @@ impl<'r, 'a> Interior<'r, 'a> {
                     self.residual::<L>()
                 );
             }
-            let off = self.off_value::<L>();
-            if !mean.is_finite() || mean < 1e-16 && (off < 1e-14 && self.apart() < 1e-12 || mean < 1e-24) {
+            if !mean.is_finite() {
                 return;
+            }
+            if mean < 1e-16 {
+                settled += 1;
+                if settled > 4 || mean < 1e-24 || self.off_value::<L>() < 1e-13 && self.apart() < 1e-12 {
+                    return;
+                }
             }
             let (primal, dual) = probe.lengths();
             let (primal, dual) = (primal.min(1.0), dual.min(1.0));
