@@ -9,7 +9,9 @@
 //! whichever is worth more under this objective, on its final lots, is the quote. The bound on the regret of either comes
 //! from the multipliers of the continuous problem ([`crate::sides::certify`]); nothing grows a size after the projection.
 
-use super::config::Policy;
+mod judge;
+mod solve;
+
 use super::jitter::jittered;
 use super::side::{SideTask, SideWork, contract_worth, mid_ticks};
 use super::{LadderEngine, Quote, Request, SideQuote, Source, tasks, tempered_floor};
@@ -18,10 +20,7 @@ use crate::error::{Error, Result};
 use crate::margin::{MarginContext, OrderMarginRule};
 use crate::market::{Account, Market};
 use crate::project::{OnInfeasible, OnUnprofitable, ProjectInput, Target};
-use crate::sides::{
-    self, Budget, Certificate, GAP_MAX, Inventory, Multipliers, Saturation, Side as Stated, Sides, SidesSolution,
-    SidesSolver, VIOLATION_MAX,
-};
+use crate::sides::{Budget, Inventory, Multipliers, Saturation, Side as Stated, Sides, SidesSolution, SidesSolver};
 use crate::split::Split;
 use crate::status::{Binding, Reason, SideStatus, SidesStatus, Status};
 use crate::units::Side;
@@ -323,57 +322,6 @@ impl LadderEngine {
         Ok((terms, dropped))
     }
 
-    /// The continuous answer; the same statement is not solved again.
-    fn solve_sides(&mut self, terms: &Terms) -> Result<SidesSolution> {
-        if let Some((last, solution)) = self.joint.last
-            && last == *terms
-        {
-            return Ok(solution);
-        }
-        let mut solver = std::mem::take(&mut self.joint.solver);
-        let solved = solver.solve(&self.joint.stated([&self.bids, &self.asks], terms));
-        self.joint.solver = solver;
-        let mut solution = solved?;
-        self.joint.multipliers.clone_from(self.joint.solver.multipliers());
-        if solution.status == SidesStatus::Inaccurate && terms.present == [true; 2] {
-            solution = self.solve_alone(terms)?.unwrap_or(solution);
-        }
-        self.joint.last = Some((*terms, solution));
-        Ok(solution)
-    }
-
-    /// Where the answer to both sides is not certified: one side alone, if that is certified for both. The empty side's
-    /// temperature is free, and any gives a true bound: the best is looked for.
-    fn solve_alone(&mut self, terms: &Terms) -> Result<Option<SidesSolution>> {
-        let mut spare = std::mem::take(&mut self.joint.spare);
-        let mut found = None;
-        for x in 0..2 {
-            let mut alone = Terms { bid_share: None, ..*terms };
-            alone.present[1 - x] = false;
-            let solution = spare.solve(&self.joint.stated([&self.bids, &self.asks], &alone))?;
-            if solution.status == SidesStatus::Inaccurate || !finite(spare.multipliers()) {
-                continue;
-            }
-            let problem = self.joint.stated([&self.bids, &self.asks], terms);
-            let mut multipliers = spare.multipliers().clone();
-            let certificate = best_temperature(&problem, spare.size(), &mut multipliers, 1 - x)?;
-            if certificate.gap <= GAP_MAX * certificate.scale && certificate.violation <= VIOLATION_MAX {
-                let Certificate { objective, dual_bound, gap, scale, violation } = certificate;
-                let mut side = solution.side;
-                side[1 - x] = SideStatus::NoValue;
-                let margin_price = [0, 1].map(|x| multipliers.margin[x] + multipliers.margin[2]);
-                let temperature = multipliers.temperature;
-                let certified = SidesSolution { objective, dual_bound, gap, scale, violation, ..solution };
-                found = Some(SidesSolution { side, margin_price, temperature, ..certified });
-                self.joint.multipliers = multipliers;
-                std::mem::swap(&mut self.joint.solver, &mut spare);
-                break;
-            }
-        }
-        self.joint.spare = spare;
-        Ok(found)
-    }
-
     /// Solves the problem as it is stated and projects its answer.
     fn decide(&mut self, request: &Request<'_>, tasks: &[SideTask; 2], sides: &mut [SideQuote; 2]) -> Result<()> {
         let Some(terms) = self.joint.terms else { return Ok(()) };
@@ -594,214 +542,6 @@ impl LadderEngine {
         (self.joint.terms, self.joint.solution) = (Some(whole), solution);
         if certified { Ok(()) } else { self.at_share(request, tasks, share, sides) }
     }
-
-    /// The joint objective of final orders.
-    fn worth(&self, sides: &[SideQuote; 2], request: &Request<'_>, terms: &Terms) -> f64 {
-        let lot = terms.lot;
-        let Terms { price_of_risk, fill_variance, .. } = *terms;
-        let position = request.market.instrument.size(request.account.position_lots);
-        let expected = position + fills(&sides[0], lot) - fills(&sides[1], lot);
-        let mut worth = -0.5 * price_of_risk * expected * expected;
-        for side in sides {
-            for ((&lots, utility), fill) in side.lots.iter().zip(&side.utility).zip(&side.fill_probability) {
-                let size = lots as f64 * lot;
-                worth += utility * size;
-                if fill_variance {
-                    worth -= 0.5 * price_of_risk * fill * (1.0 - fill) * size * size;
-                }
-            }
-        }
-        worth
-    }
-
-    /// The better of both ladders, and what is to be said about it.
-    fn better(
-        &mut self,
-        request: &Request<'_>,
-        tasks: [SideTask; 2],
-        terms: &Terms,
-        share_dropped: Option<ShareDropped>,
-        joint: Option<Quote>,
-        inventory: Quote,
-    ) -> Result<Quote> {
-        let worth =
-            |engine: &Self, quote: &Quote| engine.worth(&[quote.bids.clone(), quote.asks.clone()], request, terms);
-        let objective_inventory = worth(self, &inventory);
-        let objective_joint = joint.as_ref().map(|quote| worth(self, quote));
-        let lots = [inventory.bids.lots_total() as f64, inventory.asks.lots_total() as f64];
-        let keeps_share = terms.bid_share.is_none_or(|bounds| over_share(lots, bounds).is_none());
-        let (mut quote, returned, because) = match (joint, objective_joint) {
-            (Some(joint), Some(_)) if !keeps_share => (joint, Returned::Joint, Because::ShareBound),
-            (Some(joint), Some(value)) if value > objective_inventory => (joint, Returned::Joint, Because::WorthMore),
-            (Some(joint), Some(value)) if value == objective_inventory => {
-                (joint, Returned::Joint, Because::WorthTheSame)
-            }
-            (Some(_), _) => (inventory, Returned::Inventory, Because::WorthMore),
-            (None, _) => (inventory, Returned::Inventory, Because::Inaccurate),
-        };
-        let objective = worth(self, &quote);
-        let solution = self.joint.solution;
-        let dual_bound = self.bound(request, tasks, terms, &mut quote)?.max(objective);
-        let position = request.market.instrument.size(request.account.position_lots);
-        quote.policy = Policy::Joint;
-        quote.joint = Some(JointReport {
-            status: solution.map_or(SidesStatus::Inaccurate, |solution| solution.status),
-            returned,
-            because,
-            objective,
-            dual_bound,
-            regret: dual_bound - objective,
-            objective_continuous: solution.map_or(0.0, |solution| known(solution.objective)),
-            objective_joint,
-            objective_inventory,
-            margin_price: solution.map_or([0.0; 2], |solution| solution.margin_price.map(known)),
-            price_of_risk: terms.price_of_risk,
-            inventory_price: solution.map_or(0.0, |solution| known(solution.inventory_price)),
-            position_expected: position + fills(&quote.bids, terms.lot) - fills(&quote.asks, terms.lot),
-            bid_share: terms.bid_share,
-            share_dropped,
-            iterations: solution.map_or(0, |solution| solution.iterations),
-        });
-        Ok(quote)
-    }
-
-    /// An upper bound on the joint objective of every ladder that keeps what the final orders keep, and the regret of each
-    /// side at its prices of margin and inventory: what is left of the whole is idle margin and inventory off its target.
-    fn bound(&mut self, request: &Request<'_>, tasks: [SideTask; 2], terms: &Terms, quote: &mut Quote) -> Result<f64> {
-        let mut wide = *terms;
-        wide.position = request.market.instrument.size(request.account.position_lots);
-        wide.pot.total = wide.pot.total.map(|total| total.saturating_add(wide.least_bad_held));
-        for (x, side) in [&quote.bids, &quote.asks].into_iter().enumerate() {
-            if side.reduce_only != self.joint.free[x] {
-                self.charge(request, SideTask { free: side.reduce_only, ..tasks[x] })?;
-                self.joint.last = None;
-            }
-            let total = side.lots_total();
-            let size = request.market.instrument.size(total);
-            wide.present[x] = terms.able[x] || total > 0;
-            wide.size_max[x] = wide.size_max[x].max(size);
-            if total > 0 {
-                wide.share_floor[x] = 0.0;
-                let tallest = side.lots.iter().max().map_or(0.0, |most| *most as f64 / total as f64);
-                wide.share_cap[x] = wide.share_cap[x].max(tallest).min(1.0);
-                if side.certificate.relaxed.is_some() {
-                    let met = side.certificate.entropy_min_used.min(side.certificate.entropy);
-                    wide.entropy_min[x] = wide.entropy_min[x].min(met);
-                }
-            }
-        }
-        // Shares of the sides hold to one lot.
-        let both = (quote.bids.lots_total() + quote.asks.lots_total()) as f64;
-        wide.bid_share =
-            terms.bid_share.map(|[lo, hi]| [(lo - 1.0 / both.max(1.0)).max(0.0), (hi + 1.0 / both.max(1.0)).min(1.0)]);
-        let mut dual_bound = self.solve_sides(&wide)?.dual_bound;
-        let mut multipliers = self.joint.multipliers.clone();
-        if !(dual_bound.is_finite() && finite(&multipliers)) {
-            // Any multipliers give a true bound: those of empty ladders.
-            multipliers = Multipliers { inventory: wide.price_of_risk * wide.position, ..Multipliers::default() };
-            let problem = self.joint.stated([&self.bids, &self.asks], &wide);
-            let none = [vec![0.0; self.bids.utility.len()], vec![0.0; self.asks.utility.len()]];
-            dual_bound = sides::certify(&problem, [&none[0], &none[1]], &multipliers)?.dual_bound;
-        }
-        for (x, side) in [&mut quote.bids, &mut quote.asks].into_iter().enumerate() {
-            let regret = self.side_regret(&wide, x, &multipliers, side)?;
-            side.certificate.regret = regret;
-            side.certificate.objective =
-                side.utility.iter().zip(&side.lots).map(|(u, &n)| u * n as f64 * terms.lot).sum();
-            side.certificate.dual_bound = side.certificate.objective + regret;
-        }
-        Ok(dual_bound)
-    }
-
-    /// What a side leaves at the prices of margin and inventory: `max over its ladders of w·s` less its own, with
-    /// `w = u − μ m ∓ ν λ`.
-    fn side_regret(&self, wide: &Terms, x: usize, multipliers: &Multipliers, quote: &SideQuote) -> Result<f64> {
-        let work = if x == 0 { &self.bids } else { &self.asks };
-        let sign = if x == 0 { 1.0 } else { -1.0 };
-        let price = multipliers.margin[x] + multipliers.margin[2];
-        let Terms { price_of_risk, fill_variance, .. } = *wide;
-        let nu = if price_of_risk > 0.0 { multipliers.inventory } else { 0.0 };
-        let at = self.joint.solver.size()[x];
-        let weight: Vec<f64> = (0..work.utility.len())
-            .map(|i| {
-                let fill = work.fill_probability[i];
-                let spread = if fill_variance { price_of_risk * fill * (1.0 - fill) * at[i] } else { 0.0 };
-                work.utility[i] - price * self.joint.margin[x][i] - sign * nu * fill - spread
-            })
-            .collect();
-        let mut size = vec![0.0; weight.len()];
-        for (&ticks, &lots) in quote.price_ticks.iter().zip(&quote.lots) {
-            if let Some(i) = work.price_ticks.iter().position(|other| *other == ticks) {
-                size[i] = lots as f64 * wide.lot;
-            }
-        }
-        let mut problem = self.joint.stated([&self.bids, &self.asks], wide);
-        problem.side[x].utility = &weight;
-        problem.side[1 - x] = Stated {
-            utility: &[],
-            margin: &[],
-            fill_probability: Bound::Scalar(0.0),
-            size_max: 0.0,
-            ..problem.side[1 - x]
-        };
-        (problem.bid_share, problem.inventory) = (None, None);
-        let own = Multipliers {
-            temperature: multipliers.temperature,
-            normaliser: multipliers.normaliser,
-            ..Multipliers::default()
-        };
-        let ladders: [&[f64]; 2] = if x == 0 { [&size, &[]] } else { [&[], &size] };
-        Ok(sides::certify(&problem, ladders, &own)?.gap.max(0.0))
-    }
-}
-
-/// The certificate of ladders of which one side is empty, at the temperature of that side that bounds best.
-fn best_temperature(
-    problem: &Sides<'_>,
-    size: [&[f64]; 2],
-    multipliers: &mut Multipliers,
-    x: usize,
-) -> Result<Certificate> {
-    /// Golden section over so many steps narrows twenty decades to a millionth of one.
-    const STEPS: usize = 40;
-    const RATIO: f64 = 0.618_033_988_749_894_9;
-    let largest = problem.side[x].utility.iter().fold(f64::MIN_POSITIVE, |most, utility| most.max(utility.abs()));
-    let mut at = |log: f64| {
-        multipliers.temperature[x] = largest * log.exp();
-        sides::certify(problem, size, multipliers)
-    };
-    let (mut low, mut high) = (-30.0, 16.0);
-    let (mut left, mut right) = (high - RATIO * (high - low), low + RATIO * (high - low));
-    let (mut at_left, mut at_right) = (at(left)?, at(right)?);
-    for _ in 0..STEPS {
-        if at_left.dual_bound <= at_right.dual_bound {
-            (high, right, at_right) = (right, left, at_left);
-            left = high - RATIO * (high - low);
-            at_left = at(left)?;
-        } else {
-            (low, left, at_left) = (left, right, at_right);
-            right = low + RATIO * (high - low);
-            at_right = at(right)?;
-        }
-    }
-    let best = if at_left.dual_bound <= at_right.dual_bound { left } else { right };
-    at(best)
-}
-
-/// Zero where an answer that was not certified has no figure.
-fn known(figure: f64) -> f64 {
-    if figure.is_finite() { figure } else { 0.0 }
-}
-
-fn finite(multipliers: &Multipliers) -> bool {
-    let Multipliers { margin, temperature, normaliser, inventory, level } = multipliers;
-    margin
-        .iter()
-        .chain(temperature)
-        .chain(normaliser)
-        .chain([inventory])
-        .chain(level.iter().flatten())
-        .all(|m| m.is_finite())
 }
 
 fn index(side: Side) -> usize {
