@@ -32,6 +32,7 @@ __all__ = [
     "margin",
     "market",
     "markout_curve",
+    "positions",
     "quote_time",
     "split_weight",
     "spread_parts",
@@ -283,6 +284,38 @@ def inventory(run: Run) -> str:
         "Contracts held, long above zero." + (" Dashed: the limits." if math.isfinite(limit) else ""),
         "contracts",
         limits=(limit, -limit) if math.isfinite(limit) else (),
+    )
+
+
+def positions(inventory_run: Run, joint_run: Run) -> str:
+    """Position over time under both policies, on the clock of the first."""
+    later = (joint_run.record.started_ns - inventory_run.record.started_ns) / 1e9
+    lines = (
+        (inventory_run.time, inventory_run["position"], "exec", "inventory rule"),
+        (joint_run.time + later, joint_run["position"], "both", "joint"),
+    )
+    if not all(_known(values) for _, values, _, _ in lines):
+        return nothing("The records hold no positions.")
+    words = " ".join(_span_words(name, values, "contracts") for _, values, _, name in lines)
+
+    def draw(width: int) -> Plot:
+        edges = [edge for _, values, _, _ in lines for edge in _extent(values)]
+        y = linear_axis([*edges, 0.0], "contracts", count=4)
+
+        def paint(plot: Plot) -> None:
+            for time, values, css, name in lines:
+                plot.steps(time, values, f"line {css}", name)
+
+        return _over_time(inventory_run, width, 230, y, words, paint)
+
+    return figure(
+        "Position under both policies",
+        "Contracts held, long above zero.",
+        draw,
+        keys=[Key("line", css, name) for _, _, css, name in lines],
+        alternative=slices(inventory_run, [("inventory rule", lines[0][1])], "Position, inventory rule, contracts")
+        + slices(joint_run, [("joint", lines[1][1])], "Position, joint, contracts"),
+        wide=True,
     )
 
 

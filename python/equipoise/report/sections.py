@@ -213,6 +213,7 @@ def policies(found: PolicyComparison) -> str:
             caption=f"{integer(inventory)} fills under the inventory rule, {integer(joint)} under joint",
             words=(1, 6),
         ),
+        _figures(pictures.positions(Run(found.inventory), Run(found.joint))),
         '<ul class="notes">'
         f"<li>Profit is marked at the mid: spread captured + adverse selection (the mid {ADVERSE_S:g} s after a fill) "
         "+ inventory carry (all later moves on the position) + fees, a cost being negative.</li>"
