@@ -89,7 +89,7 @@ class PolicyComparison:
                 f"joint, and at least {FILLS_MIN} each are needed."
             )
         profit = next(measure for measure in self.measures if measure.name == PROFIT)
-        between = f"between {profit.low:+.3f} and {profit.high:+.3f} {self.joint.currency}"
+        between = f"between {profit.low:+.3f} and {profit.high:+.3f} {self.joint.currency}".replace("-", "−")
         if profit.finding == "not told apart":
             return f"The profits are not told apart: the difference lies {between}."
         earned = "more" if profit.finding == "higher" else "less"
