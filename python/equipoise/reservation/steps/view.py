@@ -1,0 +1,72 @@
+"""What a step reads, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from equipoise.reservation.codes import OrderState
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, Outcome, RawJournal, Remembered
+
+__all__ = ["NOT_TERMINAL", "Effect", "RateDeltas", "RateKey", "View"]
+
+NOT_TERMINAL = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN})
+
+RateKey = tuple[str, str, str]
+"""(symbol, leg, "orders" | "tickets"): one counted set of charges per lot."""
+RateDeltas = dict[RateKey, dict[int, int]]
+
+
+class View(Protocol):
+    """Records of one account as they stand at the start of a step."""
+
+    def account(self) -> BookAccount | None:
+        """The account, if it exists."""
+
+    def symbol(self, symbol: str, leg: str) -> BookSymbol | None:
+        """Running totals of a symbol and leg."""
+
+    def symbols(self) -> Iterable[BookSymbol]:
+        """Running totals of every symbol and leg."""
+
+    def order(self, order_id: str) -> BookOrder | None:
+        """An order by its id or by an alias."""
+
+    def live(self) -> Iterable[BookOrder]:
+        """Orders that are not terminal."""
+
+    def settled(self, until_us: int) -> Iterable[BookOrder]:
+        """Terminal orders without an open position of their own, last changed at or before a time."""
+
+    def request(self, ident: str) -> Remembered | None:
+        """What an account-level id was used for."""
+
+    def event(self, order_id: str, ident: str) -> Remembered | None:
+        """What an event id of an order was used for."""
+
+    def owned(self, owner: str) -> int:
+        """Sum of the holds of an owner's orders."""
+
+    def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
+        """Highest rate of a counted set after the deltas; 0 when it is empty."""
+
+
+@dataclass(slots=True)
+class Effect:
+    """Answer of a step and everything to be written for it; a refusal writes nothing."""
+
+    outcome: Outcome
+    account: BookAccount | None = None
+    symbols: tuple[BookSymbol, ...] = ()
+    orders: tuple[BookOrder, ...] = ()
+    aliases: tuple[tuple[str, str], ...] = ()
+    owners: tuple[tuple[str, int], ...] = ()
+    rates: RateDeltas | None = None
+    journal: RawJournal | None = None
+    request: tuple[str, Remembered] | None = None
+    event: tuple[str, str, Remembered] | None = None
+    archived: tuple[str, ...] = ()
+    """Orders to delete, with their events and aliases."""
+    watermark_us: int | None = None
+    """Request ids issued at or before are to be deleted."""
