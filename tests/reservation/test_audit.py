@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests import servers
 
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
@@ -57,6 +58,18 @@ PLANTED: dict[str, tuple[str, Callable[[Any], None], set[str]]] = {
     ),
 }
 
+# The same in the keys of a server.
+PLANTED_IN_HASHES: dict[str, list[tuple[Any, ...]]] = {
+    "all too low": [("HINCRBY", "user_portfolio:{acc}", "used_margin_all", -1)],
+    "executed too high": [("HINCRBY", "user_portfolio:{acc}", "used_margin_executed", 1)],
+    "symbol off": [("HSET", "user_symbols:{acc}", "SYM", "1 5 16 0 3 0 0 0 0 0 0 0 0 -1 -1")],
+    "hold off": [("HINCRBY", "user_holdings:{acc}:r:0", "reserved_margin", 1)],
+    "record without account of it": [("DEL", "user_holdings:{acc}:r:1"), ("ZREM", "user_orders:{acc}", "r:1")],
+    "journal gap": [("XDEL", "user_journal:{acc}", "3-0")],
+    "alias without order": [("HSET", "user_aliases:{acc}", "venue-1", "nobody")],
+    "owner off": [("HINCRBY", "user_owners:{acc}", "ann", 1)],
+}
+
 
 @pytest.mark.parametrize("planted", list(PLANTED))
 def test_i1_i9_i14_a_planted_contradiction_is_found(book: ReservationBook, order: Make, planted: str) -> None:
@@ -68,6 +81,10 @@ def test_i1_i9_i14_a_planted_contradiction_is_found(book: ReservationBook, order
     statement, tamper, kinds = PLANTED[planted]
     if hasattr(book, "_shelves"):
         tamper(book._shelves[A])
+    elif hasattr(book, "_links"):
+        with servers.shared().client() as client:
+            for words in PLANTED_IN_HASHES[planted]:
+                client.execute_command(*words)
     else:
         book._ready().execute(statement).fetchall()  # type: ignore[attr-defined]
     report = book.audit(A)

@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests import servers
 
 from equipoise.orders import Order, Side
 from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
@@ -158,7 +159,9 @@ class Books(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         clock = lambda: self.now  # noqa: E731
         path = Path(self.folder.name) / "margin.db"
-        urls = ("memory:", f"sqlite:///{path}?durability=normal")
+        with servers.shared().client() as client:
+            client.flushall()
+        urls = ("memory:", f"sqlite:///{path}?durability=normal", servers.shared().url)
         self.books = [ReservationBook.connect(url, clock=clock) for url in urls]
         self.oracle = Oracle(combine, balance)
         self.hedge = combine == "hedge_legs"

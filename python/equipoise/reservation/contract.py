@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote
 
-from equipoise.errors import InputError
+from equipoise.errors import InputError, StoreUnavailable
 from equipoise.orders import Order, Side
 from equipoise.reservation.audit import AuditReport
 from equipoise.reservation.codes import OrderState
@@ -128,7 +128,14 @@ class ReservationBook(ABC):
             return SqliteBook(
                 unquote(path[3:]), durability=durability, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s
             )
-        raise InputError("url", None, "'memory:' or 'sqlite:///path'", url)
+        if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel"):
+            try:
+                from equipoise.reservation.redis import RedisBook
+            except ModuleNotFoundError as error:
+                raise StoreUnavailable("a Redis book needs the client; get equipoise[redis]") from error
+            return RedisBook(url, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        # A URL may carry a password.
+        raise InputError("url", None, "'memory:', 'sqlite:///path' or 'redis://host'", f"{scheme}:...")
 
     # What a store provides -------------------------------------------------------------------------------------------
 

@@ -116,6 +116,10 @@ def row_fits(row: BookSymbol) -> bool:
         and -AMOUNT_MAX <= row.lots <= AMOUNT_MAX
         and row.bid_lots <= AMOUNT_MAX
         and row.ask_lots <= AMOUNT_MAX
+        and row.reduce_bid_lots <= AMOUNT_MAX
+        and row.reduce_ask_lots <= AMOUNT_MAX
+        and row.long_lots <= AMOUNT_MAX
+        and row.short_lots <= AMOUNT_MAX
     )
 
 
@@ -123,6 +127,7 @@ def account_fits(account: BookAccount) -> bool:
     """Whether the account's figures stay in range."""
     return (
         -AMOUNT_MAX <= account.balance_units <= AMOUNT_MAX
+        and -AMOUNT_MAX <= account.open_pnl_units <= AMOUNT_MAX
         and 0 <= account.executed_units <= AMOUNT_MAX
         and 0 <= account.all_units <= AMOUNT_MAX
         and -AMOUNT_MAX <= account.free_units <= AMOUNT_MAX
@@ -261,7 +266,8 @@ class Draft:
             symbols.append(row)
             changes.append((row[0], row[1], None if old is None else old[2:6], row[2:6]))
             fits = fits and row_fits(row)
-        if not fits:
+        # Under rules that do not add up, an owner's holds may exceed what the account holds.
+        if not fits or any(held > AMOUNT_MAX for held in self.owners.values()):
             return refuse(Code.AMOUNT_OVERFLOW, request, before, order_id=order_id)
         was, then = before.totals, after.totals
         op, ident, version, text = request.op, request.ident, after.version, code._value_

@@ -1,0 +1,80 @@
+-- Book lots that traded: hold to position, result and fee to the balance, in any state of the order.
+-- ARGV 9 lots   10 margin or empty   11 realised_pnl or empty   12 fee
+
+local o, refusal = event_order()
+if not o then
+    return refusal
+end
+local lots, over_before = tonumber(ARGV[9]), terminal(o)
+local least = function(a, b) return a < b and a or b end
+local taken = least(lots, o.working)
+local working = o.working - taken
+local late = least(lots - taken, o.released)
+local over = lots - taken - late
+local hold = taken > 0 and held(o.hold_start, o.lots, working) or o.hold
+local given = o.hold - hold
+local was, row = load_row(o.symbol, o.leg)
+local after = changed(o)
+if taken > 0 then
+    less_resting(row, o, given, taken)
+    if working == 0 then
+        order_rate_less(row, o)
+    end
+end
+local flags = {}
+local function flag(name)
+    flags[#flags + 1] = name
+end
+if over_before and o.state ~= 'FILLED' and o.state ~= 'CLOSED' then
+    flag('late_fill')
+end
+if over > 0 then
+    flag('overfill')
+end
+local margin = tonumber(ARGV[10])
+if not margin then
+    -- The released hold's part for the lots that open.
+    local opposing = o.bid and 0 - row[LOTS] or row[LOTS]
+    local opened = lots - least(lots, max(opposing, 0))
+    margin = held(given, lots, opened)
+    if opened > 0 and margin == 0 then
+        flag('margin_missing')
+    end
+end
+local opened, took, more, missing = trade(row, after, lots, margin, tonumber(ARGV[11]), tonumber(ARGV[12]))
+local under = opened > 0 and took > given
+if under then
+    flag('under_reserved')
+end
+if row[REDUCE_ASK] > max(row[LOTS], 0) or row[REDUCE_BID] > max(0 - row[LOTS], 0) then
+    flag('reduce_only_surplus')
+end
+for _, name in ipairs(more) do
+    flag(name)
+end
+after.state = over_before and o.state or (working > 0 and 'LIVE' or 'FILLED')
+local ended = not over_before and working == 0
+after.hold, after.working = hold, working
+after.filled, after.released, after.over = o.filled + taken + late, o.released - late, o.over + over
+after.flags = joined_flags(o.flags, flags)
+if ended then
+    after.cancel = nil
+    D.live = D.live - 1
+end
+D.more = {
+    'late_fills', text(A.late_fills + (flags[1] == 'late_fill' and 1 or 0)),
+    'overfills', text(A.overfills + (over > 0 and 1 or 0)),
+    'under_reserved', text(A.under_reserved + (under and 1 or 0)),
+    'pnl_missing', text(A.pnl_missing + (missing and 1 or 0)),
+}
+journal_order(o, after)
+put_row(o.symbol, o.leg, was, row)
+local owned = owned_after(o.owner, 0 - given)
+local reply, written = finish('OK', o.id, after.state, flags_json(flags))
+if written then
+    put_order(o, after, true)
+    if owned then
+        call('HSET', OWNERS, o.owner, owned)
+    end
+end
+return reply

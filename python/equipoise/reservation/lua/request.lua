@@ -1,0 +1,67 @@
+-- Account-level requests: looked up by id, valid from `issued` to `not_after`.
+-- ARGV 7 issued_us   8 not_after_us
+-- Kept under an id: "<version> <fingerprint>"; version 0 is a tombstone (abandoned). issued_us is kept apart, in front.
+
+local issued, not_after = ARGV[7], ARGV[8]
+
+local function kept_request()
+    local kept = ident ~= '' and call('HGET', REQUESTS, ident)
+    if not kept then
+        return nil
+    end
+    local rest = match(kept, '^%-?%d+ (%d+ .*)$')
+    if not rest then
+        corrupt('id ' .. ident)
+    end
+    return rest, sub(rest, 1, 2) == '0 '
+end
+
+-- Id first, then the watermark, then the validity, then the tombstone. Nil: go on.
+local function gate()
+    local kept, tombstone = kept_request()
+    if kept and not tombstone then
+        return again(kept)
+    end
+    if A and tonumber(issued) <= A.watermark then
+        return answer('TOO_OLD_FOR_DEDUPE')
+    end
+    if now > tonumber(not_after) then
+        return answer('REQUEST_EXPIRED')
+    end
+    if kept then
+        return answer('REQUEST_ABANDONED')
+    end
+    if not A and op ~= 'open_account' then
+        return answer('ACCOUNT_NOT_FOUND')
+    end
+    return nil
+end
+
+local function remember_request(version)
+    if ident ~= '' then
+        call('HSET', REQUESTS, ident, issued .. ' ' .. text(version) .. ' ' .. print_)
+    end
+end
+
+-- Accounts that may not ask for more.
+local function growth_gate()
+    if A.status == 'ACTIVE' then
+        return nil
+    end
+    return answer(A.status == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+end
+
+-- Whether a position has not been marked for longer than the terms allow.
+local function stale()
+    local age = A.limits and A.limits.mark_age_ms_max
+    if not age then
+        return false
+    end
+    local oldest = now - age * 1000
+    for _, row in pairs(all_rows()) do
+        if row[MARKED] < oldest and has_position(row) then
+            return true
+        end
+    end
+    return false
+end

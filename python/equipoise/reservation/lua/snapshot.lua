@@ -1,0 +1,12 @@
+-- Everything of an account but its orders and its journal, at one version; reads only.
+-- KEYS as in prelude.lua
+
+return {
+    redis.call('HGETALL', KEYS[1]),
+    redis.call('HGETALL', KEYS[2]),
+    redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'),
+    redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES'),
+    redis.call('HGETALL', KEYS[5]),
+    redis.call('HGETALL', KEYS[8]),
+    redis.call('ZRANGEBYLEX', KEYS[9], '-', '+'),
+}

@@ -1,0 +1,531 @@
+"""The book in Redis or Valkey: for many processes and hosts.
+
+Every step is one Lua script that reads and checks everything, computes and then writes, the journal entry first
+(`lua/prelude.lua`). All keys of an account share one hash tag, so a step touches one slot of a Cluster. A time-out
+after the step may have reached the server is a `StoreTimeout`: unknown; the same id settles it. `redis_links` says what
+becomes of each failure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import redis.exceptions as failures
+
+from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
+from equipoise.reservation.audit import AuditReport, Holdings, audit
+from equipoise.reservation.codes import OrderState
+from equipoise.reservation.contract import Clock, ReservationBook, system_clock
+from equipoise.reservation.memory import selected
+from equipoise.reservation.money import MICRO_SCALE
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, journal_record
+from equipoise.reservation.redis_links import (
+    Address,
+    Fixed,
+    Link,
+    Links,
+    Route,
+    command,
+    failure_of,
+    packed,
+    parse_target,
+    retry_later,
+    slot_of,
+    timed_out,
+)
+from equipoise.reservation.redis_records import account_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
+from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
+from equipoise.reservation.requests import Archive, Request, Sweep
+
+__all__ = ["RedisBook"]
+
+PAUSE_S = 0.02
+"""Between two attempts at a node that said: not now."""
+CANDIDATES_MAX = 5_000
+"""Orders a single sweep or archive judges; what is left waits for the next one."""
+CHUNK = 500
+ATTEMPTS = 100
+
+
+class RedisBook(ReservationBook):
+    """A reservation book in Redis or Valkey. Opened by `ReservationBook.connect("redis://...")`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        timeout_ms: int = 5_000,
+        horizon_s: int = 86_400,
+    ) -> None:
+        super().__init__(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        self._target = parse_target(url)
+        self._timeout_s = timeout_ms / 1000
+        self._time = clock
+        self._ahead_us = 0
+        if clock is None:
+            # Requests are judged by the server's clock, so they are issued by it as well.
+            self._clock = lambda: system_clock() + self._ahead_us
+        self._scales: dict[str, int] = {}
+        self._closed = False
+        self._checked: set[Address] = set()
+        self._verified: bool | None = None
+        self._wait = b""
+        self._links = Links(self._target, self._timeout_s, self._introduce)
+        self._heads: Callable[[str], tuple[bytes, int]] = lru_cache(maxsize=4096)(self._head)
+        self._route: Route = self._routed()
+        self._first()
+
+    # Opening ---------------------------------------------------------------------------------------------------------
+
+    def _routed(self) -> Route:
+        """Where accounts live."""
+        if len(self._target.addresses) > 1:
+            raise InputError("url", None, "one host (several only for a Cluster or Sentinels)", self._target.scheme)
+        return Fixed(self._target.addresses[0])
+
+    def _first(self) -> None:
+        """Reach the store once, so that a wrong URL or a wrong setting shows at connect."""
+        for address in self._route.masters():
+            try:
+                self._links.put(self._links.take(address))
+            except failures.RedisError as error:
+                raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+
+    def _introduce(self, link: Link) -> None:
+        """Learn a node's clock and settings on a new connection."""
+        sent = system_clock()
+        seconds, micros = link.ask("TIME")
+        self._ahead_us = int(seconds) * 1_000_000 + int(micros) - (sent + system_clock()) // 2
+        if link.address not in self._checked:
+            self._check_settings(link)
+            self._checked.add(link.address)
+
+    def _check_settings(self, link: Link) -> None:
+        """Refuse a server that may evict or that does not give the durability named."""
+        settings: dict[str, str] = {}
+        try:
+            for name in ("maxmemory-policy", "appendonly", "appendfsync"):
+                settings.update(pairs(link.ask("CONFIG", "GET", name)))
+        except failures.ResponseError:
+            # A hosted server may block CONFIG; what cannot be read is said, not guessed.
+            self._verified = False
+        where = f"{link.address.host}:{link.address.port}"
+        policy = settings.get("maxmemory-policy", "noeviction")
+        if policy != "noeviction":
+            raise StoreUnavailable(
+                f"{where}: maxmemory-policy is {policy}; a book needs noeviction, or margin vanishes"
+            )
+        durability = self._target.durability
+        if durability == "aof" and settings.get("appendonly", "yes") != "yes":
+            raise StoreUnavailable(f"{where}: durability aof needs appendonly yes")
+        if durability == "aof" and settings.get("appendfsync", "always") != "always":
+            # The next background fsync, up to about a second away.
+            self._wait = command("WAITAOF", "1", "0", str(int(self._timeout_s * 1000)))
+        if durability == "replicated":
+            self._wait = command("WAIT", "1", str(int(self._timeout_s * 1000)))
+        if settings and self._verified is None:
+            self._verified = True
+
+    @property
+    def durability(self) -> str:
+        """Durability named in the URL, and whether the server's settings could be read."""
+        return f"{self._target.durability} ({'verified' if self._verified else 'unverified'})"
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def _key(self, account_id: str, order_id: str) -> str:
+        return f"{self._target.prefix}user_holdings:{{{account_id}}}:{order_id}"
+
+    def _head(self, account_id: str) -> tuple[bytes, int]:
+        """The KEYS that every script of an account begins with, packed, and their number."""
+        keys = keys_of(self._target.prefix, account_id)
+        return packed(keys), len(keys)
+
+    def _script(self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str) -> str:
+        """Run a script on the node that has the account; its reply."""
+        script = SCRIPTS[name]
+        keys, count = self._heads(account_id)
+        total = 3 + count + len(ids) + 6 + len(values)
+        now = "" if self._time is None else str(self._time())
+        head = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b%b%b" % (
+            total,
+            script.sha.encode(),
+            packed([str(count + len(ids))]),
+            keys,
+            packed([*[self._key(account_id, order_id) for order_id in ids], name, now]),
+        )
+        tail = packed(["1" if self._wait else "", ident, print_, *values])
+        slot = slot_of(account_id)
+        reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
+        while reply[:1] == "H":
+            self._settle_home(account_id, reply[1:])
+            reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
+        return reply
+
+    def _settle_home(self, account_id: str, home: str) -> None:
+        """The account was last written on another node: a planned move, or a promotion that may have lost steps."""
+        script, slot = SCRIPTS["home"], slot_of(account_id)
+        keys, count = self._heads(account_id)
+        now = "" if self._time is None else str(self._time())
+
+        def payload(link: Link) -> bytes:
+            words = ["promotion", now, link.home, "1" if self._wait else "", "", "", home]
+            promoted = "1" if link.promoted(home) else ""
+            start = command("EVALSHA", script.sha, str(count)).split(b"\r\n", 1)[1]
+            return b"*%d\r\n%b%b%b" % (3 + count + 8, start, keys, packed([*words, promoted]))
+
+        self._settled(slot, script, payload)
+
+    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> str:
+        """One step on the node of a slot, following the slot, with the durability that was named."""
+        if not self._wait:
+            return str(self._exchange(slot, payload, 1, script)[0], "utf-8")
+        reply = self._exchange(slot, lambda link: payload(link) + self._wait, 2, script)
+        acknowledged = reply[1]
+        met = acknowledged[0] if isinstance(acknowledged, list) else acknowledged
+        if not isinstance(met, int) or met < 1:
+            raise StoreTimeout(
+                f"done, but durability {self._target.durability} was not met in time; ask again with the same id"
+            )
+        return str(reply[0], "utf-8")
+
+    def _exchange(
+        self, slot: int, payload: Callable[[Link], bytes], replies: int, script: Script | None = None
+    ) -> list[Any]:
+        """Send to the node of a slot until it is served there, or the time-out."""
+        self._open()
+        deadline = time.monotonic() + self._timeout_s
+        asked: Address | None = None
+        while True:
+            address = asked or self._route.address(slot)
+            link = self._link(address, deadline)
+            if link is None:
+                continue
+            try:
+                found = link.exchange(
+                    command("ASKING") + payload(link) if asked else payload(link), replies + (asked is not None)
+                )
+            except (failures.ConnectionError, failures.TimeoutError) as error:
+                self._links.drop(address)
+                self._route.lost(address)
+                raise timed_out(error, f"{address.host}:{address.port}") from error
+            except BaseException:
+                link.close()
+                raise
+            self._links.put(link)
+            if asked is not None:
+                found = found[1:]
+            asked = None
+            refused = found[0]
+            if not isinstance(refused, failures.ResponseError):
+                return found
+            asked = self._after(refused, slot, address, link, script, deadline)
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the book is closed")
+
+    def _link(self, address: Address, deadline: float) -> Link | None:
+        """A link, or None when the node is gone and the route may know another; nothing has been sent."""
+        try:
+            return self._links.take(address)
+        except StoreError:
+            raise
+        except failures.RedisError as error:
+            self._links.drop(address)
+            if not self._route.lost(address) or time.monotonic() >= deadline:
+                raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+            time.sleep(PAUSE_S)
+            return None
+
+    def _after(
+        self,
+        error: failures.ResponseError,
+        slot: int,
+        address: Address,
+        link: Link,  # noqa: ARG002
+        script: Script | None,
+        deadline: float,
+    ) -> Address | None:
+        """What to do about an error reply that means the step was not run: where to ask instead, or raise."""
+        if isinstance(error, failures.NoScriptError) and script is not None:
+            text = script.text
+            self._exchange_at(address, command("SCRIPT", "LOAD", text))
+            return None
+        if isinstance(error, failures.AskError):
+            return Address(error.host or address.host, error.port)
+        if isinstance(error, failures.MovedError):
+            self._route.moved(slot, Address(error.host or address.host, error.port))
+            if time.monotonic() >= deadline:
+                raise StoreUnavailable(str(error)) from error
+            return None
+        if retry_later(error):
+            if isinstance(error, failures.ReadOnlyError):
+                self._links.drop(address)
+                self._route.lost(address)
+            if time.monotonic() >= deadline:
+                raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+            time.sleep(PAUSE_S)
+            return None
+        raise failure_of(error) from error
+
+    def _exchange_at(self, address: Address, payload: bytes) -> Any:
+        """One command at one node that changes no account."""
+        self._open()
+        try:
+            link = self._links.take(address)
+            reply = link.exchange(payload, 1)[0]
+        except failures.RedisError as error:
+            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+        self._links.put(link)
+        if isinstance(reply, failures.ResponseError):
+            raise failure_of(reply) from reply
+        return reply
+
+    def _command(self, account_id: str, *words: str) -> Any:
+        """One reading command on the node that has an account."""
+        return self._exchange(slot_of(account_id), lambda _: command(*words), 1)[0]
+
+    def _run(self, request: Request) -> Outcome:
+        account_id = request.account_id
+        real_id = ""
+        for _ in range(ATTEMPTS):
+            candidates = self._candidates(request)
+            ids, values = arguments(request, real_id, candidates)
+            reply = self._script(request.op, account_id, ids, values, request.ident, request.fingerprint)
+            if reply[:1] != "K":
+                break
+            real_id = reply[1:]
+        else:
+            raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
+        outcome = outcome_from(request, reply)
+        if isinstance(request, Archive) and outcome.ok:
+            self._forget(account_id)
+        return outcome
+
+    def _candidates(self, request: Request) -> list[str] | None:
+        """Ids of orders that a sweep or an archive will have to look at; a step declares every key it reads."""
+        if not isinstance(request, Archive | Sweep):
+            return None
+        low, high = "(0", f"({self._clock()}"
+        if isinstance(request, Archive):
+            low, high = str(request.horizon_us - self._clock()), "(0"
+        key = keys_of(self._target.prefix, request.account_id)[3]
+        limit = () if isinstance(request, Archive) else ("LIMIT", "0", str(CANDIDATES_MAX))
+        found = self._command(request.account_id, "ZRANGEBYSCORE", key, low, high, *limit)
+        return [name.decode() for name in found]
+
+    def _forget(self, account_id: str) -> None:
+        """Let go of the request ids that an archive has put behind the watermark."""
+        key = keys_of(self._target.prefix, account_id)[5]
+        fields = self._account_fields(account_id)
+        watermark = int(fields["watermark_us"])
+        cursor = "0"
+        while True:
+            reply = self._command(account_id, "HSCAN", key, cursor, "COUNT", str(CHUNK))
+            kept = pairs(reply[1])
+            old = [ident for ident, value in kept.items() if int(value.split(" ", 1)[0]) <= watermark]
+            if old:
+                self._script("forget", account_id, [], old, "", "")
+            cursor = reply[0].decode()
+            if cursor == "0":
+                return
+
+    def _scale(self, account_id: str) -> int:
+        scale = self._scales.get(account_id)
+        if scale is None:
+            found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[0], "scale")
+            if found is None:
+                return MICRO_SCALE
+            scale = self._scales[account_id] = int(found)
+        return scale
+
+    def close_book(self) -> None:
+        """Close the connections. Idempotent."""
+        self._closed = True
+        self._links.close()
+
+    # Reads -----------------------------------------------------------------------------------------------------------
+
+    def accounts(self) -> tuple[str, ...]:
+        """Ids of all accounts, sorted; looks at every key of every master."""
+        start = f"{self._target.prefix}user_portfolio:{{"
+        pattern = f"{_literal(start)}*}}"
+        found = set()
+        for address in self._route.masters():
+            for key in self._scan(address, pattern):
+                found.add(key[len(start) : -1])
+        return tuple(sorted(found))
+
+    def _scan(self, address: Address, pattern: str) -> Iterator[str]:
+        cursor = b"0"
+        while True:
+            cursor, keys = self._exchange_at(address, command("SCAN", cursor, "MATCH", pattern, "COUNT", "5000"))
+            yield from (key.decode() for key in keys)
+            if cursor == b"0":
+                return
+
+    def _account_fields(self, account_id: str) -> dict[str, str]:
+        fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[0]))
+        if not fields:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return fields
+
+    def account(self, account_id: str) -> BookAccount:
+        """The account as of its latest step; InputError where there is none."""
+        return account_of(account_id, self._account_fields(account_id))
+
+    def order(self, account_id: str, order_id: str) -> BookOrder | None:
+        """An order by its id or an alias."""
+        fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
+        if not fields:
+            self._account_fields(account_id)
+            found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[4], order_id)
+            if found is None:
+                return None
+            order_id = found.decode()
+            fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
+        return order_of(order_id, self._scale(account_id), fields) if fields else None
+
+    def orders(
+        self,
+        account_id: str,
+        state: OrderState | Iterable[OrderState] | None = None,
+        *,
+        symbol: str | None = None,
+        overdue: bool = False,
+        every: bool = False,
+    ) -> tuple[BookOrder, ...]:
+        """Orders in the order they were made; each as of its own latest step."""
+        self._account_fields(account_id)
+        key = keys_of(self._target.prefix, account_id)[2]
+        live_only = not every and state is None
+        if live_only:
+            names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+            ids = [name.decode() for name in names]
+        else:
+            ids = _in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
+        found = self._orders(account_id, ids)
+        listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
+        return selected(listed, state, symbol, self._clock() if overdue else None)
+
+    def _orders(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
+        """Records by id, read in pieces; an id without a record is left out."""
+        scale = self._scale(account_id)
+        wanted, found = list(ids), {}
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            payload = b"".join([command("HGETALL", self._key(account_id, name)) for name in part])
+            replies = self._exchange(slot_of(account_id), lambda _, payload=payload: payload, len(part))  # type: ignore[misc]
+            for name, reply in zip(part, replies, strict=True):
+                if isinstance(reply, failures.ResponseError):
+                    reply = self._command(account_id, "HGETALL", self._key(account_id, name))
+                if reply:
+                    found[name] = order_of(name, scale, pairs(reply))
+        return found
+
+    def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
+        """Running totals per symbol and leg, sorted."""
+        self._account_fields(account_id)
+        fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[1]))
+        return tuple(sorted(symbol_of(name, value) for name, value in fields.items()))
+
+    def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
+        """Journal records above a version, oldest first."""
+        self._account_fields(account_id)
+        return tuple(self._journal(account_id, after_version, "+", limit))
+
+    def _journal(self, account_id: str, after: int, last: str, limit: int) -> Iterator[JournalRecord]:
+        key = keys_of(self._target.prefix, account_id)[6]
+        while limit > 0:
+            count = min(limit, CHUNK)
+            part = self._command(account_id, "XRANGE", key, f"({after}-0", last, "COUNT", str(count))
+            for _, fields in part:
+                yield journal_record(journal_of(pairs(fields)["r"]))
+            if len(part) < count:
+                return
+            after = int(part[-1][0].split(b"-")[0])
+            limit -= count
+
+    def audit(self, account_id: str) -> AuditReport:
+        """Prove the totals from orders alone and from the journal alone."""
+        return audit(self._holdings(account_id))
+
+    def _holdings(self, account_id: str) -> Holdings:
+        """Everything kept of an account, at one version.
+
+        The account is not held still for it: orders are read, and those that a step changed meanwhile are read again,
+        until the version no longer moves.
+        """
+        view = self._snapshot(account_id)
+        ids = dict.fromkeys([*view.order_ids, *self._records_of(account_id)])
+        orders = self._orders(account_id, ids)
+        for _ in range(ATTEMPTS):
+            after = self._snapshot(account_id)
+            if after.account.version == view.account.version:
+                view = after
+                break
+            moved = {
+                change.order_id
+                for record in self._journal(account_id, view.account.version, f"{after.account.version}-0", 10**9)
+                for change in record.orders
+            }
+            for name in moved:
+                orders.pop(name, None)
+            orders.update(self._orders(account_id, moved))
+            view = after
+        else:
+            raise StoreUnavailable(f"{account_id} changes faster than it can be read")
+        journal = self._journal(account_id, 0, f"{view.account.version}-0", 10**9)
+        return Holdings(
+            view.account, view.symbols, orders, view.live_ids, view.aliases, view.owners, view.rates, journal
+        )
+
+    def _snapshot(self, account_id: str) -> _Snapshot:
+        script = SCRIPTS["snapshot"]
+        keys, count = self._heads(account_id)
+        payload = command("EVALSHA", script.sha, str(count))
+        payload = b"*%d\r\n%b%b" % (3 + count, payload.split(b"\r\n", 1)[1], keys)
+        found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
+        if not found[0]:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return _Snapshot(account_id, found)
+
+    def _records_of(self, account_id: str) -> list[str]:
+        """Ids of all order records, found without the index."""
+        start = self._key(account_id, "")
+        address = self._route.address(slot_of(account_id))
+        return [key[len(start) :] for key in self._scan(address, f"{_literal(start)}*")]
+
+
+class _Snapshot:
+    """What snapshot.lua returned, as records."""
+
+    __slots__ = ("account", "aliases", "live_ids", "order_ids", "owners", "rates", "symbols")
+
+    def __init__(self, account_id: str, found: list[Any]) -> None:
+        portfolio, symbols, orders, _, aliases, owners, rates = found
+        self.account = account_of(account_id, pairs(portfolio))
+        self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
+        self.order_ids = _in_order_made(orders)
+        scores = pairs(orders)
+        self.live_ids = frozenset(name for name, score in scores.items() if float(score) > 0)
+        self.aliases = pairs(aliases)
+        self.owners = {name: int(held) for name, held in pairs(owners).items()}
+        self.rates = rates_of(rates)
+
+
+def _in_order_made(flat: list[bytes]) -> list[str]:
+    """Ids of the order index; the score is the place made, negative for terminal ones."""
+    scored = pairs(flat)
+    return sorted(scored, key=lambda name: abs(float(scored[name])))
+
+
+def _literal(text: str) -> str:
+    """Text for MATCH that stands for itself."""
+    return "".join(["\\" + sign if sign in "*?[]\\^" else sign for sign in text])
