@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Self
@@ -101,3 +103,52 @@ def shared() -> Server:
     server = Server()
     atexit.register(server.stop)
     return server
+
+
+class Proxy:
+    """A wire between client and server that can be made to withhold what the client sends, or to swallow answers."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.flowing = threading.Event()
+        self.flowing.set()
+        self.answering = True
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self.target))
+            threading.Thread(target=self._forward, args=(near, far), daemon=True).start()
+            threading.Thread(target=self._back, args=(far, near), daemon=True).start()
+
+    def _forward(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := near.recv(1 << 16):
+                # The client may give up and hang up meanwhile; the bytes are on their way all the same.
+                self.flowing.wait()
+                far.sendall(data)
+        with contextlib.suppress(OSError):
+            self.flowing.wait()
+            far.shutdown(socket.SHUT_WR)
+
+    def _back(self, far: socket.socket, near: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := far.recv(1 << 16):
+                if self.answering:
+                    near.sendall(data)
+        near.close()
+        far.close()
+
+    def close(self) -> None:
+        self.flowing.set()
+        self.listener.close()

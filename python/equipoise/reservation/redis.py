@@ -21,7 +21,16 @@ from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook, system_clock
 from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, journal_record
+from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    Outcome,
+    journal_record,
+)
 from equipoise.reservation.redis_links import (
     Address,
     Fixed,
@@ -75,7 +84,9 @@ class RedisBook(ReservationBook):
         self._checked: set[Address] = set()
         self._verified: bool | None = None
         self._wait = b""
-        self._links = Links(self._target, self._timeout_s, self._introduce)
+        # A server that waits for a disk or a replica must give up before the socket does: what it says then is known.
+        grace_s = 0.0 if self._target.durability == "memory" else 1.0
+        self._links = Links(self._target, self._timeout_s + grace_s, self._introduce)
         self._heads: Callable[[str], tuple[bytes, int]] = lru_cache(maxsize=4096)(self._head)
         self._route: Route = self._routed()
         self._first()
@@ -121,13 +132,14 @@ class RedisBook(ReservationBook):
                 f"{where}: maxmemory-policy is {policy}; a book needs noeviction, or margin vanishes"
             )
         durability = self._target.durability
+        patience = str(int(self._timeout_s * 1000))
         if durability == "aof" and settings.get("appendonly", "yes") != "yes":
             raise StoreUnavailable(f"{where}: durability aof needs appendonly yes")
         if durability == "aof" and settings.get("appendfsync", "always") != "always":
             # The next background fsync, up to about a second away.
-            self._wait = command("WAITAOF", "1", "0", str(int(self._timeout_s * 1000)))
+            self._wait = command("WAITAOF", "1", "0", patience)
         if durability == "replicated":
-            self._wait = command("WAIT", "1", str(int(self._timeout_s * 1000)))
+            self._wait = command("WAIT", "1", patience)
         if settings and self._verified is None:
             self._verified = True
 
@@ -213,7 +225,10 @@ class RedisBook(ReservationBook):
             except (failures.ConnectionError, failures.TimeoutError) as error:
                 self._links.drop(address)
                 self._route.lost(address)
-                raise timed_out(error, f"{address.host}:{address.port}") from error
+                where = f"{address.host}:{address.port}"
+                if script is None or script.name == "snapshot":
+                    raise StoreUnavailable(f"{where}: {error}") from error
+                raise timed_out(error, where) from error
             except BaseException:
                 link.close()
                 raise
@@ -459,32 +474,37 @@ class RedisBook(ReservationBook):
     def _holdings(self, account_id: str) -> Holdings:
         """Everything kept of an account, at one version.
 
-        The account is not held still for it: orders are read, and those that a step changed meanwhile are read again,
-        until the version no longer moves.
+        The account is not held still for it: orders are read while steps go on, and what the journal says was changed
+        after that version is taken back to what it was before.
         """
-        view = self._snapshot(account_id)
-        ids = dict.fromkeys([*view.order_ids, *self._records_of(account_id)])
-        orders = self._orders(account_id, ids)
         for _ in range(ATTEMPTS):
-            after = self._snapshot(account_id)
-            if after.account.version == view.account.version:
-                view = after
+            view = self._snapshot(account_id)
+            orders = self._orders(account_id, dict.fromkeys([*view.order_ids, *self._records_of(account_id)]))
+            if self._taken_back(account_id, view.account.version, orders):
                 break
-            moved = {
-                change.order_id
-                for record in self._journal(account_id, view.account.version, f"{after.account.version}-0", 10**9)
-                for change in record.orders
-            }
-            for name in moved:
-                orders.pop(name, None)
-            orders.update(self._orders(account_id, moved))
-            view = after
         else:
-            raise StoreUnavailable(f"{account_id} changes faster than it can be read")
+            raise StoreUnavailable(f"orders of {account_id} are archived faster than they can be read")
         journal = self._journal(account_id, 0, f"{view.account.version}-0", 10**9)
         return Holdings(
             view.account, view.symbols, orders, view.live_ids, view.aliases, view.owners, view.rates, journal
         )
+
+    def _taken_back(self, account_id: str, version: int, orders: dict[str, BookOrder]) -> bool:
+        """Undo in `orders` what was changed after a version; whether every order of that version is there."""
+        seen: set[str] = set()
+        for record in self._journal(account_id, version, "+", 10**9):
+            for order_id, before, _ in record.orders:
+                if order_id in seen:
+                    continue
+                seen.add(order_id)
+                order = orders.pop(order_id, None)
+                if before is None:
+                    continue
+                if order is None:
+                    return False
+                kept = (OrderState(before[0]), *before[1:])
+                orders[order_id] = BookOrder._make((*order[:STATE_AT], *kept, *order[STATE_END:]))
+        return True
 
     def _snapshot(self, account_id: str) -> _Snapshot:
         script = SCRIPTS["snapshot"]

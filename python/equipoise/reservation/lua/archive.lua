@@ -14,6 +14,8 @@ if watermark <= A.watermark then
 end
 check_indexes()
 call('HLEN', ALIASES)
+-- The ids go by a call of their own afterwards.
+call('HLEN', REQUESTS)
 local gone = {}
 for i = 8, #ARGV do
     local o = load_order(KEYS[i + 2], ARGV[i], '')
