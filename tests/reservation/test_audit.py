@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests import servers
 
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
@@ -82,9 +81,8 @@ def test_i1_i9_i14_a_planted_contradiction_is_found(book: ReservationBook, order
     if hasattr(book, "_shelves"):
         tamper(book._shelves[A])
     elif hasattr(book, "_links"):
-        with servers.shared().client() as client:
-            for words in PLANTED_IN_HASHES[planted]:
-                client.execute_command(*words)
+        for words in PLANTED_IN_HASHES[planted]:
+            book._command(A, *[str(word) for word in words])  # type: ignore[attr-defined]
     else:
         book._ready().execute(statement).fetchall()  # type: ignore[attr-defined]
     report = book.audit(A)

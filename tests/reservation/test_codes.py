@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests import servers
 
 from equipoise.orders import Order
 from equipoise.reservation import AccountStatus, Code, Outcome, ReservationBook
@@ -27,8 +26,7 @@ def set_status(book: ReservationBook, status: AccountStatus) -> None:
         shelf = book._shelves[A]
         shelf.held = shelf.held._replace(status=status)
     elif hasattr(book, "_links"):
-        with servers.shared().client() as client:
-            client.hset(f"user_portfolio:{{{A}}}", "status", status.value)
+        book._command(A, "HSET", f"user_portfolio:{{{A}}}", "status", status.value)  # type: ignore[attr-defined]
     else:
         with book._lock:  # type: ignore[attr-defined]
             book._ready().execute("UPDATE accounts SET status = ?", (status.value,))  # type: ignore[attr-defined]

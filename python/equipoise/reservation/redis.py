@@ -33,10 +33,8 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.redis_links import (
     Address,
-    Fixed,
     Link,
     Links,
-    Route,
     command,
     failure_of,
     packed,
@@ -46,6 +44,7 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_records import account_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
 from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
 from equipoise.reservation.requests import Archive, Request, Sweep
@@ -95,9 +94,14 @@ class RedisBook(ReservationBook):
 
     def _routed(self) -> Route:
         """Where accounts live."""
-        if len(self._target.addresses) > 1:
-            raise InputError("url", None, "one host (several only for a Cluster or Sentinels)", self._target.scheme)
-        return Fixed(self._target.addresses[0])
+        target = self._target
+        if target.cluster:
+            return Clustered(target, self._links)
+        if target.service:
+            return Sentinels(target, self._timeout_s)
+        if len(target.addresses) > 1:
+            raise InputError("url", None, "one host (several only for a Cluster or Sentinels)", target.scheme)
+        return Fixed(target.addresses[0])
 
     def _first(self) -> None:
         """Reach the store once, so that a wrong URL or a wrong setting shows at connect."""
@@ -187,7 +191,7 @@ class RedisBook(ReservationBook):
 
         def payload(link: Link) -> bytes:
             words = ["promotion", now, link.home, "1" if self._wait else "", "", "", home]
-            promoted = "1" if link.promoted(home) else ""
+            promoted = "1" if link.took_over(home) else ""
             start = command("EVALSHA", script.sha, str(count)).split(b"\r\n", 1)[1]
             return b"*%d\r\n%b%b%b" % (3 + count + 8, start, keys, packed([*words, promoted]))
 
@@ -275,6 +279,8 @@ class RedisBook(ReservationBook):
         if isinstance(error, failures.AskError):
             return Address(error.host or address.host, error.port)
         if isinstance(error, failures.MovedError):
+            # Whoever sends callers away may be a master no longer.
+            self._links.drop(address)
             self._route.moved(slot, Address(error.host or address.host, error.port))
             if time.monotonic() >= deadline:
                 raise StoreUnavailable(str(error)) from error

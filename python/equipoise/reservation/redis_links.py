@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
@@ -38,22 +38,24 @@ from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout,
 
 __all__ = [
     "Address",
-    "Fixed",
     "Link",
     "Links",
-    "Route",
     "Target",
+    "command",
     "failure_of",
     "packed",
     "parse_target",
     "retry_later",
     "slot_of",
+    "timed_out",
 ]
 
 DURABILITIES = ("memory", "aof", "replicated")
 SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel")
 IDLE_S = 1.0
 """A connection idle for longer is looked at before it is used: a closed one would turn a call into a time-out."""
+KNOWN_S = 1.0
+"""A node is asked again who it is after this time in use: it may have lost its part and got it back meanwhile."""
 _LATER = (
     failures.TryAgainError,
     failures.ClusterDownError,
@@ -175,13 +177,14 @@ def failure_of(error: BaseException) -> StoreError:
 class Link:
     """One connection to one node, and who that node is."""
 
-    __slots__ = ("address", "connection", "home", "used")
+    __slots__ = ("address", "connection", "home", "known", "used")
 
     def __init__(self, address: Address, connection: redis.Connection) -> None:
         self.address = address
         self.connection = connection
         self.used = time.monotonic()
         self.home = ""
+        self.known = self.used
 
     def exchange(self, payload: bytes, replies: int) -> list[Any]:
         """Send commands in one piece and read their replies; an error reply is returned, not raised.
@@ -208,17 +211,33 @@ class Link:
             raise reply
         return reply
 
-    def promoted(self, home: str) -> bool:
+    def identify(self, *, cluster: bool) -> None:
+        """Learn which node this is, and since which promotion: shard/node/replication id.
+
+        A node gets a new replication id when it is promoted and when it is started.
+        """
+        replication = self.ask("INFO", "replication").decode()
+        if "role:master" not in replication:
+            raise failures.ConnectionError(f"{self.address.host}:{self.address.port} is not a master")
+        shard, node = "", f"{self.address.host}:{self.address.port}"
+        if cluster:
+            node = self.ask("CLUSTER", "MYID").decode()
+            try:
+                shard = self.ask("CLUSTER", "MYSHARDID").decode()
+            except failures.ResponseError:
+                shard = ""  # before 7.2: every move counts as a promotion
+        self.home = f"{shard}/{node}/{_word(replication, 'master_replid')}"
+        self.known = time.monotonic()
+
+    def took_over(self, home: str) -> bool:
         """Whether this node took over from `home`, rather than being given the slot while both were up.
 
-        Nodes of a Cluster are known as shard/node: a promotion keeps the shard. A slot that was moved to a node which
-        was itself promoted before cannot be told from one that was lost there, and counts as lost. Elsewhere a node is
-        known by its run, and any other run counts.
+        A promotion keeps the shard, a planned move of the slot leaves it. A slot that was moved to a node which was
+        itself promoted before cannot be told from one that was lost there, and counts as lost.
         """
-        if "/" not in self.home or self.home.split("/")[0] == home.split("/")[0]:
+        if self.home.split("/")[0] == home.split("/")[0]:
             return True
-        second = re.search(rb"master_replid2:(\w+)", self.ask("INFO", "replication"))
-        return second is not None and bool(second[1].strip(b"0"))
+        return bool(_word(self.ask("INFO", "replication").decode(), "master_replid2").strip("0"))
 
     def stale(self) -> bool:
         """Whether an idle connection was closed from the other side."""
@@ -234,6 +253,12 @@ class Link:
         self.connection.disconnect()  # type: ignore[no-untyped-call]
 
 
+def _word(info: str, name: str) -> str:
+    """One value of an INFO reply."""
+    found = re.search(rf"^{name}:(\S*)", info, re.MULTILINE)
+    return found[1] if found else ""
+
+
 class Links:
     """Idle connections by node; a call takes one and puts it back. Safe from threads; a fork starts anew."""
 
@@ -241,12 +266,13 @@ class Links:
         self._target = target
         self._timeout_s = timeout_s
         self._introduce = introduce
+        self._identified = target.scheme not in ("redis", "rediss")
         self._idle: dict[Address, list[Link]] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
 
-    def take(self, address: Address) -> Link:
-        """A connected link to a node.
+    def take(self, address: Address, *, identified: bool = True) -> Link:
+        """A connected link to a node that was seen to be a master within the last second, where there are several.
 
         Raises
         ------
@@ -261,10 +287,17 @@ class Links:
                 idle = self._idle.get(address)
                 link = idle.pop() if idle else None
             if link is None:
-                return self._connect(address)
-            if not link.stale():
-                return link
-            link.close()
+                link = self._connect(address)
+            elif link.stale():
+                link.close()
+                continue
+            if identified and self._identified and (not link.home or time.monotonic() - link.known > KNOWN_S):
+                try:
+                    link.identify(cluster=self._target.cluster)
+                except BaseException:
+                    link.close()
+                    raise
+            return link
 
     def put(self, link: Link) -> None:
         """Give a link back for the next call."""
@@ -304,45 +337,6 @@ class Links:
             link.close()
             raise
         return link
-
-
-class Route(Protocol):
-    """Which node serves a slot."""
-
-    def address(self, slot: int) -> Address:
-        """The node of a slot as far as known."""
-
-    def moved(self, slot: int, address: Address) -> None:
-        """A node said that the slot is elsewhere."""
-
-    def lost(self, address: Address) -> bool:
-        """A node cannot be reached or is no master; whether it is worth asking again."""
-
-    def masters(self) -> tuple[Address, ...]:
-        """Every node that holds accounts."""
-
-
-class Fixed:
-    """One node."""
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
-
-    def address(self, slot: int) -> Address:  # noqa: ARG002 - one node has every slot
-        """The node."""
-        return self._address
-
-    def moved(self, slot: int, address: Address) -> None:  # noqa: ARG002
-        """A Cluster behind redis:// is a mistake in the URL."""
-        raise InputError("url", None, "redis+cluster:// for a node of a Cluster", str(self._address))
-
-    def lost(self, address: Address) -> bool:  # noqa: ARG002
-        """There is no other node to go to."""
-        return False
-
-    def masters(self) -> tuple[Address, ...]:
-        """The node."""
-        return (self._address,)
 
 
 def timed_out(error: BaseException, what: str) -> StoreTimeout:
