@@ -37,11 +37,11 @@ def free_port() -> int:
 class Server:
     """One server process with a folder of its own; `options` are lines of its configuration."""
 
-    def __init__(self, *options: str, port: int | None = None, program: tuple[str, ...] = ()) -> None:
-        self.port = port or free_port()
+    def __init__(self, *options: str, sentinel: bool = False) -> None:
+        self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.options = options
-        self.program = program or (str(get_binary_path()),)
+        self.sentinel = sentinel
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -54,11 +54,12 @@ class Server:
         conf = self.folder / "server.conf"
         if not conf.exists():
             lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", "loglevel warning", *self.options]
-            if not any(option.startswith("save") for option in self.options):
+            if not self.sentinel:
                 lines.append('save ""')
             conf.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*self.program, str(conf)], stdout=log, stderr=log)
+            mode = ["--sentinel"] if self.sentinel else []
+            self.process = subprocess.Popen([str(get_binary_path()), str(conf), *mode], stdout=log, stderr=log)
         until = time.monotonic() + 10
         while True:
             try:

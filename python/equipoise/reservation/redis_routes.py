@@ -88,7 +88,8 @@ class Sentinels:
                     said.append(f"{sentinel.host}:{sentinel.port}: {error}")
                     continue
                 if found:
-                    self._master = Address(str(found[0]), int(found[1]))
+                    host = found[0].decode() if isinstance(found[0], bytes) else str(found[0])
+                    self._master = Address(host, int(found[1]))
                     self._seen = time.monotonic()
                     return
                 said.append(f"{sentinel.host}:{sentinel.port} knows no {self._target.service}")
