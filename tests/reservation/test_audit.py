@@ -33,7 +33,12 @@ PLANTED: dict[str, tuple[str, Callable[[Any], None], set[str]]] = {
     "hold off": (
         "UPDATE orders SET hold = hold + 1 WHERE order_id = 'r:0'",
         lambda shelf: shelf.orders.update({"r:0": shelf.orders["r:0"]._replace(hold=shelf.orders["r:0"].hold + 1)}),
-        {"symbol", "owner", "journal_state"},
+        {"order", "symbol", "owner", "journal_state"},
+    ),
+    "outbox entry without order": (
+        "UPDATE outbox SET open_orders = 2",
+        lambda shelf: shelf.outbox.update({"w": shelf.outbox["w"]._replace(open_orders=2)}),
+        {"outbox"},
     ),
     "record without account of it": (
         "DELETE FROM orders WHERE order_id = 'r:1'",
@@ -64,6 +69,7 @@ def test_i1_i9_i14_a_planted_contradiction_is_found(book: ReservationBook, order
     book.reserve(A, [order(lots=2, hold=10), order(lots=2, hold=10)], request_id="r", owner="ann")
     book.acknowledge(A, "r:0", "venue-1")
     book.fill(A, "r:0", 1, fill_id="f", margin="0.000005")
+    book.reserve(A, [order()], request_id="w", send="outbox")
     assert book.audit(A).ok
     statement, tamper, kinds = PLANTED[planted]
     if hasattr(book, "_shelves"):

@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from equipoise import present
-from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, BookSymbol, JournalRecord, Totals
-from equipoise.reservation.steps import RateKey, order_rate, requirement
+from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    OutboxEntry,
+    Totals,
+)
+from equipoise.reservation.steps import RateKey, counted_rate, order_rate, requirement, standing
 
 if TYPE_CHECKING:
     import pandas
@@ -22,7 +31,7 @@ class Finding:
     """One contradiction.
 
     `kind` is one of executed, all, symbol, live_orders, owner, rates, index, alias, order, journal_gap, journal_chain,
-    journal_state; `where` names the record.
+    journal_state, outbox; `where` names the record.
     """
 
     kind: str
@@ -105,6 +114,7 @@ class Holdings:
     journal: Iterable[JournalRecord]
     base: JournalBase = field(default_factory=JournalBase)
     """What was folded of the journal before its first record."""
+    outbox: tuple[OutboxEntry, ...] = ()
 
 
 def audit(kept: Holdings) -> AuditReport:
@@ -176,7 +186,7 @@ def _add_order(row: list[int], order: BookOrder) -> None:
 def _count_rates(rates: dict[RateKey, dict[int, int]], order: BookOrder) -> None:
     if order.working and not order.reduces:
         counts = rates.setdefault((order.symbol, order.leg, "orders"), {})
-        rate = order_rate(order.hold_start, order.lots)
+        rate = counted_rate(order)
         counts[rate] = counts.get(rate, 0) + 1
     if order.open_lots:
         counts = rates.setdefault((order.symbol, order.leg, "tickets"), {})
@@ -191,13 +201,21 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
         if not order.terminal:
             live.add(order.order_id)
         total = order.filled + order.working + order.released
-        _differs(findings, "order", f"{order.order_id} quantity", order.lots, total)
+        _differs(findings, "order", f"{order.order_id} quantity", order.ordered, total)
+        if not order.terminal:
+            _differs(findings, "order", f"{order.order_id} hold", standing(order, order.filled)[1], order.hold)
         if order.terminal and (order.hold or order.working):
             findings.append(
                 Finding("order", f"{order.order_id} hold after its end", (0, 0), (order.hold, order.working))
             )
     _differs(findings, "index", kept.account.account_id, frozenset(live), kept.live_ids)
     _differs(findings, "live_orders", kept.account.account_id, len(live), kept.account.live_orders)
+    waiting: dict[str, int] = {}
+    for order in kept.orders.values():
+        if order.outbox:
+            waiting[order.request_id] = waiting.get(order.request_id, 0) + 1
+    entries = {entry.request_id: entry.open_orders for entry in kept.outbox}
+    _differs(findings, "outbox", kept.account.account_id, waiting, entries)
     for alias, order_id in kept.aliases.items():
         if order_id not in kept.orders:
             findings.append(Finding("alias", alias, order_id, None))

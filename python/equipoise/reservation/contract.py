@@ -15,20 +15,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import parse_qsl, unquote
 
 from equipoise.errors import InputError
-from equipoise.orders import Order, Side
+from equipoise.orders import Order
+from equipoise.reservation.arguments import asks_of, leg_of, order_type_of, terms_of
 from equipoise.reservation.audit import AuditReport
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.ids import account_id_of, fingerprint, id_of
-from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Terms
+from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, Outcome
 from equipoise.reservation.requests import (
     Abandon,
+    Amend,
     Archive,
-    Ask,
     Close,
     Execute,
     Fill,
@@ -41,19 +42,17 @@ from equipoise.reservation.requests import (
     Resolve,
     Revalue,
     SetTerms,
+    SettleAmend,
     Suspend,
     Sweep,
 )
-from equipoise.reservation.steps import COMBINE_RULES, POSITION_MODES, terms_content
+from equipoise.reservation.steps import terms_content
 
 __all__ = ["Clock", "ReservationBook", "system_clock"]
 
 Clock = Callable[[], int]
-LADDER_MAX = 500
 ADJUST_KINDS = ("correction", "fee", "funding", "interest", "swap", "venue_sync")
 EVIDENCE = ("not_at_venue", "operator", "venue")
-RULES_FOR_QUOTING_ONLY = ("net_contracts", "single_order")
-LEGS = (None, "long", "short")
 Policy = Literal["all_or_nothing", "best_effort"]
 
 
@@ -170,11 +169,14 @@ class ReservationBook(ABC):
         *,
         symbol: str | None = None,
         overdue: bool = False,
+        age_ms: int | None = None,
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made: those that are not terminal, or those in the named states.
 
-        `overdue` keeps those whose answer or cancel confirmation is past its deadline now; `every` adds terminal ones.
+        `overdue` keeps those whose answer is past its deadline now, whether or not a sweeper has run: unsent, sent,
+        cancelling, amending, and every UNKNOWN one. `age_ms` keeps those that have not changed for at least that long.
+        `every` adds terminal ones.
         """
 
     @abstractmethod
@@ -184,6 +186,15 @@ class ReservationBook(ABC):
     @abstractmethod
     def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
         """Journal records with a version above `after_version`, oldest first, at most `limit`."""
+
+    @abstractmethod
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries written after a version, oldest first, at most `limit`.
+
+        A sender claims each order of an entry, and only the claim's OK permits the bytes. An order that is SENT or
+        UNKNOWN is never sent again: ask the venue by client id. An entry goes in the step in which the last of its
+        orders becomes LIVE or ends.
+        """
 
     @abstractmethod
     def audit(self, account_id: str) -> AuditReport:
@@ -251,7 +262,7 @@ class ReservationBook(ABC):
         if places > SCALE_MAX:
             raise InputError("scale", None, f"0-{SCALE_MAX}", scale)
         amount = units(balance, places, "balance", signed=True)
-        terms = _terms(
+        terms = terms_of(
             places,
             rule,
             positions,
@@ -303,7 +314,7 @@ class ReservationBook(ABC):
 
         Another combine rule or position mode is taken only when flat with no live orders (TERMS_INVALID otherwise).
         """
-        terms = _terms(
+        terms = terms_of(
             self._scale(account_id_of(account_id)),
             rule,
             positions,
@@ -437,7 +448,7 @@ class ReservationBook(ABC):
         until = now + self._timeout_us
         return self._run(
             Revalue(
-                "revalue", account_id, ident, content, now, until, id_of(symbol, "symbol"), _leg(leg), margin, as_of
+                "revalue", account_id, ident, content, now, until, id_of(symbol, "symbol"), leg_of(leg), margin, as_of
             )
         )
 
@@ -453,7 +464,7 @@ class ReservationBook(ABC):
         holds: Sequence[Amount] | None = None,
         terms_version: int | None = None,
         owner: str = "",
-        send: Literal["claim", "caller"] = "claim",
+        send: Literal["claim", "caller", "outbox"] = "claim",
         order_type: Literal["limit", "market"] = "limit",
         deadline_us: int | None = None,
         good_till_us: int | None = None,
@@ -479,8 +490,9 @@ class ReservationBook(ABC):
         owner
             Tag of the strategy, for `owner_margin_max`.
         send
-            "claim": orders start RESERVED and a sender must `claim` each before its bytes leave; "caller": the caller
-            sends them itself now, they start SENT.
+            "claim": orders start RESERVED and a sender must `claim` each before its bytes leave; "outbox": the same,
+            and the step writes an entry that `outbox` shows to whoever sends; "caller": the caller sends them itself
+            now, they start SENT.
         deadline_us
             When an answer is due; default six times the call's time-out from issued_at.
         good_till_us
@@ -498,9 +510,10 @@ class ReservationBook(ABC):
         ident = id_of(request_id, "request_id")
         if policy not in ("all_or_nothing", "best_effort"):
             raise InputError("policy", None, "'all_or_nothing' or 'best_effort'", policy)
-        if send not in ("claim", "caller"):
-            raise InputError("send", None, "'claim' or 'caller'", send)
-        asks = self._asks(account_id, ident, orders, holds)
+        if send not in ("claim", "caller", "outbox"):
+            raise InputError("send", None, "'claim', 'caller' or 'outbox'", send)
+        scale = MICRO_SCALE if holds is None else self._scale(account_id)
+        asks = asks_of(ident, orders, holds, scale)
         if owner:
             id_of(owner, "owner")
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -522,9 +535,10 @@ class ReservationBook(ABC):
                 terms_version,
                 owner,
                 send == "caller",
-                _order_type(order_type),
+                order_type_of(order_type),
                 deadline,
                 good_till_us,
+                send == "outbox",
             )
         )
 
@@ -551,7 +565,7 @@ class ReservationBook(ABC):
         account_id_of(account_id)
         ident = id_of(request_id, "request_id")
         scale = self._scale(account_id)
-        ask = self._asks(account_id, ident, [order], None if margin is None else [margin])[0]
+        ask = asks_of(ident, [order], None if margin is None else [margin], scale)[0]
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
         cost = units(fee, scale, "fee", signed=True)
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -572,52 +586,9 @@ class ReservationBook(ABC):
                 cost,
                 terms_version,
                 owner,
-                _order_type(order_type),
+                order_type_of(order_type),
             )
         )
-
-    def _asks(
-        self, account_id: str, request_id: str, orders: Sequence[Order], holds: Sequence[Amount] | None
-    ) -> tuple[Ask, ...]:
-        """Check a ladder and turn it into integers."""
-        if not isinstance(orders, list | tuple):
-            raise InputError("orders", None, "a list or tuple of orders", type(orders).__name__)
-        if not 1 <= len(orders) <= LADDER_MAX:
-            raise InputError("orders", None, f"1-{LADDER_MAX} orders", len(orders))
-        for index, order in enumerate(orders):
-            if not isinstance(order, Order):
-                raise InputError("orders", index, "an Order", type(order).__name__)
-        if holds is None:
-            charges: list[Any] = [order.hold for order in orders]
-        else:
-            if len(holds) != len(orders):
-                raise InputError("holds", None, f"one amount per order ({len(orders)})", len(holds))
-            scale = self._scale(account_id)
-            charges = [units(hold, scale, "holds", index=i, round_up=True) for i, hold in enumerate(holds)]
-        asks = []
-        ids = set()
-        for index, order in enumerate(orders):
-            lots, ticks, hold, side = order.lots, order.price_ticks, charges[index], order.side
-            if type(lots) is not int or not 0 < lots <= AMOUNT_MAX:
-                lots = lots_of(lots, "orders.lots", index)
-            if type(ticks) is not int or not 0 < ticks <= AMOUNT_MAX:
-                ticks = lots_of(ticks, "orders.price_ticks", index)
-            if type(hold) is not int or not 0 <= hold <= AMOUNT_MAX:
-                hold = lots_of(hold, "orders.hold", index, least=0)
-            if side is not Side.BID and side is not Side.ASK:
-                raise InputError("orders.side", index, "a Side", repr(side))
-            order_id = order.order_id
-            order_id = f"{request_id}:{index}" if order_id is None else id_of(order_id, "orders.order_id", index)
-            if order_id in ids:
-                raise InputError("orders.order_id", index, "used once in a ladder", repr(order_id))
-            ids.add(order_id)
-            symbol = id_of(order.symbol, "orders.symbol", index)
-            leg = _leg(order.leg) if order.leg is not None else ""
-            if not isinstance(order.reduce_only, bool):
-                raise InputError("orders.reduce_only", index, "a bool", type(order.reduce_only).__name__)
-            word = "bid" if side is Side.BID else "ask"
-            asks.append(Ask(order_id, symbol, leg, word, lots, ticks, hold, order.reduce_only))
-        return tuple(asks)
 
     # Facts about orders ----------------------------------------------------------------------------------------------
 
@@ -696,6 +667,110 @@ class ReservationBook(ABC):
         # Without a deadline of the caller's, the default differs from call to call and is not content.
         content = () if deadline_us is None else (deadline,)
         return self._event("request_cancel", account_id, order_id, ident, content, deadline_us=deadline)
+
+    def amend(
+        self,
+        account_id: str,
+        order_id: str,
+        lots: int,
+        hold: Amount,
+        *,
+        event_id: str,
+        price_ticks: int | None = None,
+        client_id: str | None = None,
+        terms_version: int | None = None,
+        deadline_us: int | None = None,
+        not_after_us: int | None = None,
+    ) -> Outcome:
+        """Ask the venue for another quantity of an order that is SENT or LIVE; until its answer the larger is held.
+
+        One amendment of an order at a time. Where the venue replaces an order by a new one that can coexist with fills
+        of the old, `reserve` the new and `request_cancel` the old instead.
+
+        Parameters
+        ----------
+        lots
+            Total quantity, what has filled included.
+        hold
+            Charge of the whole amended order, as if nothing of it had filled; rounded up to the scale.
+        event_id
+            Names the amendment; `settle_amend` repeats it.
+        price_ticks
+            New price; default unchanged.
+        client_id
+            Second client id under which the order is known from now on.
+        deadline_us
+            When the venue's answer is due; default the call's time-out from now.
+        not_after_us
+            Until when the amendment may take effect; default the deadline.
+
+        Returns
+        -------
+        Outcome
+            Refused like a `reserve` when it asks for more; otherwise only for its state.
+        """
+        scale = self._scale(account_id_of(account_id))
+        quantity = lots_of(lots, "lots")
+        charge = units(hold, scale, "hold", round_up=True)
+        ticks = None if price_ticks is None else lots_of(price_ticks, "price_ticks")
+        alias = None if client_id is None else id_of(client_id, "client_id")
+        deadline = self._clock() + self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
+        until = deadline if not_after_us is None else whole(not_after_us, "not_after_us")
+        # Deadlines that default from the clock differ from call to call and are not content.
+        content = fingerprint("amend", quantity, charge, ticks, alias, terms_version)
+        ident, where = id_of(event_id, "event_id"), id_of(order_id, "order_id")
+        return self._run(
+            Amend(
+                "amend",
+                account_id,
+                ident,
+                content,
+                where,
+                quantity,
+                charge,
+                ticks,
+                alias,
+                terms_version,
+                deadline,
+                until,
+            )
+        )
+
+    def settle_amend(
+        self,
+        account_id: str,
+        order_id: str,
+        outcome: Literal["accepted", "refused"],
+        *,
+        amend_id: str,
+        venue_id: str | None = None,
+        event_id: str | None = None,
+    ) -> Outcome:
+        """The venue's answer to the amendment with the event id `amend_id`; what is held beyond it is released.
+
+        `venue_id` is the venue's id of the amended order, which becomes an alias. ILLEGAL_TRANSITION when that
+        amendment is not open (any more).
+        """
+        if outcome not in ("accepted", "refused"):
+            raise InputError("outcome", None, "'accepted' or 'refused'", outcome)
+        amended = id_of(amend_id, "amend_id")
+        if venue_id is not None:
+            id_of(venue_id, "venue_id")
+        ident = f"settle:{outcome}:{amended}"[:200] if event_id is None else id_of(event_id, "event_id")
+        content = fingerprint("settle_amend", amended, outcome, venue_id)
+        where = id_of(order_id, "order_id")
+        return self._run(
+            SettleAmend(
+                "settle_amend",
+                account_id_of(account_id),
+                ident,
+                content,
+                where,
+                amended,
+                outcome == "accepted",
+                venue_id,
+            )
+        )
 
     def resolve(
         self,
@@ -783,69 +858,13 @@ class ReservationBook(ABC):
             )
         )
 
+    def _moments(self, *, overdue: bool, age_ms: int | None) -> tuple[int | None, int | None]:
+        """(time by which an answer was due, time since which nothing changed) of a read; None: no matter."""
+        now = self._clock() if overdue or age_ms is not None else 0
+        since = None if age_ms is None else now - lots_of(age_ms, "age_ms", least=0) * 1000
+        return (now if overdue else None), since
+
     def _validity(self, issued_at_us: int | None, not_after_us: int | None) -> tuple[int, int]:
         """(issued_at, not_after), defaulted from the clock and the call's time-out."""
         issued = self._clock() if issued_at_us is None else whole(issued_at_us, "issued_at_us")
         return issued, issued + self._timeout_us if not_after_us is None else whole(not_after_us, "not_after_us")
-
-
-def _leg(leg: object) -> str:
-    if leg is None:
-        return ""
-    if not isinstance(leg, str) or leg not in LEGS:
-        raise InputError("leg", None, "'long', 'short' or None", repr(leg))
-    return str(leg)
-
-
-def _order_type(order_type: str) -> str:
-    if order_type not in ("limit", "market"):
-        raise InputError("order_type", None, "'limit' or 'market'", order_type)
-    return order_type
-
-
-def _combine(rule: object) -> str:
-    """Name of the combine rule of an order-margin rule, or the name itself."""
-    name = getattr(rule, "combine", rule)
-    name = getattr(name, "value", name)
-    if isinstance(name, str) and (name in COMBINE_RULES or name in RULES_FOR_QUOTING_ONLY):
-        return name
-    raise InputError("rule", None, f"an order-margin rule or one of {', '.join(COMBINE_RULES)}", repr(rule))
-
-
-def _terms(
-    scale: int,
-    rule: object,
-    positions: str | None,
-    pnl_policy: str,
-    mark_age_ms_max: int | None,
-    orders_max: int | None,
-    order_margin_max: Amount | None,
-    margin_max: Amount | None,
-    position_lots_max: Mapping[str, int] | None,
-    owner_margin_max: Mapping[str, Amount] | None,
-) -> Terms:
-    """Terms in units of the scale, in canonical order."""
-    combine = _combine(rule)
-    mode = positions if positions is not None else ("hedge" if combine == "hedge_legs" else "net")
-    if mode not in POSITION_MODES:
-        raise InputError("positions", None, f"one of {', '.join(POSITION_MODES)}", positions)
-    if pnl_policy not in ("loss_only", "all"):
-        raise InputError("pnl_policy", None, "'loss_only' or 'all'", pnl_policy)
-    lots = {
-        id_of(name, "position_lots_max"): lots_of(most, name, least=0)
-        for name, most in (position_lots_max or {}).items()
-    }
-    owners = {
-        id_of(name, "owner_margin_max"): units(most, scale, name) for name, most in (owner_margin_max or {}).items()
-    }
-    return Terms(
-        combine=combine,
-        positions=mode,
-        pnl_policy=pnl_policy,
-        mark_age_ms_max=None if mark_age_ms_max is None else lots_of(mark_age_ms_max, "mark_age_ms_max"),
-        orders_max=None if orders_max is None else lots_of(orders_max, "orders_max", least=0),
-        order_margin_max=None if order_margin_max is None else units(order_margin_max, scale, "order_margin_max"),
-        margin_max=None if margin_max is None else units(margin_max, scale, "margin_max"),
-        position_lots_max=tuple(sorted(lots.items())),
-        owner_margin_max=tuple(sorted(owners.items())),
-    )

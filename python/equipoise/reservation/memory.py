@@ -17,6 +17,7 @@ from equipoise.reservation.records import (
     BookOrder,
     BookSymbol,
     JournalRecord,
+    OutboxEntry,
     Outcome,
     RawJournal,
     Remembered,
@@ -76,6 +77,7 @@ class _Shelf:
         "journal",
         "live_ids",
         "orders",
+        "outbox",
         "owners",
         "rates",
         "requests",
@@ -93,6 +95,7 @@ class _Shelf:
         self.requests: dict[str, Remembered] = {}
         self.events: dict[str, dict[str, Remembered]] = {}
         self.journal: list[RawJournal] = []
+        self.outbox: dict[str, OutboxEntry] = {}
         self.base = JournalBase()
 
     def account(self) -> BookAccount | None:
@@ -131,6 +134,9 @@ class _Shelf:
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
 
+    def outbox_entry(self, request_id: str) -> OutboxEntry | None:
+        return self.outbox.get(request_id)
+
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         rates = self.rates.get(key)
         if rates is None:
@@ -164,6 +170,11 @@ class _Shelf:
             self.owners[owner] = held
         for key, rate, count in counts:
             self.rates[key].set_count(rate, count)
+        for request_id, entry in effect.outbox:
+            if entry is None:
+                self.outbox.pop(request_id, None)
+            else:
+                self.outbox[request_id] = entry
         journal = effect.journal
         if journal is not None and self.base.version + len(self.journal) < journal[0]:
             self.journal.append(journal)
@@ -273,13 +284,14 @@ class MemoryBook(ReservationBook):
         *,
         symbol: str | None = None,
         overdue: bool = False,
+        age_ms: int | None = None,
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made."""
         with self._lock:
             shelf = self._shelf(account_id)
             found = list(shelf.orders.values()) if every or state is not None else list(shelf.live())
-        return selected(found, state, symbol, self._clock() if overdue else None)
+        return selected(found, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
 
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol and leg, sorted."""
@@ -293,6 +305,12 @@ class MemoryBook(ReservationBook):
             start = max(0, after_version - shelf.base.version)
             raw = shelf.journal[start : start + limit]
         return tuple([journal_record(record) for record in raw])
+
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries above a version, oldest first."""
+        with self._lock:
+            entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
+        return tuple(entries[:limit])
 
     def audit(self, account_id: str) -> AuditReport:
         """Prove the totals from orders alone and from the journal alone."""
@@ -309,15 +327,20 @@ class MemoryBook(ReservationBook):
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
                 [journal_record(record) for record in shelf.journal],
                 shelf.base.copy(),
+                tuple(shelf.outbox.values()),
             )
         return audit(kept)
 
 
 def selected(
-    orders: Iterable[BookOrder], state: OrderState | Iterable[OrderState] | None, symbol: str | None, now: int | None
+    orders: Iterable[BookOrder],
+    state: OrderState | Iterable[OrderState] | None,
+    symbol: str | None,
+    overdue_at: int | None,
+    unchanged_since: int | None,
 ) -> tuple[BookOrder, ...]:
-    """Orders in the named states and symbol, and past their deadline at `now` when it is given."""
-    if state is None and symbol is None and now is None:
+    """Orders in the named states and symbol, past their deadline at a time, not changed since a time."""
+    if state is None and symbol is None and overdue_at is None and unchanged_since is None:
         return tuple(orders)
     states = None if state is None else frozenset({state} if isinstance(state, str) else state)
     return tuple(
@@ -325,5 +348,6 @@ def selected(
         for order in orders
         if (states is None or order.state in states)
         and (symbol is None or order.symbol == symbol)
-        and (now is None or (order.overdue_us is not None and order.overdue_us < now))
+        and (overdue_at is None or (order.overdue_us is not None and order.overdue_us < overdue_at))
+        and (unchanged_since is None or order.changed_us <= unchanged_since)
     )

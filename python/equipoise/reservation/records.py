@@ -25,6 +25,7 @@ __all__ = [
     "JournalRecord",
     "OrderChange",
     "OrderOutcome",
+    "OutboxEntry",
     "Outcome",
     "SymbolChange",
     "Terms",
@@ -313,6 +314,16 @@ class BookOrder(NamedTuple):
     reason: str
     venue_id: str | None
     cancel_deadline_us: int | None
+    outbox: bool
+    """Part of an outbox entry, and the venue has not answered yet."""
+    amend_id: str | None
+    """Event id of the amendment that awaits the venue's answer; None: none does."""
+    amend_lots: int
+    """Quantity asked for by it, fills included; 0: none."""
+    amend_hold: int
+    """Charge of the whole amended order."""
+    amend_price_ticks: int
+    amend_deadline_us: int | None
     changed_us: int
     version: int
 
@@ -332,11 +343,24 @@ class BookOrder(NamedTuple):
         return self.state.terminal
 
     @property
+    def ordered(self) -> int:
+        """Lots the order may come to: filled + working + released. The larger quantity while an amendment is open."""
+        return max(self.lots, self.amend_lots)
+
+    @property
     def overdue_us(self) -> int | None:
-        """When the order's next answer is due; None where nothing is awaited."""
-        if self.state is OrderState.RESERVED or self.state is OrderState.SENT:
+        """When the order's next answer is due; None where nothing is awaited. UNKNOWN always awaits one."""
+        state = self.state
+        if state is OrderState.RESERVED or state is OrderState.SENT:
             return self.deadline_us
-        return None if self.state.terminal else self.cancel_deadline_us
+        if state.terminal:
+            return None
+        if self.cancel_deadline_us is not None and self.amend_deadline_us is not None:
+            return min(self.cancel_deadline_us, self.amend_deadline_us)
+        asked = self.amend_deadline_us if self.cancel_deadline_us is None else self.cancel_deadline_us
+        if asked is None and state is OrderState.UNKNOWN:
+            return min(self.deadline_us, self.changed_us)
+        return asked
 
     @property
     def wire(self) -> tuple[str, str]:
@@ -383,6 +407,8 @@ class BookOrder(NamedTuple):
             fields["reserved_margin"] = self.reserved_margin
         if self.margin:
             fields["margin"] = self.margin_taken
+        if self.amend_lots:
+            fields["amend_lots"] = self.amend_lots
         if self.hold_released:
             fields["released_margin"] = to_decimal(self.hold_released, self.scale)
         return fields
@@ -390,6 +416,21 @@ class BookOrder(NamedTuple):
 
 STATE_AT = BookOrder._fields.index("state")
 STATE_END = BookOrder._fields.index("flags")
+OUTBOX_AT = BookOrder._fields.index("outbox")
+CHANGED_AT = BookOrder._fields.index("changed_us")
+
+
+class OutboxEntry(NamedTuple):
+    """Orders of one request that somebody has to send. An entry goes when the venue has answered for all of them."""
+
+    request_id: str
+    version: int
+    """Version of the account when it was written; entries are listed by it."""
+    created_us: int
+    deadline_us: int
+    order_ids: tuple[str, ...]
+    open_orders: int
+    """Orders the venue has not answered for."""
 
 
 class SymbolChange(NamedTuple):

@@ -13,6 +13,7 @@ from equipoise.reservation.records import Terms
 
 __all__ = [
     "Abandon",
+    "Amend",
     "Archive",
     "Ask",
     "Close",
@@ -27,6 +28,7 @@ __all__ = [
     "Resolve",
     "Revalue",
     "SetTerms",
+    "SettleAmend",
     "Suspend",
     "Sweep",
 ]
@@ -122,6 +124,8 @@ class Reserve(Timed):
     order_type: str
     deadline_us: int
     good_till_us: int | None
+    outbox: bool = False
+    """Write an outbox entry in the same step; the orders start RESERVED."""
 
 
 @dataclass(slots=True)
@@ -163,6 +167,31 @@ class OrderEvent(Request):
     venue_id: str | None = None
     deadline_us: int | None = None
     reason: str = ""
+
+
+@dataclass(slots=True)
+class Amend(Request):
+    """Ask the venue for another total quantity of an order; `hold` is the charge of the whole amended order."""
+
+    order_id: str
+    lots: int
+    hold: int
+    price_ticks: int | None
+    """None: unchanged."""
+    client_id: str | None
+    terms_version: int | None
+    deadline_us: int
+    not_after_us: int
+
+
+@dataclass(slots=True)
+class SettleAmend(Request):
+    """The venue's answer to the amendment that had the event id `amend_id`."""
+
+    order_id: str
+    amend_id: str
+    accepted: bool
+    venue_id: str | None
 
 
 @dataclass(slots=True)

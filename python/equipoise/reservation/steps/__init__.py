@@ -21,14 +21,17 @@ from equipoise.reservation.steps.accounts import (
     set_terms,
     suspend,
 )
+from equipoise.reservation.steps.amends import amend, settle_amend
 from equipoise.reservation.steps.events import acknowledge, claim, end_order, request_cancel, resolve, sweep
 from equipoise.reservation.steps.fills import close, fill
 from equipoise.reservation.steps.grants import execute, reserve
 from equipoise.reservation.steps.rules import (
     COMBINE_RULES,
     POSITION_MODES,
+    counted_rate,
     order_rate,
     requirement,
+    standing,
     terms_content,
     terms_fault,
 )
@@ -42,8 +45,10 @@ __all__ = [
     "Effect",
     "RateKey",
     "View",
+    "counted_rate",
     "order_rate",
     "requirement",
+    "standing",
     "terms_content",
     "terms_fault",
 ]
@@ -71,4 +76,6 @@ STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "resolve": resolve,
     "sweep": sweep,
     "close": close,
+    "amend": amend,
+    "settle_amend": settle_amend,
 }

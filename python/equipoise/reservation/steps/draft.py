@@ -7,6 +7,8 @@ from typing import Any
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX
 from equipoise.reservation.records import (
+    CHANGED_AT,
+    OUTBOX_AT,
     STATE_AT,
     STATE_END,
     SYMBOL_START,
@@ -14,13 +16,14 @@ from equipoise.reservation.records import (
     BookOrder,
     BookSymbol,
     OrderRow,
+    OutboxEntry,
     Outcome,
     Remembered,
     outcome_of,
 )
 from equipoise.reservation.requests import Request, Timed
 from equipoise.reservation.steps.rules import COMBINE_RULES
-from equipoise.reservation.steps.view import Effect, RateDeltas, View
+from equipoise.reservation.steps.view import AWAITING_VENUE, Effect, RateDeltas, View
 
 __all__ = [
     "Draft",
@@ -38,6 +41,7 @@ __all__ = [
     "row_fits",
     "row_of",
     "snapshot",
+    "without_amendment",
 ]
 
 OK = Code.OK
@@ -138,6 +142,7 @@ class Draft:
         "balance",
         "counts",
         "details",
+        "entries",
         "live",
         "now",
         "order_pairs",
@@ -171,6 +176,7 @@ class Draft:
         self.aliases: tuple[tuple[str, str], ...] = ()
         self.owners: dict[str, int] = {}
         self.rates: RateDeltas | None = None
+        self.entries: dict[str, OutboxEntry | None] | None = None
         self.details: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -194,6 +200,15 @@ class Draft:
         if owner and change:
             held_now = self.owners.get(owner)
             self.owners[owner] = (self.view.owned(owner) if held_now is None else held_now) + change
+
+    def settle_outbox(self, request_id: str) -> None:
+        """One order of an outbox entry needs no sender any more; the last one takes the entry away."""
+        if self.entries is None:
+            self.entries = {}
+        entry = self.entries[request_id] if request_id in self.entries else self.view.outbox_entry(request_id)
+        if entry is not None:
+            left = entry.open_orders - 1
+            self.entries[request_id] = entry._replace(open_orders=left) if left > 0 else None
 
     def rate(self, row: BookSymbol, kind: str, rate: int, change: int) -> BookSymbol:
         """Count a rate in or out; returns the row with the set's maximum renewed."""
@@ -286,6 +301,7 @@ class Draft:
             self.aliases,
             tuple(self.owners.items()) if self.owners else (),
             self.rates,
+            () if self.entries is None else tuple(self.entries.items()),
             journal,
         )
         state_text = None if state is None else state._value_
@@ -322,8 +338,27 @@ def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount
 
 
 def changed_order(order: BookOrder, draft: Draft, *values: Any) -> BookOrder:
-    """The order with new values for `state` ... `cancel_deadline_us`, stamped with time and version."""
-    return BookOrder._make((*order[:STATE_AT], *values, draft.now, draft.version))
+    """The order with new values for `state` ... `cancel_deadline_us`, stamped with time and version.
+
+    The first state that needs no sender settles the order's place in the outbox.
+    """
+    outbox = order.outbox
+    if outbox and values[0] not in AWAITING_VENUE:
+        outbox = False
+        draft.settle_outbox(order.request_id)
+    return BookOrder._make(
+        (*order[:STATE_AT], *values, outbox, *order[OUTBOX_AT + 1 : CHANGED_AT], draft.now, draft.version)
+    )
+
+
+def without_amendment(order: BookOrder) -> BookOrder:
+    """The order once no amendment is open any more.
+
+    Lots filled beyond the agreed quantity prove that the venue had taken the amendment; then its terms stay.
+    """
+    if order.filled > order.lots:
+        order = order._replace(lots=order.amend_lots, hold_start=order.amend_hold, price_ticks=order.amend_price_ticks)
+    return order._replace(amend_id=None, amend_lots=0, amend_hold=0, amend_price_ticks=0, amend_deadline_us=None)
 
 
 def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> BookSymbol:

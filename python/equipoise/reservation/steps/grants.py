@@ -6,7 +6,7 @@ from typing import cast
 
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OrderRow, Terms
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OrderRow, OutboxEntry, Terms
 from equipoise.reservation.requests import Ask, Execute, Reserve
 from equipoise.reservation.steps.draft import (
     Draft,
@@ -189,6 +189,10 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     draft.live = ladder.count
     draft.own(request.owner, holds)
     draft.details = (("owner", request.owner),) if request.owner else ()
+    if request.outbox:
+        draft.details += (("send", "outbox"),)
+        ids = tuple([order.order_id for _, order in pairs])
+        draft.entries = {request.ident: OutboxEntry(request.ident, version, now, request.deadline_us, ids, len(ids))}
     return draft.finish(orders=tuple(outcomes))
 
 
@@ -216,6 +220,7 @@ def new_order(
 ) -> BookOrder:
     """Record of an order that has just got its hold."""
     timed = isinstance(request, Reserve)
+    outbox = isinstance(request, Reserve) and request.outbox
     return BookOrder(
         ask.order_id,
         ask.symbol,
@@ -246,6 +251,12 @@ def new_order(
         (),
         "",
         None,
+        None,
+        outbox,
+        None,
+        0,
+        0,
+        0,
         None,
         now,
         version,

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from equipoise.reservation.records import BookSymbol, Terms
+from equipoise.reservation.money import held
+from equipoise.reservation.records import BookOrder, BookSymbol, Terms
 
-__all__ = ["COMBINE_RULES", "POSITION_MODES", "order_rate", "requirement", "terms_content", "terms_fault"]
+__all__ = [
+    "COMBINE_RULES",
+    "POSITION_MODES",
+    "counted_rate",
+    "order_rate",
+    "requirement",
+    "standing",
+    "terms_content",
+    "terms_fault",
+]
 
 
 def _require_sum(row: BookSymbol) -> tuple[int, int]:
@@ -52,6 +62,26 @@ def requirement(combine: str, row: BookSymbol) -> tuple[int, int]:
 def order_rate(hold_start: int, lots: int) -> int:
     """Charge per lot, rounded up. Partial releases by `held` leave it unchanged."""
     return -(-hold_start // lots)
+
+
+def counted_rate(order: BookOrder) -> int:
+    """Charge per lot that a resting order is counted with: the higher one while an amendment is open."""
+    rate = order_rate(order.hold_start, order.lots)
+    return max(rate, order_rate(order.amend_hold, order.amend_lots)) if order.amend_lots else rate
+
+
+def standing(order: BookOrder, filled: int) -> tuple[int, int]:
+    """(lots still working, what they hold) of a live order once `filled` lots have traded.
+
+    While an amendment is open the venue may be working either version, so each figure is the larger one's.
+    """
+    working = max(order.lots - filled, 0)
+    hold = held(order.hold_start, order.lots, working)
+    if order.amend_lots:
+        amended = max(order.amend_lots - filled, 0)
+        hold = max(hold, held(order.amend_hold, order.amend_lots, amended))
+        working = max(working, amended)
+    return working, hold
 
 
 def terms_fault(terms: Terms) -> str | None:

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, Outcome, RawJournal, Remembered
+from equipoise.reservation.records import (
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    OutboxEntry,
+    Outcome,
+    RawJournal,
+    Remembered,
+)
 
-__all__ = ["NOT_TERMINAL", "Effect", "RateDeltas", "RateKey", "View"]
+__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "RateDeltas", "RateKey", "View"]
 
 NOT_TERMINAL = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN})
+
+AWAITING_VENUE = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.UNKNOWN})
 
 RateKey = tuple[str, str, str]
 """(symbol, leg, "orders" | "tickets"): one counted set of charges per lot."""
@@ -48,6 +58,9 @@ class View(Protocol):
     def owned(self, owner: str) -> int:
         """Sum of the holds of an owner's orders."""
 
+    def outbox_entry(self, request_id: str) -> OutboxEntry | None:
+        """Outbox entry of a request, while it has one."""
+
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         """Highest rate of a counted set after the deltas; 0 when it is empty."""
 
@@ -63,6 +76,8 @@ class Effect:
     aliases: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, int], ...] = ()
     rates: RateDeltas | None = None
+    outbox: tuple[tuple[str, OutboxEntry | None], ...] = ()
+    """Outbox entries by request id; None deletes."""
     journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
