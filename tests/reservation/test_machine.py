@@ -195,7 +195,7 @@ class Books(RuleBasedStateMachine):
         first, *others = [getattr(book, name)(*values, **named) for book in self.books]
         for other in others:
             assert other == first
-        if first.ok and name not in ("sweep", "mark", "revalue"):
+        if first.ok and name not in ("archive", "sweep", "mark", "revalue"):
             self.past.append((name, values, named, first))
         return first
 
@@ -437,6 +437,22 @@ class Books(RuleBasedStateMachine):
                 paper.state = order.state.value
                 if paper.state == "CANCELLED":
                     paper.end("CANCELLED")
+
+    @rule(days=st.sampled_from([0, 0, 0, 2]), confirm=st.booleans())
+    def archive(self, days: int, confirm: bool) -> None:
+        self.now += days * 86_400_000_000
+        version = self.books[0].account(A).version
+        chunks = [book.export(A, limit=10**6) for book in self.books]
+        assert all(chunk == chunks[0] for chunk in chunks)
+        for book in self.books if confirm else ():
+            book.export(A, confirmed_version=version)
+        self.ask("archive", A)
+        kept = {order.order_id for order in self.books[0].orders(A, every=True)}
+        for name in list(self.oracle.papers):
+            if name not in kept:
+                assert self.oracle.papers.pop(name).state not in LIVE
+        if days:
+            self.past.clear()
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())

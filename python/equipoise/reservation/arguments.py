@@ -97,6 +97,7 @@ def terms_of(
     margin_max: Amount | None,
     position_lots_max: Mapping[str, int] | None,
     owner_margin_max: Mapping[str, Amount] | None,
+    records_max: int | None = None,
 ) -> Terms:
     """Terms in units of the scale, in canonical order."""
     combine = combine_of(rule)
@@ -122,4 +123,5 @@ def terms_of(
         margin_max=None if margin_max is None else units(margin_max, scale, "margin_max"),
         position_lots_max=tuple(sorted(lots.items())),
         owner_margin_max=tuple(sorted(owners.items())),
+        records_max=None if records_max is None else lots_of(records_max, "records_max", least=0),
     )

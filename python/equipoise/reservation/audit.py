@@ -16,8 +16,9 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     Totals,
+    digest_of,
 )
-from equipoise.reservation.steps import RateKey, counted_rate, order_rate, requirement, standing
+from equipoise.reservation.steps import NOT_TERMINAL, RateKey, counted_rate, order_rate, requirement, standing
 
 if TYPE_CHECKING:
     import pandas
@@ -30,8 +31,8 @@ __all__ = ["AuditReport", "Finding", "Holdings", "JournalBase", "audit"]
 class Finding:
     """One contradiction.
 
-    `kind` is one of executed, all, symbol, live_orders, owner, rates, index, alias, order, journal_gap, journal_chain,
-    journal_state, outbox; `where` names the record.
+    `kind` is one of executed, all, symbol, live_orders, records, owner, rates, index, alias, order, outbox,
+    journal_gap, journal_chain, journal_state; `where` names the record.
     """
 
     kind: str
@@ -115,6 +116,8 @@ class Holdings:
     base: JournalBase = field(default_factory=JournalBase)
     """What was folded of the journal before its first record."""
     outbox: tuple[OutboxEntry, ...] = ()
+    requests: int = 0
+    """How many request ids are kept."""
 
 
 def audit(kept: Holdings) -> AuditReport:
@@ -167,6 +170,7 @@ def _totals(kept: Holdings, findings: list[Finding]) -> None:
     _differs(findings, "executed", account.account_id, executed, account.executed_units)
     _differs(findings, "all", account.account_id, everything, account.all_units)
     _differs(findings, "open_pnl", account.account_id, pnl, account.open_pnl_units)
+    _differs(findings, "records", account.account_id, len(kept.orders) + kept.requests, account.records)
     _differs(findings, "owner", account.account_id, owners, {name: held for name, held in kept.owners.items() if held})
     kept_rates = {key: {rate: n for rate, n in counts.items() if n} for key, counts in kept.rates.items()}
     _differs(
@@ -240,6 +244,11 @@ def _journal(kept: Holdings, findings: list[Finding]) -> int:
                 findings, "journal_chain", f"{where} {moved.order_id}", state.orders.get(moved.order_id), moved.before
             )
         state.fold(record)
+        if record.op == "archive":
+            standing_now = [(name, order) for name, order in state.orders.items() if order[0] in NOT_TERMINAL]
+            said = dict(record.details).get("digest")
+            if said is not None:
+                _differs(findings, "journal_chain", f"{where} digest", digest_of(standing_now), said)
     account = kept.account
     _differs(findings, "journal_gap", "last", state.version, account.version)
     folded = (state.totals.balance, state.totals.executed, state.totals.all)

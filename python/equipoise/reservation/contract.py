@@ -22,7 +22,7 @@ from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation.arguments import asks_of, leg_of, order_type_of, terms_of
 from equipoise.reservation.audit import AuditReport
-from equipoise.reservation.codes import OrderState
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import account_id_of, fingerprint, id_of
 from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, Outcome
@@ -32,6 +32,7 @@ from equipoise.reservation.requests import (
     Archive,
     Close,
     Execute,
+    Export,
     Fill,
     Mark,
     Money,
@@ -226,6 +227,7 @@ class ReservationBook(ABC):
         margin_max: Amount | None = None,
         position_lots_max: Mapping[str, int] | None = None,
         owner_margin_max: Mapping[str, Amount] | None = None,
+        records_max: int | None = None,
         request_id: str | None = None,
         issued_at_us: int | None = None,
         not_after_us: int | None = None,
@@ -273,6 +275,7 @@ class ReservationBook(ABC):
             margin_max,
             position_lots_max,
             owner_margin_max,
+            records_max,
         )
         print_ = fingerprint("open_account", amount, id_of(currency, "currency"), places, terms_content(terms))
         ident = f"open:{print_}"[:200] if request_id is None else id_of(request_id, "request_id")
@@ -307,6 +310,7 @@ class ReservationBook(ABC):
         margin_max: Amount | None = None,
         position_lots_max: Mapping[str, int] | None = None,
         owner_margin_max: Mapping[str, Amount] | None = None,
+        records_max: int | None = None,
         issued_at_us: int | None = None,
         not_after_us: int | None = None,
     ) -> Outcome:
@@ -325,6 +329,7 @@ class ReservationBook(ABC):
             margin_max,
             position_lots_max,
             owner_margin_max,
+            records_max,
         )
         content = fingerprint("set_terms", terms_content(terms))
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -806,13 +811,47 @@ class ReservationBook(ABC):
         return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
 
     def archive(self, account_id: str) -> Outcome:
-        """Let go of request ids and of settled orders (terminal, flat) older than the book's `horizon_s`.
+        """Let go of what is older than the book's `horizon_s`; writes a checkpoint into the journal.
 
-        Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
-        TOO_OLD_FOR_DEDUPE. The journal names every order let go; a memory book, whose journal nothing can export, also
-        drops journal records that old. Nothing is archived unless this is called.
+        Lets go of request ids, of settled orders (terminal, flat), and of those journal records that `export` has
+        confirmed. Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
+        TOO_OLD_FOR_DEDUPE. The checkpoint has the totals of account and symbols, the orders let go, and a digest of
+        those that stand. Nothing is archived unless this is called.
         """
         return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us))
+
+    def export(
+        self, account_id: str, *, confirmed_version: int | None = None, limit: int = 1_000
+    ) -> tuple[JournalRecord, ...]:
+        """Next journal records that are not stored elsewhere yet, oldest first, at most `limit`.
+
+        Parameters
+        ----------
+        confirmed_version
+            Version of the last record that the caller has stored safely; `archive` may trim up to it. Forward only.
+
+        Raises
+        ------
+        InputError
+            There is no such account, or it has no such version.
+
+        Examples
+        --------
+        >>> book = ReservationBook.connect("memory:")
+        >>> _ = book.open_account("desk", 5)
+        >>> chunk, stored = book.export("desk"), []
+        >>> while chunk:
+        ...     stored.extend(chunk)
+        ...     chunk = book.export("desk", confirmed_version=chunk[-1].version)
+        >>> [record.op for record in stored], book.account("desk").exported_version
+        (['open_account'], 1)
+        """
+        if confirmed_version is not None:
+            version = lots_of(confirmed_version, "confirmed_version", least=0)
+            outcome = self._run(Export("export", account_id_of(account_id), "", "", version))
+            if outcome.code is Code.ILLEGAL_TRANSITION:
+                raise InputError("confirmed_version", None, f"at most {outcome.version}", version)
+        return self.history(account_id, after_version=self.account(account_id).exported_version, limit=limit)
 
     def close(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from equipoise.errors import InputError, StoreUnavailable
@@ -131,6 +132,16 @@ class _Shelf:
             if order.changed_us <= until_us and order.state not in NOT_TERMINAL and not order.open_lots
         ]
 
+    def forgotten(self, until_us: int) -> int:
+        return sum(kept[1] <= until_us for kept in self.requests.values())
+
+    def aged(self, until_us: int) -> int:
+        for record in self.journal:
+            if record[1] > until_us:
+                return int(record[0]) - 1
+        assert self.held is not None  # noqa: S101 - asked of open accounts only
+        return self.held.version
+
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
 
@@ -176,7 +187,7 @@ class _Shelf:
             else:
                 self.outbox[request_id] = entry
         journal = effect.journal
-        if journal is not None and self.base.version + len(self.journal) < journal[0]:
+        if journal is not None and (not self.journal or self.journal[-1][0] < journal[0]):
             self.journal.append(journal)
         if effect.request is not None:
             self.requests[effect.request[0]] = effect.request[1]
@@ -184,22 +195,30 @@ class _Shelf:
             self.events.setdefault(effect.event[0], {})[effect.event[1]] = effect.event[2]
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
+        if effect.trim_version is not None:
+            self.trim(effect.trim_version)
         if effect.account is not None:
             self.held = effect.account
 
     def forget(self, order_ids: tuple[str, ...], watermark_us: int) -> None:
-        """Delete archived orders, and ids and journal records up to the watermark; twice is the same as once."""
+        """Delete archived orders, and ids up to the watermark; twice is the same as once."""
         for order_id in order_ids:
             self.orders.pop(order_id, None)
             self.events.pop(order_id, None)
         gone = set(order_ids)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name not in gone}
         self.requests = {name: kept for name, kept in self.requests.items() if kept[1] > watermark_us}
-        old = 0
-        while old < len(self.journal) and self.journal[old][1] <= watermark_us:
-            self.base.fold(journal_record(self.journal[old]))
-            old += 1
+
+    def trim(self, version: int) -> None:
+        """Fold journal records up to a version into the base and delete them; twice is the same as once."""
+        old = self.after(version)
+        for record in self.journal[:old]:
+            self.base.fold(journal_record(record))
         del self.journal[:old]
+
+    def after(self, version: int) -> int:
+        """Place of the first journal record above a version."""
+        return bisect_right(self.journal, version, key=lambda record: record[0])
 
 
 class MemoryBook(ReservationBook):
@@ -302,7 +321,7 @@ class MemoryBook(ReservationBook):
         """Journal records above a version, oldest first."""
         with self._lock:
             shelf = self._shelf(account_id)
-            start = max(0, after_version - shelf.base.version)
+            start = shelf.after(after_version)
             raw = shelf.journal[start : start + limit]
         return tuple([journal_record(record) for record in raw])
 
@@ -328,6 +347,7 @@ class MemoryBook(ReservationBook):
                 [journal_record(record) for record in shelf.journal],
                 shelf.base.copy(),
                 tuple(shelf.outbox.values()),
+                len(shelf.requests),
             )
         return audit(kept)
 

@@ -6,8 +6,10 @@ without a copy per field, and the part that changes is one slice, which the jour
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from equipoise import present
@@ -57,6 +59,8 @@ class Terms:
         `used_margin_all`, at most.
     owner_margin_max
         Per owner tag: sum of the holds of its orders, at most.
+    records_max
+        Orders and request ids kept until `archive` lets them go, at most: beyond it growth is refused, facts are not.
     """
 
     combine: str = "sum"
@@ -68,6 +72,7 @@ class Terms:
     margin_max: int | None = None
     position_lots_max: tuple[tuple[str, int], ...] = ()
     owner_margin_max: tuple[tuple[str, int], ...] = ()
+    records_max: int | None = None
     lots_limit: dict[str, int] = field(init=False, repr=False, compare=False)
     owner_limit: dict[str, int] = field(init=False, repr=False, compare=False)
 
@@ -129,6 +134,12 @@ class BookAccount(NamedTuple):
     under_reserved: int
     pnl_missing: int
     changed_us: int
+    records: int
+    """Orders and request ids kept."""
+    exported_version: int
+    """Journal records up to it are stored elsewhere, as `export` was told."""
+    trimmed_version: int
+    """Journal records up to it have been let go."""
 
     @property
     def counted_units(self) -> int:
@@ -412,6 +423,11 @@ class BookOrder(NamedTuple):
         if self.hold_released:
             fields["released_margin"] = to_decimal(self.hold_released, self.scale)
         return fields
+
+
+def digest_of(orders: Iterable[tuple[str, tuple[Any, ...]]]) -> str:
+    """Digest of orders, each its id and the journalled part of it, in whatever order they come."""
+    return blake2b(repr(sorted(orders)).encode(), digest_size=16).hexdigest()
 
 
 STATE_AT = BookOrder._fields.index("state")

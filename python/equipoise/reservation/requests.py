@@ -18,6 +18,7 @@ __all__ = [
     "Ask",
     "Close",
     "Execute",
+    "Export",
     "Fill",
     "Mark",
     "Money",
@@ -100,6 +101,13 @@ class Archive(Request):
     """Let go of what is older than the horizon."""
 
     horizon_us: int
+
+
+@dataclass(slots=True)
+class Export(Request):
+    """The journal up to a version is stored elsewhere."""
+
+    confirmed_version: int
 
 
 @dataclass(slots=True)

@@ -20,7 +20,10 @@ CREATE TABLE accounts (
     overfills INTEGER NOT NULL,
     under_reserved INTEGER NOT NULL,
     pnl_missing INTEGER NOT NULL,
-    changed_us INTEGER NOT NULL
+    changed_us INTEGER NOT NULL,
+    records INTEGER NOT NULL DEFAULT 0,
+    exported_version INTEGER NOT NULL DEFAULT 0,
+    trimmed_version INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- Running totals of a symbol; in hedge mode of one leg of it.
@@ -163,4 +166,26 @@ CREATE TABLE journal (
     code TEXT NOT NULL,
     record TEXT NOT NULL,
     PRIMARY KEY (account_id, version)
+) STRICT, WITHOUT ROWID;
+
+-- What the journal said before its first record that is still here: totals, and the state of symbols and orders.
+CREATE TABLE journal_base (
+    account_id TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    totals TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE base_symbols (
+    account_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    leg TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, symbol, leg)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE base_orders (
+    account_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, order_id)
 ) STRICT, WITHOUT ROWID;

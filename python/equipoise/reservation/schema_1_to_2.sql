@@ -1,4 +1,4 @@
--- Amendments and the outbox: orders get their columns (a CHECK cannot be altered, so the table is made anew).
+-- Amendments, outbox, journal base: orders get their columns (a CHECK cannot be altered, so the table is made anew).
 
 ALTER TABLE orders RENAME TO orders_1;
 DROP INDEX orders_live;
@@ -75,3 +75,32 @@ CREATE TABLE outbox (
     PRIMARY KEY (account_id, request_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_by_version ON outbox (account_id, version);
+
+-- What the journal said before its first record that is still here: totals, and the state of symbols and orders.
+CREATE TABLE journal_base (
+    account_id TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    totals TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE base_symbols (
+    account_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    leg TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, symbol, leg)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE base_orders (
+    account_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, order_id)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE accounts ADD COLUMN records INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN exported_version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN trimmed_version INTEGER NOT NULL DEFAULT 0;
+UPDATE accounts SET records =
+    (SELECT count(*) FROM orders WHERE orders.account_id = accounts.account_id)
+    + (SELECT count(*) FROM requests WHERE requests.account_id = accounts.account_id);

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from equipoise.errors import InputError
-from equipoise.reservation.audit import Holdings
+from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
 from equipoise.reservation.records import (
     BookAccount,
@@ -20,6 +20,7 @@ from equipoise.reservation.records import (
     RawJournal,
     Remembered,
     Terms,
+    Totals,
     journal_record,
 )
 from equipoise.reservation.requests import Request, Reserve
@@ -91,10 +92,8 @@ _PUT_RATE = (
     "INSERT INTO rates (account_id, symbol, leg, kind, rate, count) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (account_id, symbol, leg, kind, rate) DO UPDATE SET count = count + excluded.count"
 )
-GET_JOURNAL = (
-    "SELECT version, at_us, op, ident, order_id, code, record FROM journal "
-    "WHERE account_id = ? AND version > ? ORDER BY version LIMIT ?"
-)
+_JOURNAL = "SELECT version, at_us, op, ident, order_id, code, record FROM journal WHERE account_id = ?"
+GET_JOURNAL = f"{_JOURNAL} AND version > ? ORDER BY version LIMIT ?"
 
 
 _ENTRY_COLUMNS = ", ".join(OutboxEntry._fields)
@@ -229,6 +228,21 @@ class Rows:
             if (order := order_of(row)).terminal
         ]
 
+    def forgotten(self, until_us: int) -> int:
+        """How many request ids were issued until a time."""
+        found = self._execute(
+            "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?", (self._account_id, until_us)
+        ).fetchall()
+        return int(found[0][0])
+
+    def aged(self, until_us: int) -> int:
+        """Highest version of the records that are all dated until a time."""
+        found = self._execute(
+            "SELECT min(version) FROM journal WHERE account_id = ? AND at_us > ?", (self._account_id, until_us)
+        ).fetchall()[0][0]
+        account = self.account()
+        return (0 if account is None else account.version) if found is None else int(found) - 1
+
     def request(self, ident: str) -> Remembered | None:
         """What a request id was used for."""
         found = self._execute(
@@ -314,6 +328,51 @@ def write_effect(connection: Connection, account_id: str, effect: Effect) -> Non
         for table in ("orders", "events", "aliases"):
             where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
             execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
+    if effect.trim_version is not None:
+        _trim(connection, account_id, effect.trim_version)
+
+
+def _trim(connection: Connection, account_id: str, version: int) -> None:
+    """Fold journal records up to a version into the base and delete them."""
+    execute = connection.execute
+    old = execute(f"{_JOURNAL} AND version <= ? ORDER BY version", (account_id, version)).fetchall()
+    if not old:
+        return
+    base = JournalBase()
+    gone: set[str] = set()
+    for record in map(journal_of, old):
+        base.fold(record)
+        gone.update(change.order_id for change in record.orders if change.after is None)
+    execute("INSERT OR REPLACE INTO journal_base VALUES (?, ?, ?)", (account_id, base.version, _text(base.totals)))
+    connection.executemany(
+        "INSERT OR REPLACE INTO base_symbols VALUES (?, ?, ?, ?)",
+        [(account_id, *key, _text(state)) for key, state in base.symbols.items()],
+    )
+    connection.executemany(
+        "DELETE FROM base_orders WHERE account_id = ? AND order_id = ?",
+        [(account_id, order_id) for order_id in gone],
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO base_orders VALUES (?, ?, ?)",
+        [(account_id, order_id, _text(state)) for order_id, state in base.orders.items()],
+    )
+    execute("DELETE FROM journal WHERE account_id = ? AND version <= ?", (account_id, version))
+
+
+def _base(connection: Connection, account_id: str) -> JournalBase:
+    """What was folded of the journal before its first record."""
+    execute, mine = connection.execute, (account_id,)
+    found = execute("SELECT version, totals FROM journal_base WHERE account_id = ?", mine).fetchall()
+    if not found:
+        return JournalBase()
+    rows = execute("SELECT symbol, leg, state FROM base_symbols WHERE account_id = ?", mine).fetchall()
+    orders = execute("SELECT order_id, state FROM base_orders WHERE account_id = ?", mine).fetchall()
+    return JournalBase(
+        found[0][0],
+        Totals(*json.loads(found[0][1])),
+        {(symbol, leg): _tuples(json.loads(state)) for symbol, leg, state in rows},
+        {order_id: _tuples(json.loads(state)) for order_id, state in orders},
+    )
 
 
 def must_account(connection: Connection, account_id: str) -> BookAccount:
@@ -344,7 +403,9 @@ def holdings(connection: Connection, account_id: str) -> Holdings:
         _mapping(execute("SELECT owner, held FROM owners WHERE account_id = ?", mine)),
         rates,
         (journal_of(row) for row in execute(GET_JOURNAL, (account_id, 0, -1)).fetchall()),
-        outbox=tuple([entry_of(row) for row in execute(GET_OUTBOX, (account_id, 0, -1)).fetchall()]),
+        _base(connection, account_id),
+        tuple([entry_of(row) for row in execute(GET_OUTBOX, (account_id, 0, -1)).fetchall()]),
+        int(execute("SELECT count(*) FROM requests WHERE account_id = ?", mine).fetchall()[0][0]),
     )
 
 

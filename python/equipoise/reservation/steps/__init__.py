@@ -14,6 +14,7 @@ from typing import Any
 from equipoise.reservation.steps.accounts import (
     abandon,
     archive,
+    export,
     mark,
     move_money,
     open_account,
@@ -59,6 +60,7 @@ STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "suspend": suspend,
     "abandon": abandon,
     "archive": archive,
+    "export": export,
     "deposit": move_money,
     "withdraw": move_money,
     "adjust": move_money,

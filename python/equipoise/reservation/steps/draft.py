@@ -143,6 +143,7 @@ class Draft:
         "counts",
         "details",
         "entries",
+        "forgotten",
         "live",
         "now",
         "order_pairs",
@@ -154,6 +155,7 @@ class Draft:
         "status",
         "terms",
         "terms_version",
+        "trimmed_version",
         "view",
         "watermark_us",
     )
@@ -168,6 +170,8 @@ class Draft:
         self.live = account.live_orders
         self.status = account.status
         self.watermark_us = account.watermark_us
+        self.trimmed_version = account.trimmed_version
+        self.forgotten = 0
         self.terms = account.terms
         self.terms_version = account.terms_version
         self.counts = (account.late_fills, account.overfills, account.under_reserved, account.pnl_missing)
@@ -237,6 +241,10 @@ class Draft:
         """The account after the step."""
         before = self.account
         executed, everything = self.totals()
+        request = self.request
+        added = sum([1 for old, _ in self.order_pairs if old is None])
+        if isinstance(request, Timed) and request.ident:
+            added += 1
         return BookAccount(
             before.account_id,
             before.currency,
@@ -254,6 +262,9 @@ class Draft:
             self.live,
             *self.counts,
             self.now,
+            before.records + added - self.forgotten,
+            before.exported_version,
+            self.trimmed_version,
         )
 
     def finish(

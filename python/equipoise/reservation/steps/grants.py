@@ -66,7 +66,7 @@ def over_position_limit(terms: Terms, row: BookSymbol, side: str) -> bool:
 class _Ladder:
     """Running state while the orders of one `reserve` are judged one by one."""
 
-    __slots__ = ("account", "all_units", "count", "draft", "owned", "require", "seen", "stale", "terms")
+    __slots__ = ("account", "all_units", "count", "draft", "owned", "records", "require", "seen", "stale", "terms")
 
     def __init__(self, draft: Draft, owner: str, *, stale: bool) -> None:
         self.draft = draft
@@ -75,6 +75,7 @@ class _Ladder:
         self.require = COMBINE_RULES[self.terms.combine]
         self.all_units = self.account.all_units
         self.count = self.account.live_orders
+        self.records = self.account.records + 1
         self.owned = draft.view.owned(owner) if owner in self.terms.owner_limit else 0
         self.stale = stale
         self.seen: dict[tuple[str, str], BookSymbol] = {}
@@ -108,6 +109,7 @@ class _Ladder:
         self.seen[key] = after
         self.all_units += rise
         self.count += 1
+        self.records += 1
         self.owned += hold
         return OK, hold, rise, reduces
 
@@ -122,6 +124,7 @@ class _Ladder:
             return Code.POSITION_LIMIT
         if (
             (terms.orders_max is not None and self.count >= terms.orders_max)
+            or (terms.records_max is not None and self.records >= terms.records_max)
             or (terms.order_margin_max is not None and hold > terms.order_margin_max)
             or (terms.margin_max is not None and rise > 0 and self.all_units + rise > terms.margin_max)
         ):
@@ -309,8 +312,10 @@ def _execute_limits(
         return Code.STALE_MARK
     if abs(row.lots) > abs(before.lots) and over_position_limit(terms, row, ask.side):
         return Code.POSITION_LIMIT
-    if (terms.order_margin_max is not None and ask.hold > terms.order_margin_max) or (
-        terms.margin_max is not None and rise > 0 and after.all_units > terms.margin_max
+    if (
+        (terms.order_margin_max is not None and ask.hold > terms.order_margin_max)
+        or (terms.margin_max is not None and rise > 0 and after.all_units > terms.margin_max)
+        or (terms.records_max is not None and after.records > terms.records_max)
     ):
         return Code.ORDER_LIMIT
     if rise > 0 and after.free_units < 0:

@@ -109,4 +109,6 @@ def terms_content(terms: Terms) -> tuple[tuple[str, Any], ...]:
         ("margin_max", terms.margin_max),
         ("position_lots_max", terms.position_lots_max),
         ("owner_margin_max", terms.owner_margin_max),
+        # Absent when not set: requests of books that did not know it keep their fingerprints.
+        *((("records_max", terms.records_max),) if terms.records_max is not None else ()),
     )

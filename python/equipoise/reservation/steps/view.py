@@ -49,6 +49,12 @@ class View(Protocol):
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal orders without an open position of their own, last changed at or before a time."""
 
+    def forgotten(self, until_us: int) -> int:
+        """How many request ids were issued at or before a time."""
+
+    def aged(self, until_us: int) -> int:
+        """Highest version such that it and every journal record before it are dated at or before a time."""
+
     def request(self, ident: str) -> Remembered | None:
         """What an account-level id was used for."""
 
@@ -85,3 +91,5 @@ class Effect:
     """Orders to delete, with their events and aliases."""
     watermark_us: int | None = None
     """Request ids issued at or before are to be deleted."""
+    trim_version: int | None = None
+    """Journal records up to it are to be folded into the base and deleted."""
