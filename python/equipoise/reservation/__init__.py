@@ -4,6 +4,7 @@ from equipoise.reservation.audit import AuditReport, Finding
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.money import from_micros
+from equipoise.reservation.reconcile import Discrepancy, ReconcileReport, VenueFill, VenueOrder, VenueView
 from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
@@ -25,6 +26,7 @@ __all__ = [
     "BookOrder",
     "BookSymbol",
     "Code",
+    "Discrepancy",
     "Finding",
     "JournalRecord",
     "OrderChange",
@@ -32,9 +34,13 @@ __all__ = [
     "OrderState",
     "OutboxEntry",
     "Outcome",
+    "ReconcileReport",
     "ReservationBook",
     "SymbolChange",
     "Terms",
     "Totals",
+    "VenueFill",
+    "VenueOrder",
+    "VenueView",
     "from_micros",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,7 @@ class Holdings:
     aliases: Mapping[str, str]
     owners: Mapping[str, int]
     rates: Mapping[RateKey, Mapping[int, int]]
-    journal: Iterable[JournalRecord]
+    journal: Sequence[JournalRecord]
     base: JournalBase = field(default_factory=JournalBase)
     """What was folded of the journal before its first record."""
     outbox: tuple[OutboxEntry, ...] = ()
@@ -227,12 +227,17 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
 
 def _journal(kept: Holdings, findings: list[Finding]) -> int:
     """Fold the journal: no gap, every `before` is the last `after`, and the last `after` is the state."""
-    state = kept.base
+    state = kept.base.copy()
     for record in kept.journal:
+        if record.version <= state.version:
+            continue  # from before a repair began the journal anew
         where = f"version {record.version}"
         if record.version != state.version + 1:
             findings.append(Finding("journal_gap", where, state.version + 1, record.version))
         # Marks move the counted pnl between records and are not journalled.
+        if record.op == "repair":
+            state.fold(record)
+            continue  # it says what it found, which need not be what was written last
         was = (state.totals.balance, state.totals.executed, state.totals.all)
         found = (record.before.balance, record.before.executed, record.before.all)
         _differs(findings, "journal_chain", where, was, found)

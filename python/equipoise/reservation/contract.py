@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import parse_qsl, unquote
@@ -21,15 +22,18 @@ from urllib.parse import parse_qsl, unquote
 from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation.arguments import asks_of, leg_of, order_type_of, terms_of
-from equipoise.reservation.audit import AuditReport
+from equipoise.reservation.audit import AuditReport, Holdings, audit
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import account_id_of, fingerprint, id_of
-from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
+from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, to_decimal, units, whole
+from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, VenueView, compare, settled_by
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, Outcome
 from equipoise.reservation.requests import (
     Abandon,
+    Adopt,
     Amend,
     Archive,
+    Ask,
     Close,
     Execute,
     Export,
@@ -38,6 +42,7 @@ from equipoise.reservation.requests import (
     Money,
     OpenAccount,
     OrderEvent,
+    Repair,
     Request,
     Reserve,
     Resolve,
@@ -198,8 +203,16 @@ class ReservationBook(ABC):
         """
 
     @abstractmethod
+    def _holdings(self, account_id: str) -> Holdings:
+        """Everything kept of an account at one version."""
+
+    @abstractmethod
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        """Whether an event id of an order has been used."""
+
     def audit(self, account_id: str) -> AuditReport:
         """Prove the account's totals from its orders alone and from its journal alone. Reads only; O(history)."""
+        return audit(self._holdings(account_id_of(account_id)))
 
     def __enter__(self) -> Self:
         return self
@@ -853,6 +866,141 @@ class ReservationBook(ABC):
                 raise InputError("confirmed_version", None, f"at most {outcome.version}", version)
         return self.history(account_id, after_version=self.account(account_id).exported_version, limit=limit)
 
+    def reconcile(
+        self,
+        account_id: str,
+        view: VenueView | None = None,
+        *,
+        apply: bool = False,
+        grace_ms: int = 5_000,
+        operator: str = "",
+    ) -> ReconcileReport:
+        """Compare an account with itself and with what the venue says; with `apply`, repair what differs.
+
+        Parameters
+        ----------
+        view
+            What the venue says; None: the book is compared with itself only.
+        apply
+            False: a dry run that changes nothing. True: every finding is repaired by a step of its own, journalled,
+            and refused (skipped) when what it is about has changed since; findings without a repair are reported.
+        grace_ms
+            Orders that changed less than this before the view are not judged by it.
+        operator
+            Who asks; kept in the journal.
+
+        Returns
+        -------
+        ReconcileReport
+            Absence at the venue releases a LIVE order, and an UNKNOWN one whose `good_till_us` has passed; it releases
+            nothing that is RESERVED, SENT or otherwise UNKNOWN. A difference of positions is reported, never booked.
+        """
+        kept = self._holdings(account_id_of(account_id))
+        scale = kept.account.scale
+        plans, unjudged = compare(
+            kept,
+            view,
+            self._clock(),
+            lots_of(grace_ms, "grace_ms", least=0) * 1000,
+            lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
+            lambda order_id, ident: self._knows_event(account_id, order_id, ident),
+        )
+        items = [plan.item for plan in plans]
+        if apply:
+            versions = {name: order.version for name, order in kept.orders.items()}
+            items = list(self._repairs(account_id, plans, view, kept.account.version, versions, operator))
+        return ReconcileReport(account_id, kept.account.version, apply, tuple(items), unjudged)
+
+    def _repairs(
+        self,
+        account_id: str,
+        plans: Sequence[Plan],
+        view: VenueView | None,
+        version: int,
+        versions: dict[str, int],
+        operator: str,
+    ) -> Iterator[Discrepancy]:
+        """Do what each finding says, in order; the versions expected move with our own steps only."""
+        settled = True
+        for plan in plans:
+            if plan.step == "noted":
+                yield replace(plan.item, state="applied")
+                continue
+            if plan.step is None:
+                settled = settled and plan.item.kind not in ("record", "symbol", "totals", "journal")
+                yield replace(plan.item, state="skipped")
+                continue
+            if plan.step == "status" and not settled:
+                yield replace(plan.item, state="skipped", note="something within the book is not repaired")
+                continue
+            if plan.step in ("order", "symbol", "index", "totals", "journal", "status"):
+                where, leg, position = plan.values or (account_id, "", None)
+                ident = f"{plan.step}:{where}"[:200]
+                outcome = self._run(
+                    Repair(
+                        "repair",
+                        account_id,
+                        ident,
+                        "",
+                        plan.step,
+                        where,
+                        leg,
+                        position,
+                        operator,
+                        expected_version=version,
+                    )
+                )
+            else:
+                assert view is not None  # noqa: S101 - only a view leads to these
+                outcome = self._by_the_venue(account_id, plan, view, versions)
+            if outcome.code is Code.OK and outcome.version == version + 1:
+                version = outcome.version
+                if outcome.order_id is not None:
+                    versions[outcome.order_id] = version
+                elif plan.step == "order":
+                    versions[plan.values[0]] = version
+            state, note = settled_by(outcome)
+            settled = settled and state == "applied"
+            yield replace(plan.item, state=state, note=note)
+
+    def _by_the_venue(self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int]) -> Outcome:
+        """One repair that books what the venue says."""
+        name, mark = plan.order_id, f"reconcile:{view.as_of_us}"
+        expected = None if name is None else versions[name]
+        if plan.step == "adopt":
+            venue, order_id, lots, hold = plan.values
+            side = venue.side.value
+            ask = Ask(order_id, venue.symbol, leg_of(venue.leg), side, lots, venue.price_ticks, hold, venue.reduce_only)
+            content = fingerprint("adopt", tuple(ask))
+            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id))
+        if plan.step == "fill":
+            fill = plan.values[0]
+            return self.fill(
+                account_id,
+                fill.order_id,
+                fill.lots,
+                fill_id=fill.fill_id,
+                margin=fill.margin,
+                realised_pnl=fill.realised_pnl,
+                fee=fill.fee,
+            )
+        if plan.step == "adjust":
+            account = self.account(account_id)
+            found = units(view.balance or 0, account.scale, "balance", signed=True) - account.balance_units
+            return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=f"{mark}:balance")
+        assert name is not None  # noqa: S101 - the rest is about one order
+        if plan.step == "acknowledge":
+            venue_id = plan.values[0]
+            return self._event(
+                "acknowledge", account_id, name, mark, (venue_id,), venue_id=venue_id, expected_version=expected
+            )
+        if plan.step == "settle_amend":
+            return self.settle_amend(account_id, name, "accepted", amend_id=plan.values[0])
+        if plan.step == "resolve":
+            return self.resolve(account_id, name, OrderState.CANCELLED, evidence="not_at_venue", event_id=mark)
+        reason = "not open at the venue"
+        return self._event("cancel", account_id, name, mark, (), reason=reason, expected_version=expected)
+
     def close(
         self,
         account_id: str,
@@ -883,6 +1031,7 @@ class ReservationBook(ABC):
         venue_id: str | None = None,
         deadline_us: int | None = None,
         reason: str = "",
+        expected_version: int | None = None,
     ) -> Outcome:
         return self._run(
             OrderEvent(
@@ -894,6 +1043,7 @@ class ReservationBook(ABC):
                 venue_id,
                 deadline_us,
                 reason,
+                expected_version=expected_version,
             )
         )
 

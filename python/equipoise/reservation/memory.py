@@ -9,11 +9,13 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.reservation.audit import AuditReport, Holdings, JournalBase, audit
+from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
     BookAccount,
     BookOrder,
     BookSymbol,
@@ -22,10 +24,11 @@ from equipoise.reservation.records import (
     Outcome,
     RawJournal,
     Remembered,
+    Totals,
     journal_record,
 )
 from equipoise.reservation.requests import Request
-from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, RateKey
+from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, RateKey
 
 __all__ = ["CountedRates", "MemoryBook"]
 
@@ -112,7 +115,7 @@ class _Shelf:
         found = self.orders.get(order_id)
         if found is None and self.aliases:
             name = self.aliases.get(order_id)
-            return None if name is None else self.orders[name]
+            return None if name is None else self.orders.get(name)
         return found
 
     def live(self) -> Iterable[BookOrder]:
@@ -147,6 +150,12 @@ class _Shelf:
 
     def outbox_entry(self, request_id: str) -> OutboxEntry | None:
         return self.outbox.get(request_id)
+
+    def outbox_entries(self) -> Iterable[OutboxEntry]:
+        return self.outbox.values()
+
+    def every(self) -> Iterable[BookOrder]:
+        return self.orders.values()
 
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         rates = self.rates.get(key)
@@ -197,8 +206,34 @@ class _Shelf:
             self.forget(effect.archived, effect.watermark_us)
         if effect.trim_version is not None:
             self.trim(effect.trim_version)
+        if effect.indexes is not None:
+            self.reindex(effect.indexes)
         if effect.account is not None:
             self.held = effect.account
+        if effect.rebase:
+            self.rebase()
+
+    def reindex(self, indexes: Indexes) -> None:
+        """Write anew what is derived from the orders; twice is the same as once."""
+        self.live_ids = dict.fromkeys(indexes.live_ids)
+        self.owners = dict(indexes.owners)
+        self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
+        self.outbox = {entry.request_id: entry for entry in indexes.outbox}
+        self.rates = {}
+        for key, counts in indexes.rates.items():
+            rates = self.rates[key] = CountedRates()
+            for rate, count in counts.items():
+                rates.set_count(rate, count)
+
+    def rebase(self) -> None:
+        """Let the journal begin at the state as it is now; its earlier records stay for reading."""
+        assert self.held is not None  # noqa: S101 - a repair has just written it
+        self.base = JournalBase(
+            self.held.version,
+            Totals(*self.held.totals),
+            {key: tuple(row[2:6]) for key, row in self.rows.items()},
+            {name: tuple(order[STATE_AT:STATE_END]) for name, order in self.orders.items()},
+        )
 
     def forget(self, order_ids: tuple[str, ...], watermark_us: int) -> None:
         """Delete archived orders, and ids up to the watermark; twice is the same as once."""
@@ -213,7 +248,8 @@ class _Shelf:
         """Fold journal records up to a version into the base and delete them; twice is the same as once."""
         old = self.after(version)
         for record in self.journal[:old]:
-            self.base.fold(journal_record(record))
+            if record[0] > self.base.version:
+                self.base.fold(journal_record(record))
         del self.journal[:old]
 
     def after(self, version: int) -> int:
@@ -331,12 +367,15 @@ class MemoryBook(ReservationBook):
             entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
         return tuple(entries[:limit])
 
-    def audit(self, account_id: str) -> AuditReport:
-        """Prove the totals from orders alone and from the journal alone."""
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        with self._lock:
+            return self._shelf(account_id).event(order_id, ident) is not None
+
+    def _holdings(self, account_id: str) -> Holdings:
         with self._lock:
             shelf = self._shelf(account_id)
             assert shelf.held is not None  # noqa: S101 - checked by _shelf
-            kept = Holdings(
+            return Holdings(
                 shelf.held,
                 tuple(shelf.rows.values()),
                 dict(shelf.orders),
@@ -349,7 +388,6 @@ class MemoryBook(ReservationBook):
                 tuple(shelf.outbox.values()),
                 len(shelf.requests),
             )
-        return audit(kept)
 
 
 def selected(

@@ -5,7 +5,7 @@ Requests are data, so that a store may run the step in this process or pack the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from equipoise.reservation.codes import OrderState
@@ -13,6 +13,7 @@ from equipoise.reservation.records import Terms
 
 __all__ = [
     "Abandon",
+    "Adopt",
     "Amend",
     "Archive",
     "Ask",
@@ -24,6 +25,7 @@ __all__ = [
     "Money",
     "OpenAccount",
     "OrderEvent",
+    "Repair",
     "Request",
     "Reserve",
     "Resolve",
@@ -56,6 +58,8 @@ class Request:
     account_id: str
     ident: str
     fingerprint: str
+    expected_version: int | None = field(default=None, kw_only=True)
+    """Refuse when the order (repairs: the account) has another version; None: whatever it is."""
 
 
 @dataclass(slots=True)
@@ -230,6 +234,27 @@ class Resolve(Request):
     order_id: str
     outcome: OrderState
     evidence: str
+    operator: str
+
+
+@dataclass(slots=True)
+class Adopt(Request):
+    """Hold for an order that the venue has and the book does not know."""
+
+    ask: Ask
+    venue_id: str | None
+    order_type: str = "limit"
+    owner: str = ""
+
+
+@dataclass(slots=True)
+class Repair(Request):
+    """Put one thing right; `where` names the order or symbol, `position` is (lots, margin) as the journal has it."""
+
+    kind: str
+    where: str
+    leg: str
+    position: tuple[int, int] | None
     operator: str
 
 

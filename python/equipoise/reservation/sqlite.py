@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
-from equipoise.reservation.audit import AuditReport, audit
+from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.memory import selected
@@ -371,9 +371,16 @@ class SqliteBook(ReservationBook):
 
         return self._read(query)
 
-    def audit(self, account_id: str) -> AuditReport:
-        """Prove the totals from orders alone and from the journal alone."""
-        return self._read(lambda connection: audit(holdings(connection, account_id)))
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        return (
+            self._read(
+                lambda connection: Rows(connection, Request("event", account_id, ident, "")).event(order_id, ident)
+            )
+            is not None
+        )
+
+    def _holdings(self, account_id: str) -> Holdings:
+        return self._read(lambda connection: holdings(connection, account_id))
 
 
 def _sql(name: str) -> str:

@@ -12,6 +12,8 @@ from equipoise.errors import InputError
 from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
 from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
     BookAccount,
     BookOrder,
     BookSymbol,
@@ -25,7 +27,7 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.sqlite_engine import Connection, Cursor
-from equipoise.reservation.steps import Effect, RateKey
+from equipoise.reservation.steps import Effect, Indexes, RateKey
 
 __all__ = [
     "GET_JOURNAL",
@@ -271,6 +273,14 @@ class Rows:
         found = self._execute(_GET_ENTRY, (self._account_id, request_id)).fetchall()
         return entry_of(found[0]) if found else None
 
+    def outbox_entries(self) -> Iterable[OutboxEntry]:
+        """All outbox entries."""
+        return [entry_of(row) for row in self._execute(GET_OUTBOX, (self._account_id, 0, -1)).fetchall()]
+
+    def every(self) -> Iterable[BookOrder]:
+        """All orders."""
+        return [order_of(row) for row in self._execute(GET_ORDERS, (self._account_id,)).fetchall()]
+
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         """Highest rate after the deltas."""
         best = 0
@@ -330,6 +340,41 @@ def write_effect(connection: Connection, account_id: str, effect: Effect) -> Non
             execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
     if effect.trim_version is not None:
         _trim(connection, account_id, effect.trim_version)
+    if effect.indexes is not None:
+        _reindex(connection, account_id, effect.indexes)
+    if effect.rebase:
+        _rebase(connection, account_id)
+
+
+def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
+    """Write anew what is derived from the orders. Which of them are live is an index over their rows."""
+    execute, many = connection.execute, connection.executemany
+    for table in ("owners", "rates", "outbox"):
+        execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))  # noqa: S608
+    execute(
+        "DELETE FROM aliases WHERE account_id = ?1 "
+        "AND order_id NOT IN (SELECT order_id FROM orders WHERE account_id = ?1)",
+        (account_id,),
+    )
+    many("INSERT INTO owners VALUES (?, ?, ?)", [(account_id, *owner) for owner in indexes.owners])
+    rates = [(account_id, *key, *item) for key, counts in indexes.rates.items() for item in counts.items()]
+    many(_PUT_RATE, rates)
+    entries = [(account_id, *entry[:4], _text(entry.order_ids), entry.open_orders) for entry in indexes.outbox]
+    many(_PUT_ENTRY, entries)
+
+
+def _rebase(connection: Connection, account_id: str) -> None:
+    """Let the journal begin at the state as it is now; its earlier records stay for reading."""
+    execute = connection.execute
+    for table in ("base_symbols", "base_orders"):
+        execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))  # noqa: S608
+    account = must_account(connection, account_id)
+    base = JournalBase(account.version, Totals(*account.totals))
+    for row in execute(GET_SYMBOLS, (account_id,)).fetchall():
+        base.symbols[row[0], row[1]] = tuple(row[2:6])
+    for order in map(order_of, execute(GET_ORDERS, (account_id,)).fetchall()):
+        base.orders[order.order_id] = order[STATE_AT:STATE_END]
+    _put_base(connection, account_id, base)
 
 
 def _trim(connection: Connection, account_id: str, version: int) -> None:
@@ -338,25 +383,36 @@ def _trim(connection: Connection, account_id: str, version: int) -> None:
     old = execute(f"{_JOURNAL} AND version <= ? ORDER BY version", (account_id, version)).fetchall()
     if not old:
         return
-    base = JournalBase()
+    begun = execute("SELECT version FROM journal_base WHERE account_id = ?", (account_id,)).fetchall()
+    base = JournalBase(begun[0][0] if begun else 0)
     gone: set[str] = set()
     for record in map(journal_of, old):
+        if record.version <= base.version:
+            continue
         base.fold(record)
         gone.update(change.order_id for change in record.orders if change.after is None)
-    execute("INSERT OR REPLACE INTO journal_base VALUES (?, ?, ?)", (account_id, base.version, _text(base.totals)))
+    connection.executemany(
+        "DELETE FROM base_orders WHERE account_id = ? AND order_id = ?",
+        [(account_id, order_id) for order_id in gone],
+    )
+    if not begun or base.version > begun[0][0]:
+        _put_base(connection, account_id, base)
+    execute("DELETE FROM journal WHERE account_id = ? AND version <= ?", (account_id, version))
+
+
+def _put_base(connection: Connection, account_id: str, base: JournalBase) -> None:
+    """Move the base on to the version of `base`, which has what changed since."""
+    connection.execute(
+        "INSERT OR REPLACE INTO journal_base VALUES (?, ?, ?)", (account_id, base.version, _text(base.totals))
+    )
     connection.executemany(
         "INSERT OR REPLACE INTO base_symbols VALUES (?, ?, ?, ?)",
         [(account_id, *key, _text(state)) for key, state in base.symbols.items()],
     )
     connection.executemany(
-        "DELETE FROM base_orders WHERE account_id = ? AND order_id = ?",
-        [(account_id, order_id) for order_id in gone],
-    )
-    connection.executemany(
         "INSERT OR REPLACE INTO base_orders VALUES (?, ?, ?)",
         [(account_id, order_id, _text(state)) for order_id, state in base.orders.items()],
     )
-    execute("DELETE FROM journal WHERE account_id = ? AND version <= ?", (account_id, version))
 
 
 def _base(connection: Connection, account_id: str) -> JournalBase:
@@ -402,7 +458,7 @@ def holdings(connection: Connection, account_id: str) -> Holdings:
         _mapping(execute("SELECT alias, order_id FROM aliases WHERE account_id = ?", mine)),
         _mapping(execute("SELECT owner, held FROM owners WHERE account_id = ?", mine)),
         rates,
-        (journal_of(row) for row in execute(GET_JOURNAL, (account_id, 0, -1)).fetchall()),
+        [journal_of(row) for row in execute(GET_JOURNAL, (account_id, 0, -1)).fetchall()],
         _base(connection, account_id),
         tuple([entry_of(row) for row in execute(GET_OUTBOX, (account_id, 0, -1)).fetchall()]),
         int(execute("SELECT count(*) FROM requests WHERE account_id = ?", mine).fetchall()[0][0]),

@@ -26,6 +26,7 @@ from equipoise.reservation.steps.amends import amend, settle_amend
 from equipoise.reservation.steps.events import acknowledge, claim, end_order, request_cancel, resolve, sweep
 from equipoise.reservation.steps.fills import close, fill
 from equipoise.reservation.steps.grants import execute, reserve
+from equipoise.reservation.steps.repairs import adopt, repair
 from equipoise.reservation.steps.rules import (
     COMBINE_RULES,
     POSITION_MODES,
@@ -36,7 +37,7 @@ from equipoise.reservation.steps.rules import (
     terms_content,
     terms_fault,
 )
-from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, RateKey, View
+from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, View
 
 __all__ = [
     "COMBINE_RULES",
@@ -44,6 +45,7 @@ __all__ = [
     "POSITION_MODES",
     "STEPS",
     "Effect",
+    "Indexes",
     "RateKey",
     "View",
     "counted_rate",
@@ -79,5 +81,7 @@ STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "sweep": sweep,
     "close": close,
     "amend": amend,
+    "adopt": adopt,
+    "repair": repair,
     "settle_amend": settle_amend,
 }

@@ -345,6 +345,8 @@ def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount
     found = view.event(order.order_id, request.ident)
     if found is not None:
         return answer_again(found, request, account)
+    if request.expected_version is not None and order.version != request.expected_version:
+        return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
     return account, order
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OrderRow, OutboxEntry, Terms
-from equipoise.reservation.requests import Ask, Execute, Reserve
+from equipoise.reservation.requests import Adopt, Ask, Execute, Reserve
 from equipoise.reservation.steps.draft import (
     Draft,
     account_fits,
@@ -23,7 +23,7 @@ from equipoise.reservation.steps.fills import book_trade
 from equipoise.reservation.steps.rules import COMBINE_RULES, order_rate
 from equipoise.reservation.steps.view import Effect, View
 
-__all__ = ["execute", "hold_of", "over_position_limit", "reserve"]
+__all__ = ["execute", "hold_of", "new_order", "over_position_limit", "reserve", "with_order"]
 
 OK = Code.OK
 RESERVED, SENT, FILLED = OrderState.RESERVED, OrderState.SENT, OrderState.FILLED
@@ -211,7 +211,7 @@ def _refuse_ladder(request: Reserve, account: BookAccount, code: Code, outcomes:
 
 
 def new_order(
-    request: Reserve | Execute,
+    request: Reserve | Execute | Adopt,
     ask: Ask,
     place: int,
     hold: int,

@@ -17,7 +17,7 @@ from equipoise.reservation.records import (
     Remembered,
 )
 
-__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "RateDeltas", "RateKey", "View"]
+__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "Indexes", "RateDeltas", "RateKey", "View"]
 
 NOT_TERMINAL = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN})
 
@@ -67,8 +67,27 @@ class View(Protocol):
     def outbox_entry(self, request_id: str) -> OutboxEntry | None:
         """Outbox entry of a request, while it has one."""
 
+    def outbox_entries(self) -> Iterable[OutboxEntry]:
+        """All outbox entries."""
+
+    def every(self) -> Iterable[BookOrder]:
+        """All orders, in the order they were made; for repairs only."""
+
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         """Highest rate of a counted set after the deltas; 0 when it is empty."""
+
+
+@dataclass(slots=True)
+class Indexes:
+    """Everything that is derived from the orders, to be written in place of what is there.
+
+    Aliases of orders that do not exist go too.
+    """
+
+    live_ids: tuple[str, ...]
+    owners: tuple[tuple[str, int], ...]
+    rates: RateDeltas
+    outbox: tuple[OutboxEntry, ...]
 
 
 @dataclass(slots=True)
@@ -93,3 +112,7 @@ class Effect:
     """Request ids issued at or before are to be deleted."""
     trim_version: int | None = None
     """Journal records up to it are to be folded into the base and deleted."""
+    indexes: Indexes | None = None
+    """Repair: everything derived from the orders, anew."""
+    rebase: bool = False
+    """Repair: the journal's base becomes the state after this step."""
