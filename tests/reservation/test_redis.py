@@ -127,7 +127,20 @@ def test_scripts_the_server_has_forgotten_are_loaded_again(client: redis.Redis, 
 
 
 def test_every_script_touches_declared_keys_only_and_says_what_they_are() -> None:
-    declared = {"PORTFOLIO", "SYMBOLS", "ORDERS", "DUE", "ALIASES", "REQUESTS", "JOURNAL", "OWNERS", "RATES"}
+    declared = {
+        "PORTFOLIO",
+        "SYMBOLS",
+        "ORDERS",
+        "DUE",
+        "ALIASES",
+        "REQUESTS",
+        "JOURNAL",
+        "OWNERS",
+        "RATES",
+        "OUTBOX",
+        "WAITING",
+        "BASE",
+    }
     declared |= {"key", "o.key", "unpack"}
     calls = 0
     for script in SCRIPTS.values():

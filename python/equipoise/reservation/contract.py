@@ -13,47 +13,52 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 from urllib.parse import parse_qsl, unquote
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.orders import Order, Side
-from equipoise.reservation.audit import AuditReport
-from equipoise.reservation.codes import OrderState
+from equipoise.orders import Order
+from equipoise.reservation.arguments import asks_of, leg_of, order_type_of, terms_of
+from equipoise.reservation.audit import AuditReport, Holdings, audit
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import account_id_of, fingerprint, id_of
-from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Terms
+from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, to_decimal, units, whole
+from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, VenueView, compare, settled_by
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, Outcome
 from equipoise.reservation.requests import (
     Abandon,
+    Adopt,
+    Amend,
     Archive,
     Ask,
     Close,
     Execute,
+    Export,
     Fill,
     Mark,
     Money,
     OpenAccount,
     OrderEvent,
+    Repair,
     Request,
     Reserve,
     Resolve,
     Revalue,
     SetTerms,
+    SettleAmend,
     Suspend,
     Sweep,
 )
-from equipoise.reservation.steps import COMBINE_RULES, POSITION_MODES, terms_content
+from equipoise.reservation.steps import terms_content
 
 __all__ = ["Clock", "ReservationBook", "system_clock"]
 
 Clock = Callable[[], int]
-LADDER_MAX = 500
 ADJUST_KINDS = ("correction", "fee", "funding", "interest", "swap", "venue_sync")
 EVIDENCE = ("not_at_venue", "operator", "venue")
-RULES_FOR_QUOTING_ONLY = ("net_contracts", "single_order")
-LEGS = (None, "long", "short")
 Policy = Literal["all_or_nothing", "best_effort"]
 
 
@@ -177,11 +182,14 @@ class ReservationBook(ABC):
         *,
         symbol: str | None = None,
         overdue: bool = False,
+        age_ms: int | None = None,
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made: those that are not terminal, or those in the named states.
 
-        `overdue` keeps those whose answer or cancel confirmation is past its deadline now; `every` adds terminal ones.
+        `overdue` keeps those whose answer is past its deadline now, whether or not a sweeper has run: unsent, sent,
+        cancelling, amending, and every UNKNOWN one. `age_ms` keeps those that have not changed for at least that long.
+        `every` adds terminal ones.
         """
 
     @abstractmethod
@@ -193,8 +201,25 @@ class ReservationBook(ABC):
         """Journal records with a version above `after_version`, oldest first, at most `limit`."""
 
     @abstractmethod
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries written after a version, oldest first, at most `limit`.
+
+        A sender claims each order of an entry, and only the claim's OK permits the bytes. An order that is SENT or
+        UNKNOWN is never sent again: ask the venue by client id. An entry goes in the step in which the last of its
+        orders becomes LIVE or ends.
+        """
+
+    @abstractmethod
+    def _holdings(self, account_id: str) -> Holdings:
+        """Everything kept of an account at one version."""
+
+    @abstractmethod
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        """Whether an event id of an order has been used."""
+
     def audit(self, account_id: str) -> AuditReport:
         """Prove the account's totals from its orders alone and from its journal alone. Reads only; O(history)."""
+        return audit(self._holdings(account_id_of(account_id)))
 
     def __enter__(self) -> Self:
         return self
@@ -222,6 +247,7 @@ class ReservationBook(ABC):
         margin_max: Amount | None = None,
         position_lots_max: Mapping[str, int] | None = None,
         owner_margin_max: Mapping[str, Amount] | None = None,
+        records_max: int | None = None,
         request_id: str | None = None,
         issued_at_us: int | None = None,
         not_after_us: int | None = None,
@@ -258,7 +284,7 @@ class ReservationBook(ABC):
         if places > SCALE_MAX:
             raise InputError("scale", None, f"0-{SCALE_MAX}", scale)
         amount = units(balance, places, "balance", signed=True)
-        terms = _terms(
+        terms = terms_of(
             places,
             rule,
             positions,
@@ -269,6 +295,7 @@ class ReservationBook(ABC):
             margin_max,
             position_lots_max,
             owner_margin_max,
+            records_max,
         )
         print_ = fingerprint("open_account", amount, id_of(currency, "currency"), places, terms_content(terms))
         ident = f"open:{print_}"[:200] if request_id is None else id_of(request_id, "request_id")
@@ -303,6 +330,7 @@ class ReservationBook(ABC):
         margin_max: Amount | None = None,
         position_lots_max: Mapping[str, int] | None = None,
         owner_margin_max: Mapping[str, Amount] | None = None,
+        records_max: int | None = None,
         issued_at_us: int | None = None,
         not_after_us: int | None = None,
     ) -> Outcome:
@@ -310,7 +338,7 @@ class ReservationBook(ABC):
 
         Another combine rule or position mode is taken only when flat with no live orders (TERMS_INVALID otherwise).
         """
-        terms = _terms(
+        terms = terms_of(
             self._scale(account_id_of(account_id)),
             rule,
             positions,
@@ -321,6 +349,7 @@ class ReservationBook(ABC):
             margin_max,
             position_lots_max,
             owner_margin_max,
+            records_max,
         )
         content = fingerprint("set_terms", terms_content(terms))
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -444,7 +473,7 @@ class ReservationBook(ABC):
         until = now + self._timeout_us
         return self._run(
             Revalue(
-                "revalue", account_id, ident, content, now, until, id_of(symbol, "symbol"), _leg(leg), margin, as_of
+                "revalue", account_id, ident, content, now, until, id_of(symbol, "symbol"), leg_of(leg), margin, as_of
             )
         )
 
@@ -460,7 +489,7 @@ class ReservationBook(ABC):
         holds: Sequence[Amount] | None = None,
         terms_version: int | None = None,
         owner: str = "",
-        send: Literal["claim", "caller"] = "claim",
+        send: Literal["claim", "caller", "outbox"] = "claim",
         order_type: Literal["limit", "market"] = "limit",
         deadline_us: int | None = None,
         good_till_us: int | None = None,
@@ -486,8 +515,9 @@ class ReservationBook(ABC):
         owner
             Tag of the strategy, for `owner_margin_max`.
         send
-            "claim": orders start RESERVED and a sender must `claim` each before its bytes leave; "caller": the caller
-            sends them itself now, they start SENT.
+            "claim": orders start RESERVED and a sender must `claim` each before its bytes leave; "outbox": the same,
+            and the step writes an entry that `outbox` shows to whoever sends; "caller": the caller sends them itself
+            now, they start SENT.
         deadline_us
             When an answer is due; default six times the call's time-out from issued_at.
         good_till_us
@@ -505,9 +535,10 @@ class ReservationBook(ABC):
         ident = id_of(request_id, "request_id")
         if policy not in ("all_or_nothing", "best_effort"):
             raise InputError("policy", None, "'all_or_nothing' or 'best_effort'", policy)
-        if send not in ("claim", "caller"):
-            raise InputError("send", None, "'claim' or 'caller'", send)
-        asks = self._asks(account_id, ident, orders, holds)
+        if send not in ("claim", "caller", "outbox"):
+            raise InputError("send", None, "'claim', 'caller' or 'outbox'", send)
+        scale = MICRO_SCALE if holds is None else self._scale(account_id)
+        asks = asks_of(ident, orders, holds, scale)
         if owner:
             id_of(owner, "owner")
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -529,9 +560,10 @@ class ReservationBook(ABC):
                 terms_version,
                 owner,
                 send == "caller",
-                _order_type(order_type),
+                order_type_of(order_type),
                 deadline,
                 good_till_us,
+                send == "outbox",
             )
         )
 
@@ -558,7 +590,7 @@ class ReservationBook(ABC):
         account_id_of(account_id)
         ident = id_of(request_id, "request_id")
         scale = self._scale(account_id)
-        ask = self._asks(account_id, ident, [order], None if margin is None else [margin])[0]
+        ask = asks_of(ident, [order], None if margin is None else [margin], scale)[0]
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
         cost = units(fee, scale, "fee", signed=True)
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -579,52 +611,9 @@ class ReservationBook(ABC):
                 cost,
                 terms_version,
                 owner,
-                _order_type(order_type),
+                order_type_of(order_type),
             )
         )
-
-    def _asks(
-        self, account_id: str, request_id: str, orders: Sequence[Order], holds: Sequence[Amount] | None
-    ) -> tuple[Ask, ...]:
-        """Check a ladder and turn it into integers."""
-        if not isinstance(orders, list | tuple):
-            raise InputError("orders", None, "a list or tuple of orders", type(orders).__name__)
-        if not 1 <= len(orders) <= LADDER_MAX:
-            raise InputError("orders", None, f"1-{LADDER_MAX} orders", len(orders))
-        for index, order in enumerate(orders):
-            if not isinstance(order, Order):
-                raise InputError("orders", index, "an Order", type(order).__name__)
-        if holds is None:
-            charges: list[Any] = [order.hold for order in orders]
-        else:
-            if len(holds) != len(orders):
-                raise InputError("holds", None, f"one amount per order ({len(orders)})", len(holds))
-            scale = self._scale(account_id)
-            charges = [units(hold, scale, "holds", index=i, round_up=True) for i, hold in enumerate(holds)]
-        asks = []
-        ids = set()
-        for index, order in enumerate(orders):
-            lots, ticks, hold, side = order.lots, order.price_ticks, charges[index], order.side
-            if type(lots) is not int or not 0 < lots <= AMOUNT_MAX:
-                lots = lots_of(lots, "orders.lots", index)
-            if type(ticks) is not int or not 0 < ticks <= AMOUNT_MAX:
-                ticks = lots_of(ticks, "orders.price_ticks", index)
-            if type(hold) is not int or not 0 <= hold <= AMOUNT_MAX:
-                hold = lots_of(hold, "orders.hold", index, least=0)
-            if side is not Side.BID and side is not Side.ASK:
-                raise InputError("orders.side", index, "a Side", repr(side))
-            order_id = order.order_id
-            order_id = f"{request_id}:{index}" if order_id is None else id_of(order_id, "orders.order_id", index)
-            if order_id in ids:
-                raise InputError("orders.order_id", index, "used once in a ladder", repr(order_id))
-            ids.add(order_id)
-            symbol = id_of(order.symbol, "orders.symbol", index)
-            leg = _leg(order.leg) if order.leg is not None else ""
-            if not isinstance(order.reduce_only, bool):
-                raise InputError("orders.reduce_only", index, "a bool", type(order.reduce_only).__name__)
-            word = "bid" if side is Side.BID else "ask"
-            asks.append(Ask(order_id, symbol, leg, word, lots, ticks, hold, order.reduce_only))
-        return tuple(asks)
 
     # Facts about orders ----------------------------------------------------------------------------------------------
 
@@ -704,6 +693,110 @@ class ReservationBook(ABC):
         content = () if deadline_us is None else (deadline,)
         return self._event("request_cancel", account_id, order_id, ident, content, deadline_us=deadline)
 
+    def amend(
+        self,
+        account_id: str,
+        order_id: str,
+        lots: int,
+        hold: Amount,
+        *,
+        event_id: str,
+        price_ticks: int | None = None,
+        client_id: str | None = None,
+        terms_version: int | None = None,
+        deadline_us: int | None = None,
+        not_after_us: int | None = None,
+    ) -> Outcome:
+        """Ask the venue for another quantity of an order that is SENT or LIVE; until its answer the larger is held.
+
+        One amendment of an order at a time. Where the venue replaces an order by a new one that can coexist with fills
+        of the old, `reserve` the new and `request_cancel` the old instead.
+
+        Parameters
+        ----------
+        lots
+            Total quantity, what has filled included.
+        hold
+            Charge of the whole amended order, as if nothing of it had filled; rounded up to the scale.
+        event_id
+            Names the amendment; `settle_amend` repeats it.
+        price_ticks
+            New price; default unchanged.
+        client_id
+            Second client id under which the order is known from now on.
+        deadline_us
+            When the venue's answer is due; default the call's time-out from now.
+        not_after_us
+            Until when the amendment may take effect; default the deadline.
+
+        Returns
+        -------
+        Outcome
+            Refused like a `reserve` when it asks for more; otherwise only for its state.
+        """
+        scale = self._scale(account_id_of(account_id))
+        quantity = lots_of(lots, "lots")
+        charge = units(hold, scale, "hold", round_up=True)
+        ticks = None if price_ticks is None else lots_of(price_ticks, "price_ticks")
+        alias = None if client_id is None else id_of(client_id, "client_id")
+        deadline = self._clock() + self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
+        until = deadline if not_after_us is None else whole(not_after_us, "not_after_us")
+        # Deadlines that default from the clock differ from call to call and are not content.
+        content = fingerprint("amend", quantity, charge, ticks, alias, terms_version)
+        ident, where = id_of(event_id, "event_id"), id_of(order_id, "order_id")
+        return self._run(
+            Amend(
+                "amend",
+                account_id,
+                ident,
+                content,
+                where,
+                quantity,
+                charge,
+                ticks,
+                alias,
+                terms_version,
+                deadline,
+                until,
+            )
+        )
+
+    def settle_amend(
+        self,
+        account_id: str,
+        order_id: str,
+        outcome: Literal["accepted", "refused"],
+        *,
+        amend_id: str,
+        venue_id: str | None = None,
+        event_id: str | None = None,
+    ) -> Outcome:
+        """The venue's answer to the amendment with the event id `amend_id`; what is held beyond it is released.
+
+        `venue_id` is the venue's id of the amended order, which becomes an alias. ILLEGAL_TRANSITION when that
+        amendment is not open (any more).
+        """
+        if outcome not in ("accepted", "refused"):
+            raise InputError("outcome", None, "'accepted' or 'refused'", outcome)
+        amended = id_of(amend_id, "amend_id")
+        if venue_id is not None:
+            id_of(venue_id, "venue_id")
+        ident = f"settle:{outcome}:{amended}"[:200] if event_id is None else id_of(event_id, "event_id")
+        content = fingerprint("settle_amend", amended, outcome, venue_id)
+        where = id_of(order_id, "order_id")
+        return self._run(
+            SettleAmend(
+                "settle_amend",
+                account_id_of(account_id),
+                ident,
+                content,
+                where,
+                amended,
+                outcome == "accepted",
+                venue_id,
+            )
+        )
+
     def resolve(
         self,
         account_id: str,
@@ -738,13 +831,182 @@ class ReservationBook(ABC):
         return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
 
     def archive(self, account_id: str) -> Outcome:
-        """Let go of request ids and of settled orders (terminal, flat) older than the book's `horizon_s`.
+        """Let go of what is older than the book's `horizon_s`; writes a checkpoint into the journal.
 
-        Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
-        TOO_OLD_FOR_DEDUPE. The journal names every order let go; a memory book, whose journal nothing can export, also
-        drops journal records that old. Nothing is archived unless this is called.
+        Lets go of request ids, of settled orders (terminal, flat), and of those journal records that `export` has
+        confirmed. Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
+        TOO_OLD_FOR_DEDUPE. The checkpoint has the totals of account and symbols, the orders let go, and a digest of
+        those that stand. Nothing is archived unless this is called.
         """
         return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us))
+
+    def export(
+        self, account_id: str, *, confirmed_version: int | None = None, limit: int = 1_000
+    ) -> tuple[JournalRecord, ...]:
+        """Next journal records that are not stored elsewhere yet, oldest first, at most `limit`.
+
+        Parameters
+        ----------
+        confirmed_version
+            Version of the last record that the caller has stored safely; `archive` may trim up to it. Forward only.
+
+        Raises
+        ------
+        InputError
+            There is no such account, or it has no such version.
+
+        Examples
+        --------
+        >>> book = ReservationBook.connect("memory:")
+        >>> _ = book.open_account("desk", 5)
+        >>> chunk, stored = book.export("desk"), []
+        >>> while chunk:
+        ...     stored.extend(chunk)
+        ...     chunk = book.export("desk", confirmed_version=chunk[-1].version)
+        >>> [record.op for record in stored], book.account("desk").exported_version
+        (['open_account'], 1)
+        """
+        if confirmed_version is not None:
+            version = lots_of(confirmed_version, "confirmed_version", least=0)
+            outcome = self._run(Export("export", account_id_of(account_id), "", "", version))
+            if outcome.code is Code.ILLEGAL_TRANSITION:
+                raise InputError("confirmed_version", None, f"at most {outcome.version}", version)
+        return self.history(account_id, after_version=self.account(account_id).exported_version, limit=limit)
+
+    def reconcile(
+        self,
+        account_id: str,
+        view: VenueView | None = None,
+        *,
+        apply: bool = False,
+        grace_ms: int = 5_000,
+        operator: str = "",
+    ) -> ReconcileReport:
+        """Compare an account with itself and with what the venue says; with `apply`, repair what differs.
+
+        Parameters
+        ----------
+        view
+            What the venue says; None: the book is compared with itself only.
+        apply
+            False: a dry run that changes nothing. True: every finding is repaired by a step of its own, journalled,
+            and refused (skipped) when what it is about has changed since; findings without a repair are reported.
+        grace_ms
+            Orders that changed less than this before the view are not judged by it.
+        operator
+            Who asks; kept in the journal.
+
+        Returns
+        -------
+        ReconcileReport
+            Absence at the venue releases a LIVE order, and an UNKNOWN one whose `good_till_us` has passed; it releases
+            nothing that is RESERVED, SENT or otherwise UNKNOWN. A difference of positions is reported, never booked.
+        """
+        kept = self._holdings(account_id_of(account_id))
+        scale = kept.account.scale
+        plans, unjudged = compare(
+            kept,
+            view,
+            self._clock(),
+            lots_of(grace_ms, "grace_ms", least=0) * 1000,
+            lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
+            lambda order_id, ident: self._knows_event(account_id, order_id, ident),
+        )
+        items = [plan.item for plan in plans]
+        if apply:
+            versions = {name: order.version for name, order in kept.orders.items()}
+            items = list(self._repairs(account_id, plans, view, kept.account.version, versions, operator))
+        return ReconcileReport(account_id, kept.account.version, apply, tuple(items), unjudged)
+
+    def _repairs(
+        self,
+        account_id: str,
+        plans: Sequence[Plan],
+        view: VenueView | None,
+        version: int,
+        versions: dict[str, int],
+        operator: str,
+    ) -> Iterator[Discrepancy]:
+        """Do what each finding says, in order; the versions expected move with our own steps only."""
+        settled = True
+        for plan in plans:
+            if plan.step == "noted":
+                yield replace(plan.item, state="applied")
+                continue
+            if plan.step is None:
+                settled = settled and plan.item.kind not in ("record", "symbol", "totals", "journal")
+                yield replace(plan.item, state="skipped")
+                continue
+            if plan.step == "status" and not settled:
+                yield replace(plan.item, state="skipped", note="something within the book is not repaired")
+                continue
+            if plan.step in ("order", "symbol", "index", "totals", "journal", "status"):
+                where, leg, position = plan.values or (account_id, "", None)
+                ident = f"{plan.step}:{where}"[:200]
+                outcome = self._run(
+                    Repair(
+                        "repair",
+                        account_id,
+                        ident,
+                        "",
+                        plan.step,
+                        where,
+                        leg,
+                        position,
+                        operator,
+                        expected_version=version,
+                    )
+                )
+            else:
+                assert view is not None  # noqa: S101 - only a view leads to these
+                outcome = self._by_the_venue(account_id, plan, view, versions)
+            if outcome.code is Code.OK and outcome.version == version + 1:
+                version = outcome.version
+                if outcome.order_id is not None:
+                    versions[outcome.order_id] = version
+                elif plan.step == "order":
+                    versions[plan.values[0]] = version
+            state, note = settled_by(outcome)
+            settled = settled and state == "applied"
+            yield replace(plan.item, state=state, note=note)
+
+    def _by_the_venue(self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int]) -> Outcome:
+        """One repair that books what the venue says."""
+        name, mark = plan.order_id, f"reconcile:{view.as_of_us}"
+        expected = None if name is None else versions[name]
+        if plan.step == "adopt":
+            venue, order_id, lots, hold = plan.values
+            side = venue.side.value
+            ask = Ask(order_id, venue.symbol, leg_of(venue.leg), side, lots, venue.price_ticks, hold, venue.reduce_only)
+            content = fingerprint("adopt", tuple(ask))
+            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id))
+        if plan.step == "fill":
+            fill = plan.values[0]
+            return self.fill(
+                account_id,
+                fill.order_id,
+                fill.lots,
+                fill_id=fill.fill_id,
+                margin=fill.margin,
+                realised_pnl=fill.realised_pnl,
+                fee=fill.fee,
+            )
+        if plan.step == "adjust":
+            account = self.account(account_id)
+            found = units(view.balance or 0, account.scale, "balance", signed=True) - account.balance_units
+            return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=f"{mark}:balance")
+        assert name is not None  # noqa: S101 - the rest is about one order
+        if plan.step == "acknowledge":
+            venue_id = plan.values[0]
+            return self._event(
+                "acknowledge", account_id, name, mark, (venue_id,), venue_id=venue_id, expected_version=expected
+            )
+        if plan.step == "settle_amend":
+            return self.settle_amend(account_id, name, "accepted", amend_id=plan.values[0])
+        if plan.step == "resolve":
+            return self.resolve(account_id, name, OrderState.CANCELLED, evidence="not_at_venue", event_id=mark)
+        reason = "not open at the venue"
+        return self._event("cancel", account_id, name, mark, (), reason=reason, expected_version=expected)
 
     def close(
         self,
@@ -776,6 +1038,7 @@ class ReservationBook(ABC):
         venue_id: str | None = None,
         deadline_us: int | None = None,
         reason: str = "",
+        expected_version: int | None = None,
     ) -> Outcome:
         return self._run(
             OrderEvent(
@@ -787,72 +1050,17 @@ class ReservationBook(ABC):
                 venue_id,
                 deadline_us,
                 reason,
+                expected_version=expected_version,
             )
         )
+
+    def _moments(self, *, overdue: bool, age_ms: int | None) -> tuple[int | None, int | None]:
+        """(time by which an answer was due, time since which nothing changed) of a read; None: no matter."""
+        now = self._clock() if overdue or age_ms is not None else 0
+        since = None if age_ms is None else now - lots_of(age_ms, "age_ms", least=0) * 1000
+        return (now if overdue else None), since
 
     def _validity(self, issued_at_us: int | None, not_after_us: int | None) -> tuple[int, int]:
         """(issued_at, not_after), defaulted from the clock and the call's time-out."""
         issued = self._clock() if issued_at_us is None else whole(issued_at_us, "issued_at_us")
         return issued, issued + self._timeout_us if not_after_us is None else whole(not_after_us, "not_after_us")
-
-
-def _leg(leg: object) -> str:
-    if leg is None:
-        return ""
-    if not isinstance(leg, str) or leg not in LEGS:
-        raise InputError("leg", None, "'long', 'short' or None", repr(leg))
-    return str(leg)
-
-
-def _order_type(order_type: str) -> str:
-    if order_type not in ("limit", "market"):
-        raise InputError("order_type", None, "'limit' or 'market'", order_type)
-    return order_type
-
-
-def _combine(rule: object) -> str:
-    """Name of the combine rule of an order-margin rule, or the name itself."""
-    name = getattr(rule, "combine", rule)
-    name = getattr(name, "value", name)
-    if isinstance(name, str) and (name in COMBINE_RULES or name in RULES_FOR_QUOTING_ONLY):
-        return name
-    raise InputError("rule", None, f"an order-margin rule or one of {', '.join(COMBINE_RULES)}", repr(rule))
-
-
-def _terms(
-    scale: int,
-    rule: object,
-    positions: str | None,
-    pnl_policy: str,
-    mark_age_ms_max: int | None,
-    orders_max: int | None,
-    order_margin_max: Amount | None,
-    margin_max: Amount | None,
-    position_lots_max: Mapping[str, int] | None,
-    owner_margin_max: Mapping[str, Amount] | None,
-) -> Terms:
-    """Terms in units of the scale, in canonical order."""
-    combine = _combine(rule)
-    mode = positions if positions is not None else ("hedge" if combine == "hedge_legs" else "net")
-    if mode not in POSITION_MODES:
-        raise InputError("positions", None, f"one of {', '.join(POSITION_MODES)}", positions)
-    if pnl_policy not in ("loss_only", "all"):
-        raise InputError("pnl_policy", None, "'loss_only' or 'all'", pnl_policy)
-    lots = {
-        id_of(name, "position_lots_max"): lots_of(most, name, least=0)
-        for name, most in (position_lots_max or {}).items()
-    }
-    owners = {
-        id_of(name, "owner_margin_max"): units(most, scale, name) for name, most in (owner_margin_max or {}).items()
-    }
-    return Terms(
-        combine=combine,
-        positions=mode,
-        pnl_policy=pnl_policy,
-        mark_age_ms_max=None if mark_age_ms_max is None else lots_of(mark_age_ms_max, "mark_age_ms_max"),
-        orders_max=None if orders_max is None else lots_of(orders_max, "orders_max", least=0),
-        order_margin_max=None if order_margin_max is None else units(order_margin_max, scale, "order_margin_max"),
-        margin_max=None if margin_max is None else units(margin_max, scale, "margin_max"),
-        position_lots_max=tuple(sorted(lots.items())),
-        owner_margin_max=tuple(sorted(owners.items())),
-    )

@@ -16,7 +16,7 @@ from typing import Any
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
-from equipoise.reservation.audit import AuditReport, Holdings, audit
+from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook, system_clock
 from equipoise.reservation.memory import selected
@@ -28,6 +28,7 @@ from equipoise.reservation.records import (
     BookOrder,
     BookSymbol,
     JournalRecord,
+    OutboxEntry,
     Outcome,
     journal_record,
 )
@@ -43,7 +44,7 @@ from equipoise.reservation.redis_links import (
     slot_of,
     timed_out,
 )
-from equipoise.reservation.redis_records import account_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_records import account_of, base_of, entry_of, order_of, pairs, rates_of, symbol_of
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
 from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
@@ -55,6 +56,8 @@ PAUSE_S = 0.02
 """Between two attempts at a node that said: not now."""
 CANDIDATES_MAX = 5_000
 """Orders a single sweep or archive judges; what is left waits for the next one."""
+IDS_MAX = 50_000
+"""Request ids a single archive lets go."""
 CHUNK = 500
 ATTEMPTS = 100
 
@@ -324,38 +327,37 @@ class RedisBook(ReservationBook):
             real_id = reply[1:]
         else:
             raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
-        outcome = outcome_from(request, reply)
-        if isinstance(request, Archive) and outcome.ok:
-            self._forget(account_id)
-        return outcome
+        return outcome_from(request, reply)
 
-    def _candidates(self, request: Request) -> list[str] | None:
-        """Ids of orders that a sweep or an archive will have to look at; a step declares every key it reads."""
+    def _candidates(self, request: Request) -> tuple[list[str], list[str]]:
+        """Orders that a sweep or an archive will have to look at, and request ids that an archive may let go.
+
+        A step declares every key it reads, so these are found beforehand; the script judges each of them again.
+        """
         if not isinstance(request, Archive | Sweep):
-            return None
+            return [], []
         low, high = "(0", f"({self._clock()}"
         if isinstance(request, Archive):
             low, high = str(request.horizon_us - self._clock()), "(0"
         key = keys_of(self._target.prefix, request.account_id)[3]
         limit = () if isinstance(request, Archive) else ("LIMIT", "0", str(CANDIDATES_MAX))
         found = self._command(request.account_id, "ZRANGEBYSCORE", key, low, high, *limit)
-        return [name.decode() for name in found]
+        ids = [name.decode() for name in found]
+        return ids, self._old_ids(request) if isinstance(request, Archive) else []
 
-    def _forget(self, account_id: str) -> None:
-        """Let go of the request ids that an archive has put behind the watermark."""
-        key = keys_of(self._target.prefix, account_id)[5]
-        fields = self._account_fields(account_id)
-        watermark = int(fields["watermark_us"])
-        cursor = "0"
+    def _old_ids(self, request: Archive) -> list[str]:
+        """Request ids issued before the horizon, at most IDS_MAX; the rest waits for the next archive."""
+        key = keys_of(self._target.prefix, request.account_id)[5]
+        watermark = self._clock() - request.horizon_us
+        cursor, old = "0", dict[str, None]()
         while True:
-            reply = self._command(account_id, "HSCAN", key, cursor, "COUNT", str(CHUNK))
-            kept = pairs(reply[1])
-            old = [ident for ident, value in kept.items() if int(value.split(" ", 1)[0]) <= watermark]
-            if old:
-                self._script("forget", account_id, [], old, "", "")
+            reply = self._command(request.account_id, "HSCAN", key, cursor, "COUNT", str(CHUNK))
+            for ident, value in pairs(reply[1]).items():
+                if int(value.split(" ", 1)[0]) <= watermark:
+                    old[ident] = None
             cursor = reply[0].decode()
-            if cursor == "0":
-                return
+            if cursor == "0" or len(old) >= IDS_MAX:
+                return list(old)
 
     def _scale(self, account_id: str) -> int:
         scale = self._scales.get(account_id)
@@ -420,6 +422,7 @@ class RedisBook(ReservationBook):
         *,
         symbol: str | None = None,
         overdue: bool = False,
+        age_ms: int | None = None,
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made; each as of its own latest step."""
@@ -433,7 +436,7 @@ class RedisBook(ReservationBook):
             ids = _in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
         found = self._orders(account_id, ids)
         listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
-        return selected(listed, state, symbol, self._clock() if overdue else None)
+        return selected(listed, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
 
     def _orders(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
         """Records by id, read in pieces; an id without a record is left out."""
@@ -473,9 +476,27 @@ class RedisBook(ReservationBook):
             after = int(part[-1][0].split(b"-")[0])
             limit -= count
 
-    def audit(self, account_id: str) -> AuditReport:
-        """Prove the totals from orders alone and from the journal alone."""
-        return audit(self._holdings(account_id))
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries above a version, oldest first."""
+        self._account_fields(account_id)
+        keys = keys_of(self._target.prefix, account_id)
+        words = ("XRANGE", keys[9], f"({after_version}-0", "+", "COUNT", str(limit))
+        found = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in self._command(account_id, *words)]
+        if not found:
+            return ()
+        names = [fields["request_id"] for _, fields in found]
+        waiting = self._command(account_id, "HMGET", keys[10], *names)
+        # Without a count the entry has gone between the two reads.
+        return tuple(
+            [
+                entry_of(version, fields, left.decode())
+                for (version, fields), left in zip(found, waiting, strict=True)
+                if left is not None
+            ]
+        )
+
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        return bool(self._command(account_id, "HEXISTS", self._key(account_id, order_id), f"e:{ident}"))
 
     def _holdings(self, account_id: str) -> Holdings:
         """Everything kept of an account, at one version.
@@ -490,9 +511,18 @@ class RedisBook(ReservationBook):
                 break
         else:
             raise StoreUnavailable(f"orders of {account_id} are archived faster than they can be read")
-        journal = self._journal(account_id, 0, f"{view.account.version}-0", 10**9)
         return Holdings(
-            view.account, view.symbols, orders, view.live_ids, view.aliases, view.owners, view.rates, journal
+            view.account,
+            view.symbols,
+            orders,
+            view.live_ids,
+            view.aliases,
+            view.owners,
+            view.rates,
+            list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9)),
+            view.base,
+            view.outbox,
+            view.requests,
         )
 
     def _taken_back(self, account_id: str, version: int, orders: dict[str, BookOrder]) -> bool:
@@ -532,10 +562,21 @@ class RedisBook(ReservationBook):
 class _Snapshot:
     """What snapshot.lua returned, as records."""
 
-    __slots__ = ("account", "aliases", "live_ids", "order_ids", "owners", "rates", "symbols")
+    __slots__ = (
+        "account",
+        "aliases",
+        "base",
+        "live_ids",
+        "order_ids",
+        "outbox",
+        "owners",
+        "rates",
+        "requests",
+        "symbols",
+    )
 
     def __init__(self, account_id: str, found: list[Any]) -> None:
-        portfolio, symbols, orders, _, aliases, owners, rates = found
+        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests = found
         self.account = account_of(account_id, pairs(portfolio))
         self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
         self.order_ids = _in_order_made(orders)
@@ -544,6 +585,12 @@ class _Snapshot:
         self.aliases = pairs(aliases)
         self.owners = {name: int(held) for name, held in pairs(owners).items()}
         self.rates = rates_of(rates)
+        self.base = base_of(pairs(base))
+        left = pairs(waiting)
+        entries = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in outbox]
+        self.outbox = tuple(
+            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries]
+        )
 
 
 def _in_order_made(flat: list[bytes]) -> list[str]:

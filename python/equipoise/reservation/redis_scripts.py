@@ -23,6 +23,9 @@ FIXED_KEYS = (
     "user_journal",
     "user_owners",
     "user_rates",
+    "user_outbox",
+    "user_waiting",
+    "user_base",
 )
 """The first KEYS of every script, in the order of lua/prelude.lua."""
 
@@ -64,9 +67,12 @@ _FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "request_cancel": ("request_cancel", ("orders",), True),
     "resolve": ("resolve", ("orders",), True),
     "close": ("close", ("orders",), True),
+    "amend": ("amend", ("orders", "amends"), False),
+    "settle_amend": ("settle_amend", ("orders", "amends"), True),
+    "adopt": ("adopt", ("orders",), True),
+    "export": ("export", (), True),
     "sweep": ("sweep", ("orders",), True),
     "archive": ("archive", ("orders",), True),
-    "forget": ("forget", (), True),
     "home": ("home", (), True),
     "snapshot": ("snapshot", (), True),
 }

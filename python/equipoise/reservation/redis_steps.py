@@ -11,10 +11,13 @@ from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import Outcome, RawJournal, Terms
 from equipoise.reservation.requests import (
     Abandon,
+    Adopt,
+    Amend,
     Archive,
     Ask,
     Close,
     Execute,
+    Export,
     Fill,
     Mark,
     Money,
@@ -25,6 +28,7 @@ from equipoise.reservation.requests import (
     Resolve,
     Revalue,
     SetTerms,
+    SettleAmend,
     Suspend,
     Sweep,
 )
@@ -36,7 +40,7 @@ __all__ = ["arguments", "journal_of", "outcome_from", "packed_terms", "unpacked_
 Arguments = tuple[list[str], list[str]]
 """(ids of the order records after the fixed keys, ARGV from the seventh on)."""
 
-_LIMITS = ("mark_age_ms_max", "orders_max", "order_margin_max", "margin_max")
+_LIMITS = ("mark_age_ms_max", "orders_max", "order_margin_max", "margin_max", "records_max")
 _LIMIT_MAPS = ("position_lots_max", "owner_margin_max")
 
 
@@ -125,6 +129,7 @@ def _reserve(r: Reserve) -> Arguments:
         r.order_type,
         str(r.deadline_us),
         _optional(r.good_till_us),
+        "1" if r.outbox else "",
     ]
     values += [_packed_ask(ask) for ask in r.asks]
     return [ask.order_id for ask in r.asks], values
@@ -152,12 +157,16 @@ def _execute(r: Execute) -> Arguments:
     ]
 
 
-def _named(order_id: str, real_id: str) -> Arguments:
-    return [real_id or order_id], [order_id, "" if real_id == order_id else real_id]
+def _export(r: Export) -> Arguments:
+    return [], [str(r.confirmed_version)]
+
+
+def _named(r: Request, order_id: str, real_id: str) -> Arguments:
+    return [real_id or order_id], [order_id, "" if real_id == order_id else real_id, _optional(r.expected_version)]
 
 
 def _event(r: OrderEvent, real_id: str) -> Arguments:
-    ids, values = _named(r.order_id, real_id)
+    ids, values = _named(r, r.order_id, real_id)
     if r.op == "acknowledge":
         # The name may be taken by another order: its record is declared, so that the script can look.
         return [*ids, r.venue_id or r.order_id], [*values, r.venue_id or ""]
@@ -169,18 +178,37 @@ def _event(r: OrderEvent, real_id: str) -> Arguments:
 
 
 def _fill(r: Fill, real_id: str) -> Arguments:
-    ids, values = _named(r.order_id, real_id)
+    ids, values = _named(r, r.order_id, real_id)
     return ids, [*values, str(r.lots), _optional(r.margin), _optional(r.realised_pnl), str(r.fee)]
 
 
 def _close(r: Close, real_id: str) -> Arguments:
-    ids, values = _named(r.order_id, real_id)
+    ids, values = _named(r, r.order_id, real_id)
     return ids, [*values, _optional(r.lots), _optional(r.realised_pnl), str(r.fee)]
 
 
 def _resolve(r: Resolve, real_id: str) -> Arguments:
-    ids, values = _named(r.order_id, real_id)
+    ids, values = _named(r, r.order_id, real_id)
     return ids, [*values, r.outcome.value, r.evidence, r.operator]
+
+
+def _amend(r: Amend, real_id: str) -> Arguments:
+    ids, values = _named(r, r.order_id, real_id)
+    values += [str(r.lots), str(r.hold), _optional(r.price_ticks), _optional(r.client_id), _optional(r.terms_version)]
+    return [*ids, r.client_id or r.order_id], [*values, str(r.deadline_us), str(r.not_after_us)]
+
+
+def _settle_amend(r: SettleAmend, real_id: str) -> Arguments:
+    ids, values = _named(r, r.order_id, real_id)
+    answer = [r.amend_id, "1" if r.accepted else "", _optional(r.venue_id)]
+    return [*ids, r.venue_id or r.order_id], [*values, *answer]
+
+
+def _adopt(r: Adopt, real_id: str) -> Arguments:
+    ask = r.ask
+    ids, values = _named(r, ask.order_id, real_id)
+    values += [ask.side, str(ask.lots), str(ask.price_ticks), str(ask.hold), "1" if ask.reduce_only else "", ask.leg]
+    return [*ids, r.venue_id or ask.order_id], [*values, ask.symbol, _optional(r.venue_id), r.order_type, r.owner]
 
 
 _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {
@@ -193,16 +221,20 @@ _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {
     Revalue: _revalue,
     Reserve: _reserve,
     Execute: _execute,
+    Export: _export,
 }
 _EVENTS: dict[type[Request], Callable[[Any, str], Arguments]] = {
     OrderEvent: _event,
     Fill: _fill,
     Close: _close,
     Resolve: _resolve,
+    Amend: _amend,
+    SettleAmend: _settle_amend,
+    Adopt: _adopt,
 }
 
 
-def arguments(request: Request, real_id: str = "", candidates: list[str] | None = None) -> Arguments:
+def arguments(request: Request, real_id: str = "", candidates: tuple[list[str], list[str]] = ([], [])) -> Arguments:
     """Record ids and ARGV of a request.
 
     Parameters
@@ -212,7 +244,8 @@ def arguments(request: Request, real_id: str = "", candidates: list[str] | None 
     real_id
         Events: the order that the id given is an alias of, where that is known.
     candidates
-        Sweep and archive: orders that may be due, found by a read beforehand; the script judges each again.
+        Sweep and archive: orders that may be due and request ids that may go, found by a read beforehand; the script
+        judges each again.
     """
     kind = type(request)
     pack = _REQUESTS.get(kind)
@@ -221,9 +254,9 @@ def arguments(request: Request, real_id: str = "", candidates: list[str] | None 
     event = _EVENTS.get(kind)
     if event is not None:
         return event(request, real_id)
-    ids = candidates or []
+    ids, old = candidates
     if isinstance(request, Archive):
-        return ids, [str(request.horizon_us), *ids]
+        return ids, [str(request.horizon_us), str(len(ids)), *ids, *old]
     if isinstance(request, Sweep):
         return ids, ids
     raise InputError("request", None, "an operation of this store", request.op)
@@ -276,6 +309,20 @@ def _outcome_of_record(account_id: str, scale: int, record: str, *, again: bool)
 def outcome_from(request: Request, reply: str) -> Outcome:
     """What a script answered. Replies that ask for another call (K, H) are not for here."""
     kind, account_id = reply[0], request.account_id
+    if kind == "E":
+        code, op, version, before, after, order_id, state, flags = json.loads(reply[2:])
+        return Outcome(
+            Code.DUPLICATE if code == "OK" else Code(code),
+            op,
+            account_id,
+            version,
+            int(reply[1]),
+            tuple(before),
+            tuple(after),
+            order_id,
+            None if state is None else OrderState(state),
+            tuple(flags),
+        )
     if kind in "OD":
         return _outcome_of_record(account_id, int(reply[1]), reply[2:], again=kind == "D")
     if kind != "R":

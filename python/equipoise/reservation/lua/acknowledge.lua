@@ -1,18 +1,13 @@
--- The venue knows the order, under its own id. KEYS 11 record of an order of that name, if any. ARGV 9 venue id or empty
+-- The venue knows the order, under its own id. KEYS 14 record of an order of that name, if any. ARGV 10 venue id or empty
 
 local o, refusal = event_order()
 if not o then
     return refusal
 end
-local venue = ARGV[9]
+local venue = ARGV[10]
 local known, flags, alias = nil, '', nil
 if venue ~= '' then
-    local of = call('HGET', ALIASES, venue)
-    local kind = call('TYPE', KEYS[11]).ok
-    if kind ~= 'none' and kind ~= 'hash' then
-        corrupt('order ' .. venue)
-    end
-    known = kind == 'hash' and venue or of
+    known = known_as(venue)
     if known and known ~= o.id then
         flags = '"alias_taken"'
     elseif not known then
@@ -36,8 +31,7 @@ local reply, written = finish(over and 'ILLEGAL_TRANSITION' or 'OK', o.id, after
 if written then
     put_order(o, after, true)
     if alias then
-        call('HSET', ALIASES, alias, o.id)
-        call('HSET', o.key, 'a:' .. alias, '1')
+        put_alias(alias, o)
     end
 end
 return reply

@@ -1,10 +1,10 @@
--- Close lots of a ticket: margin and result in one step. ARGV 9 lots or empty: all   10 realised_pnl or empty   11 fee
+-- Close lots of a ticket: margin and result in one step. ARGV 10 lots or empty: all   11 realised_pnl or empty   12 fee
 
 local o, refusal = event_order()
 if not o then
     return refusal
 end
-local lots = ARGV[9] ~= '' and tonumber(ARGV[9]) or o.open
+local lots = ARGV[10] ~= '' and tonumber(ARGV[10]) or o.open
 if o.open == 0 or lots > o.open then
     return answer('ILLEGAL_TRANSITION', { order = o.id, state = o.state })
 end
@@ -24,11 +24,11 @@ local side = o.bid and LONG or SHORT
 row[side] = row[side] - lots
 row[OPEN_PNL] = open_pnl
 put_row(o.symbol, o.leg, was, row)
-local pnl = tonumber(ARGV[10])
-D.balance = sum(D.balance, pnl or 0, 0 - tonumber(ARGV[11]))
+local pnl = tonumber(ARGV[11])
+D.balance = sum(D.balance, pnl or 0, 0 - tonumber(ARGV[12]))
 detail('lots', text(lots))
 detail('realised_pnl', pnl and text(pnl) or 'null')
-detail('fee', ARGV[11])
+detail('fee', ARGV[12])
 after.open, after.margin = left, margin
 if terminal(o) and left == 0 then
     after.state = 'CLOSED'

@@ -1,12 +1,12 @@
--- The venue refused, cancelled or expired the order: release what it still holds. ARGV 9 the state asked   10 reason
+-- The venue refused, cancelled or expired the order: release what it still holds. ARGV 10 the state asked   11 reason
 
 local o, refusal = event_order()
 if not o then
     return refusal
 end
-local target, reason = end_of(o, ARGV[9], ARGV[10])
-if ARGV[10] ~= '' then
-    detail('reason', quoted(ARGV[10]))
+local target, reason = end_of(o, ARGV[10], ARGV[11])
+if ARGV[11] ~= '' then
+    detail('reason', quoted(ARGV[11]))
 end
 if terminal(o) then
     local same = o.state == target
@@ -16,7 +16,7 @@ if terminal(o) then
     -- Journalled although it changes nothing, so that its repeat gets the same answer.
     local reply, written = finish(same and 'DUPLICATE' or 'ILLEGAL_TRANSITION', o.id, o.state)
     if written then
-        call('HSET', o.key, EVENT .. ident, text(A.version + 1) .. ' ' .. print_)
+        call('HSET', o.key, EVENT .. ident, print_ .. '\31' .. D.answer)
     end
     return reply
 end

@@ -1,5 +1,5 @@
 -- Local flow: take the margin and open the position in one step, if it is free.
--- KEYS 10 record of the new order
+-- KEYS 13 record of the new order
 -- ARGV 9 side   10 lots   11 ticks   12 margin   13 1: reduce only   14 leg   15 symbol   16 order id
 --      17 1: the margin is micro-units   18 realised_pnl or empty   19 fee   20 terms version or empty   21 owner
 --      22 order type
@@ -29,7 +29,7 @@ if refusal then
 end
 local id, symbol, leg, limits = ARGV[16], ARGV[15], ARGV[14], A.limits
 local lots, ask_margin, reduce = tonumber(ARGV[10]), tonumber(ARGV[12]), ARGV[13] == '1'
-local found = call('TYPE', KEYS[10]).ok
+local found = call('TYPE', KEYS[RECORD]).ok
 if found ~= 'none' and found ~= 'hash' then
     corrupt('order ' .. id)
 end
@@ -47,9 +47,10 @@ check_indexes()
 local was, row = load_row(symbol, leg)
 local before = was or fresh_row()
 local o = {
-    key = KEYS[10], id = id, symbol = symbol, leg = leg, bid = ARGV[9] == 'bid', lots = lots, reduces = reduce,
+    key = KEYS[RECORD], id = id, symbol = symbol, leg = leg, bid = ARGV[9] == 'bid', lots = lots, reduces = reduce,
     market = ARGV[22] == 'market', state = 'FILLED', hold = 0, filled = lots, released = 0, working = 0, over = 0,
-    open = 0, margin = 0, given = 0, reason = '', seq = (A.version + 1) * 1000,
+    open = 0, margin = 0, given = 0, reason = '', seq = (A.version + 1) * 1000, hold_start = 0, amend_lots = 0,
+    amend_hold = 0, amend_price_ticks = 0, price_ticks = tonumber(ARGV[11]),
 }
 local pnl = ARGV[18] ~= '' and tonumber(ARGV[18]) or nil
 local _, _, flags, missing = trade(row, o, lots, ask_margin, pnl, tonumber(ARGV[19]))
@@ -79,13 +80,15 @@ if most and size > size_before then
     end
 end
 if limits and ((limits.order_margin_max and ask_margin > limits.order_margin_max)
-    or (limits.margin_max and rise > 0 and all > limits.margin_max)) then
+    or (limits.margin_max and rise > 0 and all > limits.margin_max)
+    or (limits.records_max and A.records + 2 > limits.records_max)) then
     return answer('ORDER_LIMIT')
 end
 local free_before = sum(A.balance, A.counted, 0 - A.all)
 if rise > 0 and free < 0 then
     return answer('INSUFFICIENT_MARGIN', { required = difference(free_before, free), free = free_before })
 end
+D.added = 1
 if missing then
     D.more = { 'pnl_missing', text(A.pnl_missing + 1) }
 end
@@ -94,19 +97,19 @@ if not written then
     return reply
 end
 call(
-    'HSET', KEYS[10], 'symbol', symbol, 'side', ARGV[9], 'lots', ARGV[10], 'price_ticks', ARGV[11], 'request_id', ident,
+    'HSET', KEYS[RECORD], 'symbol', symbol, 'side', ARGV[9], 'lots', ARGV[10], 'price_ticks', ARGV[11], 'request_id', ident,
     'created_us', text(now), 'deadline_us', text(now), 'seq', text(o.seq)
 )
 for i, name in pairs({ [14] = 'leg', [21] = 'owner' }) do
     if ARGV[i] ~= '' then
-        call('HSET', KEYS[10], name, ARGV[i])
+        call('HSET', KEYS[RECORD], name, ARGV[i])
     end
 end
 if o.market then
-    call('HSET', KEYS[10], 'order_type', 'market')
+    call('HSET', KEYS[RECORD], 'order_type', 'market')
 end
 if reduce then
-    call('HSET', KEYS[10], 'reduces', '1', 'reduce_only', '1')
+    call('HSET', KEYS[RECORD], 'reduces', '1', 'reduce_only', '1')
 end
 put_order(nil, o)
 remember_request(A.version + 1)

@@ -1,17 +1,21 @@
 -- Book lots that traded: hold to position, result and fee to the balance, in any state of the order.
--- ARGV 9 lots   10 margin or empty   11 realised_pnl or empty   12 fee
+-- ARGV 10 lots   11 margin or empty   12 realised_pnl or empty   13 fee
 
 local o, refusal = event_order()
 if not o then
     return refusal
 end
-local lots, over_before = tonumber(ARGV[9]), terminal(o)
+local lots, over_before = tonumber(ARGV[10]), terminal(o)
 local least = function(a, b) return a < b and a or b end
 local taken = least(lots, o.working)
 local working = o.working - taken
 local late = least(lots - taken, o.released)
 local over = lots - taken - late
-local hold = taken > 0 and held(o.hold_start, o.lots, working) or o.hold
+local hold = o.hold
+if taken > 0 then
+    local _
+    _, hold = standing(o, o.filled + taken)
+end
 local given = o.hold - hold
 local was, row = load_row(o.symbol, o.leg)
 local after = changed(o)
@@ -31,7 +35,7 @@ end
 if over > 0 then
     flag('overfill')
 end
-local margin = tonumber(ARGV[10])
+local margin = tonumber(ARGV[11])
 if not margin then
     -- The released hold's part for the lots that open.
     local opposing = o.bid and 0 - row[LOTS] or row[LOTS]
@@ -41,7 +45,7 @@ if not margin then
         flag('margin_missing')
     end
 end
-local opened, took, more, missing = trade(row, after, lots, margin, tonumber(ARGV[11]), tonumber(ARGV[12]))
+local opened, took, more, missing = trade(row, after, lots, margin, tonumber(ARGV[12]), tonumber(ARGV[13]))
 local under = opened > 0 and took > given
 if under then
     flag('under_reserved')
@@ -59,6 +63,9 @@ after.filled, after.released, after.over = o.filled + taken + late, o.released -
 after.flags = joined_flags(o.flags, flags)
 if ended then
     after.cancel = nil
+    if o.amend_lots > 0 then
+        without_amendment(after)
+    end
     D.live = D.live - 1
 end
 D.more = {

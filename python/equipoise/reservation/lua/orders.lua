@@ -8,11 +8,26 @@ local function figure(value, what)
     return value and number(value, what) or 0
 end
 
+-- (lots still working, what they hold) of a live order once `filled` lots have traded. While an amendment is open the
+-- venue may be working either version, so each figure is the larger one's.
+local function standing(o, filled)
+    local working = max(o.lots - filled, 0)
+    local hold = held(o.hold_start, o.lots, working)
+    if o.amend_lots > 0 then
+        local amended = max(o.amend_lots - filled, 0)
+        hold = max(hold, held(o.amend_hold, o.amend_lots, amended))
+        working = max(working, amended)
+    end
+    return working, hold
+end
+
 local function load_order(key, order_id, event)
     local got = call(
         'HMGET', key, 'symbol', 'leg', 'side', 'lots', 'hold_start', 'reduces', 'owner', 'order_type', 'deadline_us',
         'good_till_us', 'state', 'reserved_margin', 'filled', 'released', 'overfilled', 'open_lots', 'margin',
-        'released_margin', 'flags', 'reason', 'venue_id', 'cancel_deadline_us', 'seq', EVENT .. event
+        'released_margin', 'flags', 'reason', 'venue_id', 'cancel_deadline_us', 'seq', EVENT .. event, 'price_ticks',
+        'amend_id', 'amend_lots', 'amend_hold', 'amend_price_ticks', 'amend_deadline_us', 'outbox', 'request_id',
+        'version', 'created_us', 'changed_us'
     )
     if not got[1] then
         if got[4] or got[11] then
@@ -21,18 +36,28 @@ local function load_order(key, order_id, event)
         return nil
     end
     local lots, filled, released = number(got[4], 'lots'), figure(got[13], 'filled'), figure(got[14], 'released')
-    if lots < 1 or filled + released > lots then
+    local amend_lots = figure(got[27], 'amend_lots')
+    if lots < 1 or filled + released > max(lots, amend_lots) then
         corrupt('order ' .. order_id)
     end
-    return {
+    local seq = number(got[23], 'seq')
+    local o = {
         key = key, id = order_id, symbol = got[1], leg = got[2] or '', bid = got[3] == 'bid', lots = lots,
         hold_start = figure(got[5], 'hold_start'), reduces = got[6] == '1', owner = got[7] or '',
         market = got[8] == 'market', deadline = got[9], good_till = got[10], state = got[11] or corrupt('state'),
-        hold = figure(got[12], 'reserved_margin'), filled = filled, released = released,
-        working = lots - filled - released, over = figure(got[15], 'overfilled'), open = figure(got[16], 'open_lots'),
-        margin = figure(got[17], 'margin'), given = figure(got[18], 'released_margin'), flags = got[19] or '',
-        reason = got[20] or '', venue = got[21], cancel = got[22], seq = number(got[23], 'seq'), event = got[24],
+        hold = figure(got[12], 'reserved_margin'), filled = filled, released = released, working = 0,
+        over = figure(got[15], 'overfilled'), open = figure(got[16], 'open_lots'), margin = figure(got[17], 'margin'),
+        given = figure(got[18], 'released_margin'), flags = got[19] or '', reason = got[20] or '', venue = got[21],
+        cancel = got[22], seq = seq, event = got[24], price_ticks = number(got[25], 'price_ticks'),
+        amend_id = got[26], amend_lots = amend_lots, amend_hold = figure(got[28], 'amend_hold'),
+        amend_price_ticks = figure(got[29], 'amend_price_ticks'), amend_deadline = got[30], outbox = got[31],
+        request = got[32], version = tonumber(got[33]) or (seq - fmod(seq, 1000)) / 1000,
+        created = number(got[34], 'created_us'), changed = tonumber(got[35] or got[34]),
     }
+    if not TERMINAL[o.state] then
+        o.working = standing(o, filled)
+    end
+    return o
 end
 
 local function changed(o)
@@ -55,8 +80,53 @@ local function snapshot(o)
     )
 end
 
+local AWAITING = { RESERVED = true, SENT = true, UNKNOWN = true }
+
+-- Journal a change; the first state that needs no sender settles the order's place in the outbox.
 local function journal_order(was, o)
-    D.orders[#D.orders + 1] = '[' .. quoted(o.id) .. ',' .. (was and snapshot(was) or 'null') .. ',' .. snapshot(o) .. ']'
+    local before, after = was and snapshot(was) or 'null', snapshot(o)
+    D.orders[#D.orders + 1] = '[' .. quoted(o.id) .. ',' .. before .. ',' .. after .. ']'
+    if was and not TERMINAL[was.state] then
+        digest_of(o.id, before, -1)
+    end
+    if not TERMINAL[o.state] then
+        digest_of(o.id, after, 1)
+    end
+    if o.outbox and not AWAITING[o.state] then
+        o.outbox = nil
+        settle_outbox(o.request)
+    end
+end
+
+-- The order once no amendment is open any more. Lots filled beyond the agreed quantity prove that the venue had taken
+-- the amendment; then its terms stay.
+local function without_amendment(o)
+    if o.filled > o.lots then
+        o.lots, o.hold_start, o.price_ticks = o.amend_lots, o.amend_hold, o.amend_price_ticks
+    end
+    o.amend_id, o.amend_deadline, o.amend_lots, o.amend_hold, o.amend_price_ticks = nil, nil, 0, 0, 0
+end
+
+-- Charge per lot that a resting order is counted with: the higher one while an amendment is open.
+local function counted_rate(o)
+    local rate = divide_up(o.hold_start, o.lots)
+    return o.amend_lots > 0 and max(rate, divide_up(o.amend_hold, o.amend_lots)) or rate
+end
+
+-- When the order's next answer is due, as text; nil where nothing is awaited. UNKNOWN always awaits one.
+local function overdue_at(o, changed_us)
+    if TERMINAL[o.state] then
+        return nil
+    elseif o.state == 'RESERVED' or o.state == 'SENT' then
+        return o.deadline
+    elseif o.cancel and o.amend_deadline then
+        return tonumber(o.cancel) < tonumber(o.amend_deadline) and o.cancel or o.amend_deadline
+    end
+    local asked = o.cancel or o.amend_deadline
+    if not asked and o.state == 'UNKNOWN' then
+        return tonumber(o.deadline) < changed_us and o.deadline or text(changed_us)
+    end
+    return asked or nil
 end
 
 -- (order_status, execution_status): the names of the stored record.
@@ -80,17 +150,20 @@ local function due(o, changed_us)
     if TERMINAL[o.state] then
         return o.open == 0 and text(0 - max(changed_us, 1)) or nil
     end
-    local at = (o.state == 'RESERVED' or o.state == 'SENT') and o.deadline or o.cancel
+    local at = overdue_at(o, changed_us)
     return at and text(max(tonumber(at), 1)) or nil
 end
 
 local FIGURES = {
     { 'reserved_margin', 'hold' }, { 'filled', 'filled' }, { 'released', 'released' }, { 'overfilled', 'over' },
-    { 'open_lots', 'open' }, { 'margin', 'margin' }, { 'released_margin', 'given' },
+    { 'open_lots', 'open' }, { 'margin', 'margin' }, { 'released_margin', 'given' }, { 'lots', 'lots' },
+    { 'hold_start', 'hold_start' }, { 'price_ticks', 'price_ticks' }, { 'amend_lots', 'amend_lots' },
+    { 'amend_hold', 'amend_hold' }, { 'amend_price_ticks', 'amend_price_ticks' },
 }
 
 local TEXTS = {
     { 'flags', 'flags' }, { 'reason', 'reason' }, { 'venue_id', 'venue' }, { 'cancel_deadline_us', 'cancel' },
+    { 'amend_id', 'amend_id' }, { 'amend_deadline_us', 'amend_deadline' }, { 'outbox', 'outbox' },
 }
 
 -- Write what a step changed of an order; `was` nil: the rest of a new record.
@@ -124,7 +197,7 @@ local function put_order(was, o, event)
         end
     end
     if event then
-        set[n + 1], set[n + 2] = EVENT .. ident, text(A.version + 1) .. ' ' .. print_
+        set[n + 1], set[n + 2] = EVENT .. ident, print_ .. '\31' .. D.answer
     end
     call('HSET', o.key, unpack(set))
     if gone[1] then
@@ -147,33 +220,72 @@ local function check_indexes()
     call('ZCARD', DUE)
 end
 
--- The order of an event. KEYS 10 its record. ARGV 7 the id as given   8 the order it is an alias of, or empty
--- Returns the order, or nil and the answer that ends the step.
-local function event_order()
-    local moved = away()
-    if moved then
-        return nil, moved
+-- The answer to an event id that was used before: "<fingerprint>\31<answer>". It lives as long as the order does.
+local function again_event(kept)
+    local first, said = match(kept, '^(.-)\31(.*)$')
+    if not first then
+        corrupt('event ' .. ident)
     end
-    if not A then
-        return nil, answer('ACCOUNT_NOT_FOUND')
+    if first ~= print_ then
+        return answer('REQUEST_CONFLICT')
+    end
+    if ARGV[4] == '1' then
+        call('HSET', PORTFOLIO, 'version', text(A.version))
+    end
+    return 'E' .. A.scale .. said
+end
+
+-- KEYS 13 record of the order. ARGV 7 the id as given   8 the order it is an alias of, or empty   9 expected version or
+-- empty
+-- The order of an event, or nil; and the answer that ends the step, where there is one already.
+local function find_order()
+    local moved = away()
+    if moved or not A then
+        return nil, moved
     end
     local name = ARGV[8] ~= '' and ARGV[8] or ARGV[7]
     if name ~= ARGV[7] and call('HGET', ALIASES, ARGV[7]) ~= name then
         return nil, 'K'
     end
-    local o = load_order(KEYS[10], name, ident)
+    local o = load_order(KEYS[RECORD], name, ident)
     if not o then
         local alias = name == ARGV[7] and call('HGET', ALIASES, name)
-        if alias then
-            return nil, 'K' .. alias
-        end
-        return nil, answer('ORDER_NOT_FOUND')
+        return nil, alias and 'K' .. alias or nil
     end
     if o.event then
-        return nil, again(o.event)
+        return nil, again_event(o.event)
     end
     check_indexes()
     return o
+end
+
+local function event_order()
+    local o, ended = find_order()
+    if ended then
+        return nil, ended
+    elseif not A then
+        return nil, answer('ACCOUNT_NOT_FOUND')
+    elseif not o then
+        return nil, answer('ORDER_NOT_FOUND')
+    elseif ARGV[9] ~= '' and tonumber(ARGV[9]) ~= o.version then
+        return nil, answer('ILLEGAL_TRANSITION', { order = o.id, state = o.state })
+    end
+    return o
+end
+
+-- Id of the order, if any, that a name stands for already. KEYS 14 record of an order of that name
+local function known_as(name)
+    local of = call('HGET', ALIASES, name)
+    local kind = call('TYPE', KEYS[RECORD + 1]).ok
+    if kind ~= 'none' and kind ~= 'hash' then
+        corrupt('order ' .. name)
+    end
+    return kind == 'hash' and name or of or nil
+end
+
+local function put_alias(alias, o)
+    call('HSET', ALIASES, alias, o.id)
+    call('HSET', o.key, 'a:' .. alias, '1')
 end
 
 local function load_row(symbol, leg)
@@ -191,7 +303,7 @@ end
 
 local function order_rate_less(row, o)
     if not o.reduces and A.combine == 'larger_leg' then
-        rate_less(rate_member('orders', o.symbol, divide_up(o.hold_start, o.lots), o.id))
+        rate_less(rate_member('orders', o.symbol, counted_rate(o), o.id))
         row[RATE_ORDERS] = rate_top('orders', o.symbol, 0)
     end
 end
@@ -201,7 +313,9 @@ local function owned_after(owner, change)
     if owner == '' or change == 0 then
         return nil
     end
-    return text(figure(call('HGET', OWNERS, owner), 'owner') + change)
+    local owned = figure(call('HGET', OWNERS, owner), 'owner') + change
+    D.overflow = owned > MOST
+    return text(owned)
 end
 
 -- Release what an order still holds and give it a terminal state. `o` is changed, `was` is what it was.
@@ -210,7 +324,10 @@ local function end_order(was, o, row, state, reason)
     order_rate_less(row, was)
     o.state, o.reason, o.cancel = state, reason, nil
     o.hold, o.working = 0, 0
-    o.released = was.released + was.working
+    if was.amend_lots > 0 then
+        without_amendment(o)
+    end
+    o.released = o.lots - was.filled
     o.given = was.given + was.hold
     journal_order(was, o)
     D.live = D.live - 1

@@ -4,6 +4,7 @@
 -- entry under the id <version>-0, which the stream refuses to take twice. A reply is one string:
 --   O<scale><record>   done now; the record is what the journal keeps
 --   D<scale><record>   the id was used before for the same content; the record of that first time
+--   E<scale><answer>   the same for an event of an order, whose answer outlives the journal
 --   R<answer>          anything else, as JSON; nothing was written to the journal
 --   K<order id>        the id given is an alias: ask again with the keys of this order
 --   H<home>            the account was last written on another node: see home.lua
@@ -15,6 +16,9 @@
 --   5 user_aliases:{a}    hash: venue id to order  6 user_requests:{a}  hash: ids of account-level requests
 --   7 user_journal:{a}    stream                   8 user_owners:{a}    hash: hold per owner tag
 --   9 user_rates:{a}      zset, lexical: charge per lot of each order and ticket (larger_leg)
+--  10 user_outbox:{a}     stream: orders to be sent  11 user_waiting:{a}  hash: how many of an entry are unanswered
+--  12 user_base:{a}       hash: what the journal said up to the last record that was trimmed
+--  13 …                   records of orders
 -- ARGV of every script
 --   1 operation   2 time in microseconds, empty: the server's   3 identity of the node the caller talks to, or empty
 --   4 1: a repeat must write too, so that WAIT has something to wait for   5 id   6 fingerprint of the content
@@ -22,7 +26,9 @@
 local call, error_with = redis.call, error
 local format, match, find, sub, concat = string.format, string.match, string.find, string.sub, table.concat
 local fmod, max, unpack, tonumber = math.fmod, math.max, unpack, tonumber
-local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS, JOURNAL, OWNERS, RATES = unpack(KEYS, 1, 9)
+local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS, JOURNAL, OWNERS, RATES, OUTBOX, WAITING, BASE =
+    unpack(KEYS, 1, 12)
+local RECORD = 13
 local op, ident, print_ = ARGV[1], ARGV[5], ARGV[6]
 local SCHEMA = '1'
 -- Doubles are exact up to here; every amount of the book stays within.
@@ -92,7 +98,7 @@ local function load_account()
     local got = call(
         'HMGET', PORTFOLIO, 'schema', 'version', 'balance', 'open_pnl', 'used_margin_executed', 'used_margin_all',
         'live_orders', 'status', 'terms', 'terms_version', 'watermark_us', 'scale', 'home', 'late_fills', 'overfills',
-        'under_reserved', 'pnl_missing'
+        'under_reserved', 'pnl_missing', 'records', 'exported_version', 'trimmed_version', 'digest'
     )
     if not got[1] then
         if got[2] or got[3] then
@@ -129,6 +135,10 @@ local function load_account()
         overfills = number(got[15], 'overfills'),
         under_reserved = number(got[16], 'under_reserved'),
         pnl_missing = number(got[17], 'pnl_missing'),
+        records = number(got[18], 'records'),
+        exported = number(got[19], 'exported_version'),
+        trimmed = number(got[20], 'trimmed_version'),
+        digest = got[21] or corrupt('digest'),
     }
 end
 
@@ -220,6 +230,21 @@ local function fits(row)
     return row[LOTS] >= -MOST
 end
 
+-- Whether a position has not been marked for longer than the terms allow.
+local function stale()
+    local age = A.limits and A.limits.mark_age_ms_max
+    if not age then
+        return false
+    end
+    local oldest = now - age * 1000
+    for _, row in pairs(all_rows()) do
+        if row[MARKED] < oldest and has_position(row) then
+            return true
+        end
+    end
+    return false
+end
+
 -- Answers ------------------------------------------------------------------------------------------------------------
 
 -- An answer without a journal record. `more`: order, state, flags, rows, required (text), free, after (text), all optional.
@@ -232,7 +257,7 @@ local function answer(code, more)
         .. ',' .. (more.free and text(more.free) or 'null') .. ']'
 end
 
--- The answer to an id that was used before, from what was kept under it: "<version> <fingerprint>".
+-- The answer to a request id that was used before, from what was kept under it: "<version> <fingerprint>".
 local function again(kept)
     local version, first = match(kept, '^(%d+) (.*)$')
     if not version then
@@ -254,8 +279,41 @@ end
 -- The next state of the account while a step computes it.
 local D = A and {
     balance = A.balance, pnl = A.pnl, live = A.live, status = A.status,
-    rows = {}, orders = {}, details = {}, more = {}, rates_out = {}, rates_in = {}, rates_gone = {},
+    rows = {}, orders = {}, details = {}, more = {}, rates_out = {}, rates_in = {}, rates_gone = {}, entries = {},
+    added = 0, forgotten = 0,
 }
+
+-- A digest of the orders that stand, which does not depend on their order: two sums of 48 bits over a hash of each.
+local WRAP = 281474976710656
+local function digest_of(order_id, snapshot, sign)
+    local hash = redis.sha1hex(order_id .. '\31' .. snapshot)
+    D.high = (D.high or 0) + sign * tonumber(sub(hash, 1, 12), 16)
+    D.low = (D.low or 0) + sign * tonumber(sub(hash, 13, 24), 16)
+end
+
+local function next_digest()
+    local high, low = match(A.digest, '^(%d+)-(%d+)$')
+    if not D.high then
+        return A.digest
+    end
+    high, low = fmod(high + D.high, WRAP), fmod(low + D.low, WRAP)
+    return text(high < 0 and high + WRAP or high) .. '-' .. text(low < 0 and low + WRAP or low)
+end
+
+-- One order of an outbox entry needs no sender any more; the last one takes the entry away.
+local function settle_outbox(request_id)
+    local entry = D.entries[request_id]
+    if not entry then
+        call('XLEN', OUTBOX)
+        local version, open = match(call('HGET', WAITING, request_id) or '', '^(%d+) (%d+)$')
+        if not version then
+            return
+        end
+        entry = { version, tonumber(open) }
+        D.entries[request_id] = entry
+    end
+    entry[2] = entry[2] - 1
+end
 
 local function put_row(symbol, leg, was, row)
     local rows = D.rows
@@ -331,18 +389,31 @@ local function finish(code, order_id, state, flags, refused)
     if flags and flags ~= '' then
         detail('flags', '[' .. flags .. ']')
     end
+    local moved = totals(A.balance, A.counted, A.executed, A.all) .. ',' .. totals(D.balance, counted, executed, all)
+    if order_id and not D.timed then
+        D.answer = '["' .. code .. '","' .. op .. '",' .. version .. ',' .. moved .. ',' .. quoted(order_id) .. ','
+            .. optional(state) .. ',[' .. (flags or '') .. ']]'
+    end
     local record = '[' .. version .. ',' .. text(now) .. ',"' .. op .. '",' .. quoted(ident) .. ','
-        .. quoted(order_id or '') .. ',"' .. code .. '",' .. totals(A.balance, A.counted, A.executed, A.all) .. ','
-        .. totals(D.balance, counted, executed, all) .. ',[' .. concat(changes, ',') .. '],[' .. concat(D.orders, ',')
+        .. quoted(order_id or '') .. ',"' .. code .. '",' .. moved .. ',[' .. concat(changes, ',') .. '],[' .. concat(D.orders, ',')
         .. '],[' .. concat(D.details, ',') .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
     call('XADD', JOURNAL, version .. '-0', 'r', record)
     call(
         'HSET', PORTFOLIO, 'version', version, 'balance', text(D.balance), 'open_pnl', text(D.pnl),
         'used_margin_executed', text(executed), 'used_margin_all', text(all), 'live_orders', text(D.live),
-        'changed_us', text(now), unpack(D.more)
+        'changed_us', text(now), 'records', text(A.records + D.added + (D.timed and 1 or 0) - D.forgotten), 'digest',
+        next_digest(), unpack(D.more)
     )
     if writes[1] then
         call('HSET', SYMBOLS, unpack(writes))
+    end
+    for request_id, entry in pairs(D.entries) do
+        if entry[2] > 0 then
+            call('HSET', WAITING, request_id, entry[1] .. ' ' .. text(entry[2]))
+        else
+            call('HDEL', WAITING, request_id)
+            call('XDEL', OUTBOX, entry[1] .. '-0')
+        end
     end
     if D.rates_out[1] then
         call('ZREM', RATES, unpack(D.rates_out))

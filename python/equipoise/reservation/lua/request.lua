@@ -3,6 +3,9 @@
 -- Kept under an id: "<version> <fingerprint>"; version 0 is a tombstone (abandoned). issued_us is kept apart, in front.
 
 local issued, not_after = ARGV[7], ARGV[8]
+if D then
+    D.timed = ident ~= ''
+end
 
 local function kept_request()
     local kept = ident ~= '' and call('HGET', REQUESTS, ident)
@@ -49,19 +52,4 @@ local function growth_gate()
         return nil
     end
     return answer(A.status == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
-end
-
--- Whether a position has not been marked for longer than the terms allow.
-local function stale()
-    local age = A.limits and A.limits.mark_age_ms_max
-    if not age then
-        return false
-    end
-    local oldest = now - age * 1000
-    for _, row in pairs(all_rows()) do
-        if row[MARKED] < oldest and has_position(row) then
-            return true
-        end
-    end
-    return false
 end

@@ -1,15 +1,15 @@
 -- Hold margin for a whole ladder: all of it, or what fits in the caller's order.
--- KEYS 10, 11, … records of the new orders
+-- KEYS 13, 14, … records of the new orders
 -- ARGV 9 1: best effort   10 1: holds are micro-units   11 terms version the charges were computed under, or empty
 --      12 owner   13 first state   14 order type   15 deadline_us   16 good_till_us or empty
---      17, 18, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
+--      17 1: an outbox entry too   18, 19, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
 
 local refusal = away() or gate() or growth_gate()
 if refusal then
     return refusal
 end
 local best_effort, in_micros, owner, state = ARGV[9] == '1', ARGV[10] == '1', ARGV[12], ARGV[13]
-local limits, count = A.limits, #ARGV - 16
+local limits, count = A.limits, #ARGV - 17
 local RANK = {
     ORDER_EXISTS = 1, TERMS_CHANGED = 2, TERMS_INVALID = 3, AMOUNT_OVERFLOW = 4, STALE_MARK = 5, POSITION_LIMIT = 6,
     ORDER_LIMIT = 7, OWNER_LIMIT = 8, INSUFFICIENT_MARGIN = 9,
@@ -21,7 +21,7 @@ call('ZCARD', DUE)
 local asks, ids, fields, place_of = {}, {}, {}, {}
 for i = 1, count do
     local side, lots, ticks, hold, reduce, leg, symbol, id =
-        match(ARGV[16 + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
+        match(ARGV[17 + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
     local field = row_field(symbol, leg)
     if not place_of[field] then
         fields[#fields + 1] = field
@@ -34,7 +34,7 @@ for i = 1, count do
     ids[i] = id
 end
 local aliased = call('HMGET', ALIASES, unpack(ids))
-local taken = call('EXISTS', unpack(KEYS, 10))
+local taken = call('EXISTS', unpack(KEYS, RECORD))
 local packed = call('HMGET', SYMBOLS, unpack(fields))
 local owned = owner ~= '' and number(call('HGET', OWNERS, owner) or '0', 'owner') or 0
 local owner_most = limits and limits.owner_margin_max and limits.owner_margin_max[owner]
@@ -73,7 +73,9 @@ local function limit_met(ask, after, hold, rise, reduces)
             return 'POSITION_LIMIT'
         end
     end
-    if (limits.orders_max and live >= limits.orders_max) or (limits.order_margin_max and hold > limits.order_margin_max)
+    if (limits.orders_max and live >= limits.orders_max)
+        or (limits.records_max and A.records + 1 + live - A.live >= limits.records_max)
+        or (limits.order_margin_max and hold > limits.order_margin_max)
         or (limits.margin_max and rise > 0 and all + rise > limits.margin_max) then
         return 'ORDER_LIMIT'
     end
@@ -88,8 +90,8 @@ local function judge(i, ask)
     if aliased[i] then
         return 'ORDER_EXISTS', 0
     end
-    if taken > 0 and call('EXISTS', KEYS[9 + i]) > 0 then
-        if call('TYPE', KEYS[9 + i]).ok ~= 'hash' then
+    if taken > 0 and call('EXISTS', KEYS[RECORD - 1 + i]) > 0 then
+        if call('TYPE', KEYS[RECORD - 1 + i]).ok ~= 'hash' then
             corrupt('order ' .. ask.id)
         end
         return 'ORDER_EXISTS', 0
@@ -187,13 +189,15 @@ end
 
 -- Compute.
 local version = A.version + 1
-local places, dues, writes = {}, {}, {}
+local places, dues, names = {}, {}, {}
 local deadline = ARGV[15]
 local due = text(max(tonumber(deadline), 1))
 for n, i in ipairs(granted) do
     local ask = asks[i]
-    D.orders[n] = '[' .. quoted(ask.id)
-        .. format(',null,["%s",%.0f,0,%s,0,0,0,0,0]]', state, ask.hold, ask.lots_text)
+    local after = format('["%s",%.0f,0,%s,0,0,0,0,0]', state, ask.hold, ask.lots_text)
+    names[n] = quoted(ask.id)
+    D.orders[n] = '[' .. names[n] .. ',null,' .. after .. ']'
+    digest_of(ask.id, after, 1)
     places[2 * n - 1], places[2 * n] = text(version * 1000 + i - 1), ask.id
     dues[2 * n - 1], dues[2 * n] = due, ask.id
     if rate_of and not ask.reduces then
@@ -205,13 +209,22 @@ for n, item in ipairs(refused) do
     refused[n] = '[' .. text(item[1] - 1) .. ',' .. quoted(asks[item[1]].id) .. ',"' .. item[2] .. '",' .. text(item[3])
         .. ',' .. text(item[4]) .. ']'
 end
-D.rows, D.live = rows, live
+D.rows, D.live, D.added = rows, live, #granted
 -- Under rules that do not add up, an owner's holds may exceed what the account holds.
 D.overflow = owner ~= '' and owned + holds > MOST
 local common = { 'request_id', ident }
 if owner ~= '' then
     detail('owner', quoted(owner))
     common[3], common[4] = 'owner', owner
+end
+local outbox, left_over = ARGV[17] == '1', nil
+if outbox then
+    detail('send', '"outbox"')
+    call('XLEN', OUTBOX)
+    -- An entry is known by its request: one left over from before the id was archived gives way.
+    left_over = match(call('HGET', WAITING, ident) or '', '^(%d+) ')
+    common[#common + 1] = 'outbox'
+    common[#common + 1] = '1'
 end
 if ARGV[14] ~= 'limit' then
     common[#common + 1] = 'order_type'
@@ -229,7 +242,7 @@ if not written then
 end
 local created = text(now)
 for n, i in ipairs(granted) do
-    local ask, key = asks[i], KEYS[9 + i]
+    local ask, key = asks[i], KEYS[RECORD - 1 + i]
     local hold = text(ask.hold)
     call(
         'HSET', key, 'symbol', ask.symbol, 'side', ask.side, 'lots', ask.lots_text, 'price_ticks', ask.ticks, 'state',
@@ -245,6 +258,16 @@ for n, i in ipairs(granted) do
     if ask.reduces then
         call('HSET', key, 'reduces', '1', 'reduce_only', ask.reduce and '1' or '0')
     end
+end
+if outbox then
+    if left_over then
+        call('XDEL', OUTBOX, left_over .. '-0')
+    end
+    call(
+        'XADD', OUTBOX, text(version) .. '-0', 'request_id', ident, 'created_us', created, 'deadline_us', deadline,
+        'order_ids', '[' .. concat(names, ',') .. ']'
+    )
+    call('HSET', WAITING, ident, text(version) .. ' ' .. text(#granted))
 end
 call('ZADD', ORDERS, unpack(places))
 call('ZADD', DUE, unpack(dues))

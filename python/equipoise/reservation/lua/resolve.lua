@@ -1,23 +1,23 @@
--- End the UNKNOWN state of an order by evidence. ARGV 9 outcome   10 evidence   11 operator
+-- End the UNKNOWN state of an order by evidence. ARGV 10 outcome   11 evidence   12 operator
 
 local o, refusal = event_order()
 if not o then
     return refusal
 end
 -- That a venue does not know an id proves nothing while the order could still arrive there.
-local premature = ARGV[10] == 'not_at_venue' and (not o.good_till or now <= tonumber(o.good_till))
+local premature = ARGV[11] == 'not_at_venue' and (not o.good_till or now <= tonumber(o.good_till))
 if o.state ~= 'UNKNOWN' or premature then
     return answer('ILLEGAL_TRANSITION', { order = o.id, state = o.state })
 end
-detail('evidence', quoted(ARGV[10]))
-detail('operator', quoted(ARGV[11]))
+detail('evidence', quoted(ARGV[11]))
+detail('operator', quoted(ARGV[12]))
 local after = changed(o)
 local owned
-if ARGV[9] == 'LIVE' then
+if ARGV[10] == 'LIVE' then
     after.state, after.cancel = 'LIVE', nil
     journal_order(o, after)
 else
-    local target, reason = end_of(o, ARGV[9], ARGV[10])
+    local target, reason = end_of(o, ARGV[10], ARGV[11])
     local was, row = load_row(o.symbol, o.leg)
     end_order(o, after, row, target, reason)
     put_row(o.symbol, o.leg, was, row)

@@ -1,5 +1,5 @@
 -- Cancel what was never sent, and label what is overdue UNKNOWN. Frees nothing that may be live.
--- KEYS 10, 11, … records of orders that may be due. ARGV 7, 8, … their ids
+-- KEYS 13, 14, … records of orders that may be due. ARGV 7, 8, … their ids
 
 local moved = away()
 if moved then
@@ -11,13 +11,10 @@ end
 check_indexes()
 local overdue = {}
 for i = 7, #ARGV do
-    local o = load_order(KEYS[i + 3], ARGV[i], '')
+    local o = load_order(KEYS[RECORD + i - 7], ARGV[i], '')
     if o and not terminal(o) and o.state ~= 'UNKNOWN' then
-        local at = (o.state == 'LIVE') and o.cancel or (o.state ~= 'LIVE' and o.deadline)
+        local at = overdue_at(o, o.changed)
         if at and tonumber(at) < now then
-            local made = call('HMGET', o.key, 'created_us', 'version')
-            o.created = number(made[1], 'created_us')
-            o.version = tonumber(made[2] or text((o.seq - fmod(o.seq, 1000)) / 1000))
             overdue[#overdue + 1] = o
         end
     end

@@ -14,6 +14,7 @@ from typing import Any
 from equipoise.reservation.steps.accounts import (
     abandon,
     archive,
+    export,
     mark,
     move_money,
     open_account,
@@ -21,18 +22,22 @@ from equipoise.reservation.steps.accounts import (
     set_terms,
     suspend,
 )
+from equipoise.reservation.steps.amends import amend, settle_amend
 from equipoise.reservation.steps.events import acknowledge, claim, end_order, request_cancel, resolve, sweep
 from equipoise.reservation.steps.fills import close, fill
 from equipoise.reservation.steps.grants import execute, reserve
+from equipoise.reservation.steps.repairs import adopt, repair
 from equipoise.reservation.steps.rules import (
     COMBINE_RULES,
     POSITION_MODES,
+    counted_rate,
     order_rate,
     requirement,
+    standing,
     terms_content,
     terms_fault,
 )
-from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, RateKey, View
+from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, View
 
 __all__ = [
     "COMBINE_RULES",
@@ -40,10 +45,13 @@ __all__ = [
     "POSITION_MODES",
     "STEPS",
     "Effect",
+    "Indexes",
     "RateKey",
     "View",
+    "counted_rate",
     "order_rate",
     "requirement",
+    "standing",
     "terms_content",
     "terms_fault",
 ]
@@ -54,6 +62,7 @@ STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "suspend": suspend,
     "abandon": abandon,
     "archive": archive,
+    "export": export,
     "deposit": move_money,
     "withdraw": move_money,
     "adjust": move_money,
@@ -71,4 +80,8 @@ STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "resolve": resolve,
     "sweep": sweep,
     "close": close,
+    "amend": amend,
+    "adopt": adopt,
+    "repair": repair,
+    "settle_amend": settle_amend,
 }

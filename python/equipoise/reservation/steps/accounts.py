@@ -6,8 +6,18 @@ from typing import cast
 
 from equipoise.reservation.codes import AccountStatus, Code
 from equipoise.reservation.money import AMOUNT_MAX
-from equipoise.reservation.records import BookAccount, BookSymbol, Outcome, outcome_of
-from equipoise.reservation.requests import Abandon, Archive, Mark, Money, OpenAccount, Revalue, SetTerms, Suspend
+from equipoise.reservation.records import BookAccount, BookSymbol, Outcome, digest_of, outcome_of
+from equipoise.reservation.requests import (
+    Abandon,
+    Archive,
+    Export,
+    Mark,
+    Money,
+    OpenAccount,
+    Revalue,
+    SetTerms,
+    Suspend,
+)
 from equipoise.reservation.steps.draft import (
     Draft,
     account_fits,
@@ -22,7 +32,7 @@ from equipoise.reservation.steps.draft import (
 from equipoise.reservation.steps.rules import terms_content, terms_fault
 from equipoise.reservation.steps.view import Effect, View
 
-__all__ = ["abandon", "archive", "mark", "move_money", "open_account", "revalue", "set_terms", "suspend"]
+__all__ = ["abandon", "archive", "export", "mark", "move_money", "open_account", "revalue", "set_terms", "suspend"]
 
 OK = Code.OK
 
@@ -57,6 +67,9 @@ def open_account(view: View, request: OpenAccount, now: int) -> Effect:
         0,
         0,
         now,
+        0,
+        0,
+        0,
     )
     draft = Draft(view, request, blank, now)
     draft.balance = request.balance
@@ -110,7 +123,7 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
 
 
 def archive(view: View, request: Archive, now: int) -> Effect:
-    """Delete request ids and settled orders older than the horizon; the watermark moves forward only."""
+    """Write a checkpoint; delete ids, settled orders and exported journal records older than the horizon."""
     account = view.account()
     if account is None:
         return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
@@ -121,14 +134,42 @@ def archive(view: View, request: Archive, now: int) -> Effect:
     draft = Draft(view, request, account, now)
     draft.watermark_us = watermark
     gone = list(view.settled(watermark))
-    draft.details = (("watermark_us", watermark), ("orders", len(gone)))
+    draft.forgotten = len(gone) + view.forgotten(watermark)
+    trim = max(account.trimmed_version, min(view.aged(watermark), account.exported_version))
+    draft.trimmed_version = trim
+    # The record is a checkpoint: every symbol's totals, and a digest that the orders left standing must have.
+    for row in sorted(view.symbols()):
+        draft.put_row(row)
+    standing = [(order.order_id, snapshot(order)) for order in view.live()]
+    draft.details = (
+        ("watermark_us", watermark),
+        ("orders", len(gone)),
+        ("trimmed_version", trim),
+        ("open_orders", len(standing)),
+        ("digest", digest_of(standing)),
+    )
     effect = draft.finish()
     if effect.journal is not None:
         changes = tuple([(order.order_id, snapshot(order), None) for order in gone])
         effect.journal = (*effect.journal[:9], changes, *effect.journal[10:])
     effect.archived = tuple([order.order_id for order in gone])
     effect.watermark_us = watermark
+    effect.trim_version = trim if trim > account.trimmed_version else None
     return effect
+
+
+def export(view: View, request: Export, now: int) -> Effect:  # noqa: ARG001 - every step has the same signature
+    """Note up to which version the journal is stored elsewhere; forward only, not journalled."""
+    account = view.account()
+    if account is None:
+        return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
+    if request.confirmed_version > account.version:
+        return refuse(Code.ILLEGAL_TRANSITION, request, account)
+    totals = account.totals
+    outcome = Outcome(OK, request.op, account.account_id, account.version, account.scale, totals, totals)
+    if request.confirmed_version <= account.exported_version:
+        return Effect(outcome)
+    return Effect(outcome, account._replace(exported_version=request.confirmed_version))
 
 
 def move_money(view: View, request: Money, now: int) -> Effect:

@@ -7,6 +7,8 @@ from typing import Any
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX
 from equipoise.reservation.records import (
+    CHANGED_AT,
+    OUTBOX_AT,
     STATE_AT,
     STATE_END,
     SYMBOL_START,
@@ -14,13 +16,14 @@ from equipoise.reservation.records import (
     BookOrder,
     BookSymbol,
     OrderRow,
+    OutboxEntry,
     Outcome,
     Remembered,
     outcome_of,
 )
 from equipoise.reservation.requests import Request, Timed
 from equipoise.reservation.steps.rules import COMBINE_RULES
-from equipoise.reservation.steps.view import Effect, RateDeltas, View
+from equipoise.reservation.steps.view import AWAITING_VENUE, Effect, RateDeltas, View
 
 __all__ = [
     "Draft",
@@ -38,6 +41,7 @@ __all__ = [
     "row_fits",
     "row_of",
     "snapshot",
+    "without_amendment",
 ]
 
 OK = Code.OK
@@ -143,6 +147,8 @@ class Draft:
         "balance",
         "counts",
         "details",
+        "entries",
+        "forgotten",
         "live",
         "now",
         "order_pairs",
@@ -154,6 +160,7 @@ class Draft:
         "status",
         "terms",
         "terms_version",
+        "trimmed_version",
         "view",
         "watermark_us",
     )
@@ -168,6 +175,8 @@ class Draft:
         self.live = account.live_orders
         self.status = account.status
         self.watermark_us = account.watermark_us
+        self.trimmed_version = account.trimmed_version
+        self.forgotten = 0
         self.terms = account.terms
         self.terms_version = account.terms_version
         self.counts = (account.late_fills, account.overfills, account.under_reserved, account.pnl_missing)
@@ -176,6 +185,7 @@ class Draft:
         self.aliases: tuple[tuple[str, str], ...] = ()
         self.owners: dict[str, int] = {}
         self.rates: RateDeltas | None = None
+        self.entries: dict[str, OutboxEntry | None] | None = None
         self.details: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -199,6 +209,15 @@ class Draft:
         if owner and change:
             held_now = self.owners.get(owner)
             self.owners[owner] = (self.view.owned(owner) if held_now is None else held_now) + change
+
+    def settle_outbox(self, request_id: str) -> None:
+        """One order of an outbox entry needs no sender any more; the last one takes the entry away."""
+        if self.entries is None:
+            self.entries = {}
+        entry = self.entries[request_id] if request_id in self.entries else self.view.outbox_entry(request_id)
+        if entry is not None:
+            left = entry.open_orders - 1
+            self.entries[request_id] = entry._replace(open_orders=left) if left > 0 else None
 
     def rate(self, row: BookSymbol, kind: str, rate: int, change: int) -> BookSymbol:
         """Count a rate in or out; returns the row with the set's maximum renewed."""
@@ -227,6 +246,10 @@ class Draft:
         """The account after the step."""
         before = self.account
         executed, everything = self.totals()
+        request = self.request
+        added = sum([1 for old, _ in self.order_pairs if old is None])
+        if isinstance(request, Timed) and request.ident:
+            added += 1
         return BookAccount(
             before.account_id,
             before.currency,
@@ -244,6 +267,9 @@ class Draft:
             self.live,
             *self.counts,
             self.now,
+            before.records + added - self.forgotten,
+            before.exported_version,
+            self.trimmed_version,
         )
 
     def finish(
@@ -292,6 +318,7 @@ class Draft:
             self.aliases,
             tuple(self.owners.items()) if self.owners else (),
             self.rates,
+            () if self.entries is None else tuple(self.entries.items()),
             journal,
         )
         state_text = None if state is None else state._value_
@@ -324,12 +351,33 @@ def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount
     found = view.event(order.order_id, request.ident)
     if found is not None:
         return answer_again(found, request, account)
+    if request.expected_version is not None and order.version != request.expected_version:
+        return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
     return account, order
 
 
 def changed_order(order: BookOrder, draft: Draft, *values: Any) -> BookOrder:
-    """The order with new values for `state` ... `cancel_deadline_us`, stamped with time and version."""
-    return BookOrder._make((*order[:STATE_AT], *values, draft.now, draft.version))
+    """The order with new values for `state` ... `cancel_deadline_us`, stamped with time and version.
+
+    The first state that needs no sender settles the order's place in the outbox.
+    """
+    outbox = order.outbox
+    if outbox and values[0] not in AWAITING_VENUE:
+        outbox = False
+        draft.settle_outbox(order.request_id)
+    return BookOrder._make(
+        (*order[:STATE_AT], *values, outbox, *order[OUTBOX_AT + 1 : CHANGED_AT], draft.now, draft.version)
+    )
+
+
+def without_amendment(order: BookOrder) -> BookOrder:
+    """The order once no amendment is open any more.
+
+    Lots filled beyond the agreed quantity prove that the venue had taken the amendment; then its terms stay.
+    """
+    if order.filled > order.lots:
+        order = order._replace(lots=order.amend_lots, hold_start=order.amend_hold, price_ticks=order.amend_price_ticks)
+    return order._replace(amend_id=None, amend_lots=0, amend_hold=0, amend_price_ticks=0, amend_deadline_us=None)
 
 
 def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> BookSymbol:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, OrderRow, Outcome
 from equipoise.reservation.requests import OrderEvent, Resolve, Sweep
-from equipoise.reservation.steps.draft import Draft, changed_order, less_resting, order_step, refuse
-from equipoise.reservation.steps.rules import order_rate
+from equipoise.reservation.steps.draft import (
+    Draft,
+    changed_order,
+    less_resting,
+    order_step,
+    refuse,
+    without_amendment,
+)
+from equipoise.reservation.steps.rules import counted_rate
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, View
 
 __all__ = ["acknowledge", "claim", "end_order", "request_cancel", "resolve", "sweep"]
@@ -26,15 +33,16 @@ def ended(draft: Draft, order: BookOrder, state: OrderState, reason: str) -> Boo
     row = draft.row(order.symbol, order.leg)
     row = less_resting(row, order, order.hold, order.working)
     if not order.reduces and draft.account.terms.combine == "larger_leg":
-        row = draft.rate(row, "orders", order_rate(order.hold_start, order.lots), -1)
+        row = draft.rate(row, "orders", counted_rate(order), -1)
+    final = without_amendment(order) if order.amend_lots else order
     after = changed_order(
-        order,
+        final,
         draft,
         state,
         0,
         order.filled,
         0,
-        order.released + order.working,
+        final.lots - order.filled,
         order.overfilled,
         order.open_lots,
         order.margin,

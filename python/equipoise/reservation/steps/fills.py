@@ -8,8 +8,15 @@ from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import held
 from equipoise.reservation.records import BookOrder, BookSymbol
 from equipoise.reservation.requests import Close, Fill
-from equipoise.reservation.steps.draft import Draft, changed_order, less_resting, order_step, refuse
-from equipoise.reservation.steps.rules import order_rate
+from equipoise.reservation.steps.draft import (
+    Draft,
+    changed_order,
+    less_resting,
+    order_step,
+    refuse,
+    without_amendment,
+)
+from equipoise.reservation.steps.rules import counted_rate, order_rate, standing
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, View
 
 __all__ = ["book_trade", "close", "fill"]
@@ -98,13 +105,18 @@ def fill(view: View, request: Fill, now: int) -> Effect:
     working = order.working - taken
     late = min(lots - taken, order.released)
     over = lots - taken - late
-    hold = held(order.hold_start, order.lots, working) if taken else order.hold
+    if not taken:
+        hold = order.hold
+    elif order.amend_lots:
+        hold = standing(order, order.filled + taken)[1]
+    else:
+        hold = held(order.hold_start, order.lots, working)
     given = order.hold - hold
     row = draft.row(order.symbol, order.leg)
     if taken:
         row = less_resting(row, order, given, taken)
         if not working and not order.reduces and account.terms.combine == "larger_leg":
-            row = draft.rate(row, "orders", order_rate(order.hold_start, order.lots), -1)
+            row = draft.rate(row, "orders", counted_rate(order), -1)
     flags: tuple[str, ...] = ()
     if was_terminal and order.state is not FILLED and order.state is not CLOSED:
         flags += ("late_fill",)
@@ -146,6 +158,8 @@ def fill(view: View, request: Fill, now: int) -> Effect:
         order.venue_id,
         None if ended else order.cancel_deadline_us,
     )
+    if ended and order.amend_lots:
+        after = without_amendment(after)
     draft.put_row(row)
     draft.order_pairs.append((order, after))
     draft.own(order.owner, -given)

@@ -6,8 +6,8 @@ from typing import cast
 
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OrderRow, Terms
-from equipoise.reservation.requests import Ask, Execute, Reserve
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OrderRow, OutboxEntry, Terms
+from equipoise.reservation.requests import Adopt, Ask, Execute, Reserve
 from equipoise.reservation.steps.draft import (
     Draft,
     account_fits,
@@ -23,7 +23,7 @@ from equipoise.reservation.steps.fills import book_trade
 from equipoise.reservation.steps.rules import COMBINE_RULES, order_rate
 from equipoise.reservation.steps.view import Effect, View
 
-__all__ = ["execute", "hold_of", "over_position_limit", "reserve"]
+__all__ = ["execute", "hold_of", "new_order", "over_position_limit", "reserve", "with_order"]
 
 OK = Code.OK
 RESERVED, SENT, FILLED = OrderState.RESERVED, OrderState.SENT, OrderState.FILLED
@@ -66,7 +66,7 @@ def over_position_limit(terms: Terms, row: BookSymbol, side: str) -> bool:
 class _Ladder:
     """Running state while the orders of one `reserve` are judged one by one."""
 
-    __slots__ = ("account", "all_units", "count", "draft", "owned", "require", "seen", "stale", "terms")
+    __slots__ = ("account", "all_units", "count", "draft", "owned", "records", "require", "seen", "stale", "terms")
 
     def __init__(self, draft: Draft, owner: str, *, stale: bool) -> None:
         self.draft = draft
@@ -75,6 +75,7 @@ class _Ladder:
         self.require = COMBINE_RULES[self.terms.combine]
         self.all_units = self.account.all_units
         self.count = self.account.live_orders
+        self.records = self.account.records + 1
         self.owned = draft.view.owned(owner) if owner in self.terms.owner_limit else 0
         self.stale = stale
         self.seen: dict[tuple[str, str], BookSymbol] = {}
@@ -108,6 +109,7 @@ class _Ladder:
         self.seen[key] = after
         self.all_units += rise
         self.count += 1
+        self.records += 1
         self.owned += hold
         return OK, hold, rise, reduces
 
@@ -122,6 +124,7 @@ class _Ladder:
             return Code.POSITION_LIMIT
         if (
             (terms.orders_max is not None and self.count >= terms.orders_max)
+            or (terms.records_max is not None and self.records >= terms.records_max)
             or (terms.order_margin_max is not None and hold > terms.order_margin_max)
             or (terms.margin_max is not None and rise > 0 and self.all_units + rise > terms.margin_max)
         ):
@@ -189,6 +192,10 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     draft.live = ladder.count
     draft.own(request.owner, holds)
     draft.details = (("owner", request.owner),) if request.owner else ()
+    if request.outbox:
+        draft.details += (("send", "outbox"),)
+        ids = tuple([order.order_id for _, order in pairs])
+        draft.entries = {request.ident: OutboxEntry(request.ident, version, now, request.deadline_us, ids, len(ids))}
     return draft.finish(orders=tuple(outcomes))
 
 
@@ -204,7 +211,7 @@ def _refuse_ladder(request: Reserve, account: BookAccount, code: Code, outcomes:
 
 
 def new_order(
-    request: Reserve | Execute,
+    request: Reserve | Execute | Adopt,
     ask: Ask,
     place: int,
     hold: int,
@@ -216,6 +223,7 @@ def new_order(
 ) -> BookOrder:
     """Record of an order that has just got its hold."""
     timed = isinstance(request, Reserve)
+    outbox = isinstance(request, Reserve) and request.outbox
     return BookOrder(
         ask.order_id,
         ask.symbol,
@@ -246,6 +254,12 @@ def new_order(
         (),
         "",
         None,
+        None,
+        outbox,
+        None,
+        0,
+        0,
+        0,
         None,
         now,
         version,
@@ -298,8 +312,10 @@ def _execute_limits(
         return Code.STALE_MARK
     if abs(row.lots) > abs(before.lots) and over_position_limit(terms, row, ask.side):
         return Code.POSITION_LIMIT
-    if (terms.order_margin_max is not None and ask.hold > terms.order_margin_max) or (
-        terms.margin_max is not None and rise > 0 and after.all_units > terms.margin_max
+    if (
+        (terms.order_margin_max is not None and ask.hold > terms.order_margin_max)
+        or (terms.margin_max is not None and rise > 0 and after.all_units > terms.margin_max)
+        or (terms.records_max is not None and after.records > terms.records_max)
     ):
         return Code.ORDER_LIMIT
     if rise > 0 and after.free_units < 0:

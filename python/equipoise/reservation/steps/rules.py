@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from equipoise.reservation.records import BookSymbol, Terms
+from equipoise.reservation.money import held
+from equipoise.reservation.records import BookOrder, BookSymbol, Terms
 
-__all__ = ["COMBINE_RULES", "POSITION_MODES", "order_rate", "requirement", "terms_content", "terms_fault"]
+__all__ = [
+    "COMBINE_RULES",
+    "POSITION_MODES",
+    "counted_rate",
+    "order_rate",
+    "requirement",
+    "standing",
+    "terms_content",
+    "terms_fault",
+]
 
 
 def _require_sum(row: BookSymbol) -> tuple[int, int]:
@@ -54,6 +64,26 @@ def order_rate(hold_start: int, lots: int) -> int:
     return -(-hold_start // lots)
 
 
+def counted_rate(order: BookOrder) -> int:
+    """Charge per lot that a resting order is counted with: the higher one while an amendment is open."""
+    rate = order_rate(order.hold_start, order.lots)
+    return max(rate, order_rate(order.amend_hold, order.amend_lots)) if order.amend_lots else rate
+
+
+def standing(order: BookOrder, filled: int) -> tuple[int, int]:
+    """(lots still working, what they hold) of a live order once `filled` lots have traded.
+
+    While an amendment is open the venue may be working either version, so each figure is the larger one's.
+    """
+    working = max(order.lots - filled, 0)
+    hold = held(order.hold_start, order.lots, working)
+    if order.amend_lots:
+        amended = max(order.amend_lots - filled, 0)
+        hold = max(hold, held(order.amend_hold, order.amend_lots, amended))
+        working = max(working, amended)
+    return working, hold
+
+
 def terms_fault(terms: Terms) -> str | None:
     """Why the book cannot keep an account on these terms; None if it can."""
     if terms.combine not in COMBINE_RULES:
@@ -79,4 +109,6 @@ def terms_content(terms: Terms) -> tuple[tuple[str, Any], ...]:
         ("margin_max", terms.margin_max),
         ("position_lots_max", terms.position_lots_max),
         ("owner_margin_max", terms.owner_margin_max),
+        # Absent when not set: requests of books that did not know it keep their fingerprints.
+        *((("records_max", terms.records_max),) if terms.records_max is not None else ()),
     )
