@@ -39,9 +39,51 @@ def desk(book: ReservationBook, order: Make, rule: str = "sum") -> None:
     book.reserve(A, [order(hold=7)], request_id="w", send="outbox")
 
 
+PORTFOLIO = "user_portfolio:{acc}"
+# What the statements below do, in the keys of a server.
+IN_HASHES: dict[str, list[tuple[Any, ...]]] = {
+    "UPDATE accounts SET all_units = all_units - 9": [("HINCRBY", PORTFOLIO, "used_margin_all", -9)],
+    "UPDATE accounts SET all_units = all_units + 9": [("HINCRBY", PORTFOLIO, "used_margin_all", 9)],
+    "UPDATE accounts SET executed_units = 99": [("HSET", PORTFOLIO, "used_margin_executed", 99)],
+    "INSERT INTO aliases VALUES ('acc', 'ghost', 'nobody')": [("HSET", "user_aliases:{acc}", "ghost", "nobody")],
+    "UPDATE symbols SET hold_bids = hold_bids + 9": [
+        ("HSET", "user_symbols:{acc}", "SYM", "1 5 21 30 2 3 0 0 0 0 0 0 0 -1 -1")
+    ],
+    "UPDATE symbols SET margin = margin + 4": [
+        ("HSET", "user_symbols:{acc}", "SYM", "1 9 12 30 2 3 0 0 0 0 0 0 0 -1 -1")
+    ],
+    "UPDATE orders SET hold = 9 WHERE order_id = 'r:2'": [("HSET", "user_holdings:{acc}:r:2", "reserved_margin", 9)],
+    "UPDATE orders SET hold = hold + 9 WHERE order_id = 'r:1'": [
+        ("HSET", "user_holdings:{acc}:r:1", "reserved_margin", 39)
+    ],
+    "DELETE FROM journal WHERE version = 3": [("XDEL", "user_journal:{acc}", "3-0")],
+    "UPDATE owners SET held = held + 1": [("HINCRBY", "user_owners:{acc}", "ann", 1)],
+    "DELETE FROM outbox": [("DEL", "user_outbox:{acc}"), ("DEL", "user_waiting:{acc}")],
+    "DELETE FROM orders WHERE order_id = 'r:1'": [
+        ("DEL", "user_holdings:{acc}:r:1"),
+        ("ZREM", "user_orders:{acc}", "r:1"),
+        ("ZREM", "user_due:{acc}", "r:1"),
+    ],
+    "DELETE FROM rates": [("DEL", "user_rates:{acc}")],
+    "UPDATE accounts SET status = 'RECOVERING', all_units = all_units - 9": [
+        ("HINCRBY", PORTFOLIO, "used_margin_all", -9),
+        ("HSET", PORTFOLIO, "status", "RECOVERING"),
+    ],
+    "UPDATE symbols SET bid_lots = 0, hold_asks = 0, rate_orders = 0": [
+        ("HSET", "user_symbols:{acc}", "SYM", "1 5 12 0 0 3 0 0 0 0 0 0 0 -1 -1")
+    ],
+    "UPDATE symbols SET long_lots = 1, margin = 1": [
+        ("HSET", "user_symbols:{acc}", "SYM", "2 1 10 0 2 0 0 0 1 0 5 5 0 -1 -1")
+    ],
+}
+
+
 def tamper(book: ReservationBook, statement: str, change: Callable[[Any], object]) -> None:
     if hasattr(book, "_shelves"):
         change(book._shelves[A])
+    elif hasattr(book, "_links"):
+        for words in IN_HASHES[statement]:
+            book._command(A, *[str(word) for word in words])  # type: ignore[attr-defined]
     else:
         book._ready().execute(statement).fetchall()  # type: ignore[attr-defined]
 

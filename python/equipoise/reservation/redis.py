@@ -17,7 +17,7 @@ import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.audit import Holdings
-from equipoise.reservation.codes import OrderState
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.contract import Clock, ReservationBook, system_clock
 from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
@@ -45,10 +45,12 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_records import account_of, base_of, entry_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
 from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
-from equipoise.reservation.requests import Archive, Request, Sweep
+from equipoise.reservation.requests import Archive, Repair, Request, Sweep
+from equipoise.reservation.steps import STEPS
 
 __all__ = ["RedisBook"]
 
@@ -315,8 +317,23 @@ class RedisBook(ReservationBook):
         """One reading command on the node that has an account."""
         return self._exchange(slot_of(account_id), lambda _: command(*words), 1)[0]
 
+    def _repair(self, request: Repair) -> Outcome:
+        """A repair: computed from everything there is at one version, written if it is still that version."""
+        try:
+            kept = self._holdings(request.account_id)
+        except InputError:
+            return Outcome(Code.ACCOUNT_NOT_FOUND, request.op, request.account_id)
+        effect = STEPS[request.op](KeptView(kept), request, self._clock())
+        if effect.journal is None:
+            return effect.outcome
+        ids, values = written(kept, effect)
+        reply = self._script(request.op, request.account_id, ids, values, request.ident, request.fingerprint)
+        return outcome_from(request, reply)
+
     def _run(self, request: Request) -> Outcome:
         account_id = request.account_id
+        if isinstance(request, Repair):
+            return self._repair(request)
         real_id = ""
         for _ in range(ATTEMPTS):
             candidates = self._candidates(request)

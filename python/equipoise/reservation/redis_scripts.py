@@ -71,6 +71,7 @@ _FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "settle_amend": ("settle_amend", ("orders", "amends"), True),
     "adopt": ("adopt", ("orders",), True),
     "export": ("export", (), True),
+    "repair": ("apply", ("orders",), True),
     "sweep": ("sweep", ("orders",), True),
     "archive": ("archive", ("orders",), True),
     "home": ("home", (), True),

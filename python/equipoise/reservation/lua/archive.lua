@@ -52,20 +52,25 @@ local function fold(record)
     end
 end
 local trim = A.trimmed
-call('HLEN', BASE)
+-- A repair may have begun the journal anew: what is older is told by its base already.
+local based = tonumber(call('HGET', BASE, 'version') or 0)
 while trim < A.exported do
     local entry = call('XRANGE', JOURNAL, text(trim + 1) .. '-0', text(trim + 1) .. '-0')[1]
-    if not entry then
+    if not entry and trim + 1 > based then
         break
     end
-    local record = cjson.decode(entry[2][2])
-    local issued, version = match(call('HGET', REQUESTS, record[4]) or '', '^(%-?%d+) (%d+) ')
-    local needed = issued and tonumber(issued) > watermark and tonumber(version) == trim + 1
-    if record[2] > watermark or needed then
-        break
+    if entry then
+        local record = cjson.decode(entry[2][2])
+        local issued, version = match(call('HGET', REQUESTS, record[4]) or '', '^(%-?%d+) (%d+) ')
+        local needed = issued and tonumber(issued) > watermark and tonumber(version) == trim + 1
+        if record[2] > watermark or needed then
+            break
+        end
+        if trim + 1 > based then
+            fold(record)
+        end
     end
     trim = trim + 1
-    fold(record)
 end
 
 local function before(a, b)
@@ -117,6 +122,9 @@ if written then
     for _, name in ipairs(old_ids) do
         call('HDEL', REQUESTS, name)
     end
+    if trim > A.trimmed then
+        call('XTRIM', JOURNAL, 'MINID', '=', text(trim + 1) .. '-0')
+    end
     if last then
         for field, value in pairs(base) do
             if value then
@@ -127,7 +135,6 @@ if written then
         end
         local then_ = last[8]
         call('HSET', BASE, 'version', text(trim), 'totals', totals(then_[1], then_[2], then_[3], then_[4]))
-        call('XTRIM', JOURNAL, 'MINID', '=', text(trim + 1) .. '-0')
     end
 end
 return reply
