@@ -3,6 +3,7 @@
 from equipoise.reservation.audit import AuditReport, Finding
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.contract import ReservationBook
+from equipoise.reservation.flat import FlatFault, FlatImport
 from equipoise.reservation.money import from_micros
 from equipoise.reservation.reconcile import Discrepancy, ReconcileReport, VenueFill, VenueOrder, VenueView
 from equipoise.reservation.records import (
@@ -28,6 +29,8 @@ __all__ = [
     "Code",
     "Discrepancy",
     "Finding",
+    "FlatFault",
+    "FlatImport",
     "JournalRecord",
     "OrderChange",
     "OrderOutcome",

@@ -24,6 +24,7 @@ from equipoise.orders import Order
 from equipoise.reservation.arguments import asks_of, leg_of, order_type_of, terms_of
 from equipoise.reservation.audit import AuditReport, Holdings, audit
 from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.flat import FlatImport, read_flat
 from equipoise.reservation.ids import account_id_of, fingerprint, id_of
 from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, to_decimal, units, whole
 from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, VenueView, compare, settled_by
@@ -38,6 +39,7 @@ from equipoise.reservation.requests import (
     Execute,
     Export,
     Fill,
+    ImportFlat,
     Mark,
     Money,
     OpenAccount,
@@ -315,6 +317,52 @@ class ReservationBook(ABC):
                 self._horizon_us,
             )
         )
+
+    def import_flat(
+        self,
+        account_id: str,
+        portfolio: Mapping[str, str],
+        holdings: Mapping[str, Mapping[str, str]],
+        *,
+        currency: str = "USD",
+        scale: int = MICRO_SCALE,
+        lot: Amount = 1,
+        request_id: str | None = None,
+        issued_at_us: int | None = None,
+        not_after_us: int | None = None,
+    ) -> FlatImport:
+        """Take an account over from the flat layout of decimal strings, in one step; says what was wrong with it.
+
+        Rule `sum`, ticket positions. Totals are summed anew over the orders. A queued order becomes UNKNOWN and stays
+        held until there is evidence; so does one whose status is not known. Nothing is imported when an amount cannot
+        be read.
+
+        Parameters
+        ----------
+        portfolio
+            Fields of the account: balance, used_margin_executed, used_margin_all.
+        holdings
+            Fields of each order by its id.
+        lot
+            Quantity of one lot.
+        """
+        account_id_of(account_id)
+        places = lots_of(scale, "scale", least=0)
+        if places > SCALE_MAX:
+            raise InputError("scale", None, f"0-{SCALE_MAX}", scale)
+        size = to_decimal(units(lot, SCALE_MAX, "lot"), SCALE_MAX)
+        if not size:
+            raise InputError("lot", None, "positive", lot)
+        balance, orders, faults = read_flat(account_id, portfolio, holdings, places, size)
+        if balance is None:
+            return FlatImport(None, faults)
+        terms = terms_of(places, "sum", "tickets", "loss_only", None, None, None, None, None, None)
+        content = fingerprint("import_flat", balance, id_of(currency, "currency"), places, tuple(map(tuple, orders)))
+        ident = f"import:{content}"[:200] if request_id is None else id_of(request_id, "request_id")
+        issued, until = self._validity(issued_at_us, not_after_us)
+        opened = (currency, places, balance, terms, self._horizon_us, orders, len(faults))
+        request = ImportFlat("import_flat", account_id, ident, content, issued, until, *opened)
+        return FlatImport(self._run(request), faults)
 
     def set_terms(
         self,

@@ -279,7 +279,7 @@ class MemoryBook(ReservationBook):
             shelf = self._shelves.get(account_id)
             if shelf is None:
                 shelf = _Shelf()
-                if request.op == "open_account":
+                if request.op in ("open_account", "import_flat"):
                     self._shelves[account_id] = shelf
             effect = STEPS[request.op](shelf, request, self._clock())
             if effect.account is not None or effect.symbols:

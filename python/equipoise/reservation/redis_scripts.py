@@ -48,6 +48,7 @@ def keys_of(prefix: str, account_id: str) -> tuple[str, ...]:
 # refusing them would leave margin held or a position unbooked; growth may not.
 _FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "open_account": ("open_account", ("request",), False),
+    "import_flat": ("import_flat", ("request", "orders"), False),
     "set_terms": ("set_terms", ("request",), False),
     "suspend": ("suspend", ("request",), True),
     "abandon": ("abandon", ("request",), True),

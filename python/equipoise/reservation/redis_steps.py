@@ -19,6 +19,7 @@ from equipoise.reservation.requests import (
     Execute,
     Export,
     Fill,
+    ImportFlat,
     Mark,
     Money,
     OpenAccount,
@@ -81,6 +82,21 @@ def _open_account(r: OpenAccount) -> Arguments:
     fault = "" if terms_fault(r.terms) is None else "1"
     terms = [packed_terms(r.terms), fault, str(r.horizon_us), _text(terms_content(r.terms))]
     return [], [str(r.issued_us), str(r.not_after_us), r.currency, str(r.scale), str(r.balance), *terms]
+
+
+IMPORT_MAX = 1_000
+"""Orders of one step: an order's place in the index is its version and its place in the step."""
+
+
+def _import_flat(r: ImportFlat) -> Arguments:
+    if len(r.orders) > IMPORT_MAX:
+        raise InputError("holdings", None, f"at most {IMPORT_MAX} orders on this store", len(r.orders))
+    opened = [r.currency, str(r.scale), str(r.balance), packed_terms(r.terms), str(r.faults), str(r.horizon_us)]
+    orders = [
+        f"{o.side}\x1f{o.lots}\x1f{o.state.value}\x1f{o.hold}\x1f{o.margin}\x1f{o.symbol}\x1f{o.order_id}"
+        for o in r.orders
+    ]
+    return [o.order_id for o in r.orders], [str(r.issued_us), str(r.not_after_us), *opened, *orders]
 
 
 def _set_terms(r: SetTerms) -> Arguments:
@@ -213,6 +229,7 @@ def _adopt(r: Adopt, real_id: str) -> Arguments:
 
 _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {
     OpenAccount: _open_account,
+    ImportFlat: _import_flat,
     SetTerms: _set_terms,
     Suspend: _suspend,
     Abandon: _abandon,

@@ -21,6 +21,8 @@ __all__ = [
     "Execute",
     "Export",
     "Fill",
+    "FlatOrder",
+    "ImportFlat",
     "Mark",
     "Money",
     "OpenAccount",
@@ -79,6 +81,27 @@ class OpenAccount(Timed):
     balance: int
     terms: Terms
     horizon_us: int
+
+
+class FlatOrder(NamedTuple):
+    """One order of a flat account, as far as it can be read."""
+
+    order_id: str
+    symbol: str
+    side: str
+    lots: int
+    state: OrderState
+    hold: int
+    margin: int
+
+
+@dataclass(slots=True)
+class ImportFlat(OpenAccount):
+    """Open an account with the orders and positions of a flat layout."""
+
+    orders: tuple[FlatOrder, ...]
+    faults: int
+    """How many things were wrong with it."""
 
 
 @dataclass(slots=True)

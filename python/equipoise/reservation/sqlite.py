@@ -1,8 +1,9 @@
 """The book in one SQLite file: the default store, for one host.
 
-Every step is one BEGIN IMMEDIATE transaction in WAL mode. Through `apsw` (extra `sqlite`) the file may be shared by
-processes; the standard library's SQLite has, before 3.51.3, 3.50.7 and 3.44.6, a race in resetting the WAL, so with an
-older one the book holds a lock file and is open in one process only.
+Every step is one BEGIN IMMEDIATE transaction in WAL mode; steps of callers that wait for one another share one, each
+under a savepoint of its own, and nobody is answered before its COMMIT. Through `apsw` (extra `sqlite`) the file may be
+shared by processes; the standard library's SQLite has, before 3.51.3, 3.50.7 and 3.44.6, a race in resetting the WAL,
+so with an older one the book holds a lock file and is open in one process only.
 
 ===============================================  ================================================================
 what the engine says                             what the caller gets
@@ -24,10 +25,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
+from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.group import GroupMember, GroupQueue
 from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
@@ -99,6 +101,7 @@ class SqliteBook(ReservationBook):
         self._timeout_ms = timeout_ms
         self._apsw = apsw is not None if through_apsw is None else through_apsw
         self._lock = threading.Lock()
+        self._queue = GroupQueue()
         self._scales: dict[str, int] = {}
         self._process = os.getpid()
         self._closed = False
@@ -220,35 +223,100 @@ class SqliteBook(ReservationBook):
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
             self._connection = None
             self._lock = threading.Lock()
+            self._queue = GroupQueue()
             self._process = os.getpid()
         return self._lock
 
     # Running ---------------------------------------------------------------------------------------------------------
 
     def _run(self, request: Request) -> Outcome:
+        """Run a step alone when nobody else is writing, else with everybody who is waiting by then."""
+        self._guard()
+        member = GroupMember(request)
+        group = self._queue.join(member)
+        if group is not None:
+            try:
+                self._run_group(group)
+            finally:
+                self._queue.leave(group)
+        return member.answer()
+
+    def _run_group(self, group: list[GroupMember]) -> None:
+        """One transaction for all members; no member is answered before its COMMIT."""
         with self._guard():
-            connection = self._ready()
+            try:
+                connection = self._ready()
+            except StoreError as error:
+                for member in group:
+                    member.fail(type(error)(str(error)), error)
+                return
             committing = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                effect = STEPS[request.op](Rows(connection, request), request, self._clock())
-                if effect.account is None and not effect.symbols:
-                    connection.execute("ROLLBACK")
-                    return effect.outcome
-                write_effect(connection, request.account_id, effect)
-                committing = True
-                connection.execute("COMMIT")
+                if len(group) == 1:
+                    wrote = self._step(connection, group[0], Rows(connection, group[0].request))
+                else:
+                    views: dict[str, Rows] = {}
+                    wrote = [self._step_in_group(connection, member, views) for member in group].count(True) > 0
+                committing = wrote
+                connection.execute("COMMIT" if wrote else "ROLLBACK")
             except FAILURES as error:
                 failure = failure_of(error, at_commit=committing)
                 self._give_up(connection, reopen=not isinstance(failure, StoreUnavailable))
-                raise failure from error
+                # A refusal too may rest on what another member had written, so nobody's answer stands.
+                for member in group:
+                    member.fail(failure_of(error, at_commit=committing), error)
             except (ValueError, TypeError, KeyError) as error:
                 self._give_up(connection, reopen=False)
-                raise StoreCorrupt(f"{self._path}: a row is not a record of the book ({error})") from error
-            except BaseException:
+                for member in group:
+                    member.fail(self._not_ours(error), error)
+            except BaseException as error:
                 self._give_up(connection, reopen=True)
+                kind = StoreTimeout if committing else StoreUnavailable
+                for member in group[1:]:
+                    member.fail(kind(f"{self._path}: the caller that wrote for all was interrupted"), error)
                 raise
-            return effect.outcome
+
+    def _step(self, connection: Connection, member: GroupMember, rows: Rows) -> bool:
+        """Run one step in the open transaction; whether it wrote anything."""
+        request = member.request
+        effect = STEPS[request.op](rows, request, self._clock())
+        member.outcome = effect.outcome
+        if effect.account is None and not effect.symbols:
+            return False
+        write_effect(connection, request.account_id, effect)
+        rows.absorb(effect)
+        return True
+
+    def _step_in_group(self, connection: Connection, member: GroupMember, views: dict[str, Rows]) -> bool:
+        """The same under a savepoint: a record that cannot be read or written fails its own caller only."""
+        connection.execute("SAVEPOINT member")
+        request = member.request
+        # What a member that fails has read is read again by the next; what it wrote is undone.
+        rows = views.pop(request.account_id, None)
+        try:
+            if rows is None:
+                rows = Rows(connection, request)
+            else:
+                rows.begin(request)
+            wrote = self._step(connection, member, rows)
+        except (ValueError, TypeError, KeyError) as error:
+            member.fail(self._not_ours(error), error)
+        except FAILURES as error:
+            failure = failure_of(error, at_commit=False)
+            if not isinstance(failure, StoreCorrupt):
+                raise  # the disk is full, or the file cannot be read: the transaction as a whole is lost
+            member.fail(failure, error)
+        else:
+            connection.execute("RELEASE member")
+            views[request.account_id] = rows
+            return wrote
+        connection.execute("ROLLBACK TO member")
+        connection.execute("RELEASE member")
+        return False
+
+    def _not_ours(self, error: Exception) -> StoreCorrupt:
+        return StoreCorrupt(f"{self._path}: a row is not a record of the book ({error})")
 
     def _give_up(self, connection: Connection, *, reopen: bool) -> None:
         """Undo what is under way; drop the connection when its state is in doubt."""
@@ -277,7 +345,7 @@ class SqliteBook(ReservationBook):
                 raise
             except (ValueError, TypeError, KeyError) as error:
                 self._give_up(connection, reopen=False)
-                raise StoreCorrupt(f"{self._path}: a row is not a record of the book ({error})") from error
+                raise self._not_ours(error) from error
             except BaseException:
                 self._give_up(connection, reopen=True)
                 raise

@@ -177,15 +177,23 @@ def _remembered(row: Sequence[Any]) -> Remembered:
 
 
 class Rows:
-    """View of one account inside a transaction; loads what a step asks for."""
+    """View of one account inside a transaction; loads what a step asks for.
 
-    __slots__ = ("_absent", "_account_id", "_execute", "_held", "_loaded")
+    Several steps of one transaction may share it: what one of them writes, `absorb` puts in the place of what was read.
+    """
+
+    __slots__ = ("_absent", "_account_id", "_execute", "_held", "_loaded", "_symbols")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self._execute = connection.execute
         self._account_id = request.account_id
         self._loaded = False
         self._held: BookAccount | None = None
+        self._symbols: dict[tuple[str, str], BookSymbol | None] = {}
+        self.begin(request)
+
+    def begin(self, request: Request) -> None:
+        """Look up at once which of a ladder's ids are taken."""
         self._absent: frozenset[str] = frozenset()
         if isinstance(request, Reserve):
             ids = [ask.order_id for ask in request.asks]
@@ -202,8 +210,18 @@ class Rows:
 
     def symbol(self, symbol: str, leg: str) -> BookSymbol | None:
         """Totals of a symbol and leg."""
-        found = self._execute(_GET_SYMBOL, (self._account_id, symbol, leg)).fetchall()
-        return BookSymbol._make(found[0]) if found else None
+        key = (symbol, leg)
+        if key not in self._symbols:
+            found = self._execute(_GET_SYMBOL, (self._account_id, symbol, leg)).fetchall()
+            self._symbols[key] = BookSymbol._make(found[0]) if found else None
+        return self._symbols[key]
+
+    def absorb(self, effect: Effect) -> None:
+        """Take over the account and symbols that a step has written."""
+        if effect.account is not None:
+            self._held, self._loaded = effect.account, True
+        for row in effect.symbols:
+            self._symbols[row.symbol, row.leg] = row
 
     def symbols(self) -> Iterable[BookSymbol]:
         """Totals of all symbols."""

@@ -34,7 +34,7 @@ local function gate()
     if kept then
         return answer('REQUEST_ABANDONED')
     end
-    if not A and op ~= 'open_account' then
+    if not A and op ~= 'open_account' and op ~= 'import_flat' then
         return answer('ACCOUNT_NOT_FOUND')
     end
     return nil
@@ -52,4 +52,23 @@ local function growth_gate()
         return nil
     end
     return answer(A.status == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+end
+
+-- The account before its first step.
+local function open_blank(terms, currency, scale, balance, horizon_us)
+    local combine, positions, policy = match(terms, '^([%l_]+) (%l+) ([%l_]+)')
+    A = {
+        version = 0, balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, status = 'ACTIVE',
+        combine = combine, positions = positions, all_pnl = policy == 'all', scale = scale, records = 0, digest = '0-0',
+    }
+    D = {
+        balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = {}, rates_out = {},
+        rates_in = {}, entries = {}, added = 0, forgotten = 0, timed = true,
+        more = {
+            'schema', SCHEMA, 'currency', currency, 'scale', scale, 'opened_us', text(now), 'status', 'ACTIVE', 'terms',
+            terms, 'terms_version', '1', 'watermark_us', text(now - tonumber(horizon_us)), 'late_fills', '0',
+            'overfills', '0', 'under_reserved', '0', 'pnl_missing', '0', 'exported_version', '0', 'trimmed_version',
+            '0', 'home', ARGV[3],
+        },
+    }
 end

@@ -26,6 +26,7 @@ from equipoise.reservation.steps.amends import amend, settle_amend
 from equipoise.reservation.steps.events import acknowledge, claim, end_order, request_cancel, resolve, sweep
 from equipoise.reservation.steps.fills import close, fill
 from equipoise.reservation.steps.grants import execute, reserve
+from equipoise.reservation.steps.imports import import_flat
 from equipoise.reservation.steps.repairs import adopt, repair
 from equipoise.reservation.steps.rules import (
     COMBINE_RULES,
@@ -58,6 +59,7 @@ __all__ = [
 
 STEPS: dict[str, Callable[[View, Any, int], Effect]] = {
     "open_account": open_account,
+    "import_flat": import_flat,
     "set_terms": set_terms,
     "suspend": suspend,
     "abandon": abandon,

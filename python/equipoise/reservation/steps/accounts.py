@@ -32,22 +32,25 @@ from equipoise.reservation.steps.draft import (
 from equipoise.reservation.steps.rules import terms_content, terms_fault
 from equipoise.reservation.steps.view import Effect, View
 
-__all__ = ["abandon", "archive", "export", "mark", "move_money", "open_account", "revalue", "set_terms", "suspend"]
+__all__ = [
+    "abandon",
+    "archive",
+    "blank_account",
+    "export",
+    "mark",
+    "move_money",
+    "open_account",
+    "revalue",
+    "set_terms",
+    "suspend",
+]
 
 OK = Code.OK
 
 
-def open_account(view: View, request: OpenAccount, now: int) -> Effect:
-    """Open an account with its first balance and terms."""
-    account = view.account()
-    refusal = id_gate(view, request, account, now)
-    if refusal is not None:
-        return refusal
-    if account is not None:
-        return refuse(Code.ACCOUNT_EXISTS, request, account)
-    if terms_fault(request.terms) is not None:
-        return refuse(Code.TERMS_INVALID, request, None)
-    blank = BookAccount(
+def blank_account(request: OpenAccount, now: int) -> BookAccount:
+    """The account before its first step."""
+    return BookAccount(
         request.account_id,
         request.currency,
         request.scale,
@@ -71,7 +74,19 @@ def open_account(view: View, request: OpenAccount, now: int) -> Effect:
         0,
         0,
     )
-    draft = Draft(view, request, blank, now)
+
+
+def open_account(view: View, request: OpenAccount, now: int) -> Effect:
+    """Open an account with its first balance and terms."""
+    account = view.account()
+    refusal = id_gate(view, request, account, now)
+    if refusal is not None:
+        return refusal
+    if account is not None:
+        return refuse(Code.ACCOUNT_EXISTS, request, account)
+    if terms_fault(request.terms) is not None:
+        return refuse(Code.TERMS_INVALID, request, None)
+    draft = Draft(view, request, blank_account(request, now), now)
     draft.balance = request.balance
     draft.details = (("currency", request.currency), ("scale", request.scale), ("terms", terms_content(request.terms)))
     return draft.finish()
