@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import servers
 
 import equipoise as eq
 from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
@@ -23,10 +24,17 @@ from equipoise.reservation.awaited import AsyncReservationBook, RequestMaker
 Make = Callable[..., Order]
 A = "acc"
 
-stores = pytest.mark.parametrize("store", ["memory", "sqlite"])
+stores = pytest.mark.parametrize("store", ["memory", "sqlite", "valkey", "valkey-cluster"])
 
 
 def url(store: str, path: Path) -> str:
+    if store == "valkey":
+        with servers.shared().client() as client:
+            client.flushall()
+        return servers.shared().url
+    if store == "valkey-cluster":
+        servers.shared_cluster().flush()
+        return servers.shared_cluster().url
     return "memory:" if store == "memory" else f"sqlite:///{path}?durability=normal"
 
 

@@ -125,12 +125,19 @@ class AsyncReservationBook(ABC):
     ) -> AsyncReservationBook:
         """Open a book; the arguments and errors of `ReservationBook.connect`.
 
-        A memory book runs in the caller's task, a SQLite book in one thread of its own, which `close_book` joins.
+        A memory book runs in the caller's task, a SQLite book in one thread of its own, which `close_book` joins. The
+        steps of a Redis book run in the loop and share a connection; its reads run in a few threads.
         """
 
         def open_book() -> ReservationBook:
             return ReservationBook.connect(url, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
 
+        if url.startswith("redis"):
+            opened = await asyncio.to_thread(open_book)
+            # Needs the client of the extra `redis`, which is there once a book is open.
+            from equipoise.reservation.redis_awaited import RedisInLoop
+
+            return RedisInLoop(cast(Any, opened), timeout_ms=timeout_ms, horizon_s=horizon_s)
         settings: dict[str, Any] = {"clock": clock, "timeout_ms": timeout_ms, "horizon_s": horizon_s}
         if not url.startswith("sqlite:"):
             return _InTask(open_book(), **settings)

@@ -36,6 +36,7 @@ from equipoise.reservation.redis_links import (
     Address,
     Link,
     Links,
+    Target,
     command,
     failure_of,
     packed,
@@ -167,8 +168,10 @@ class RedisBook(ReservationBook):
         keys = keys_of(self._target.prefix, account_id)
         return packed(keys), len(keys)
 
-    def _script(self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str) -> str:
-        """Run a script on the node that has the account; its reply."""
+    def _packed(
+        self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str
+    ) -> tuple[bytes, bytes]:
+        """A call of a script up to the identity of the node, and from there on."""
         script = SCRIPTS[name]
         keys, count = self._heads(account_id)
         total = 3 + count + len(ids) + 6 + len(values)
@@ -180,7 +183,12 @@ class RedisBook(ReservationBook):
             keys,
             packed([*[self._key(account_id, order_id) for order_id in ids], name, now]),
         )
-        tail = packed(["1" if self._wait else "", ident, print_, *values])
+        return head, packed(["1" if self._wait else "", ident, print_, *values])
+
+    def _script(self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str) -> str:
+        """Run a script on the node that has the account; its reply."""
+        script = SCRIPTS[name]
+        head, tail = self._packed(name, account_id, ids, values, ident, print_)
         slot = slot_of(account_id)
         reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
         while reply[:1] == "H":
@@ -207,13 +215,64 @@ class RedisBook(ReservationBook):
         if not self._wait:
             return str(self._exchange(slot, payload, 1, script)[0], "utf-8")
         reply = self._exchange(slot, lambda link: payload(link) + self._wait, 2, script)
-        acknowledged = reply[1]
+        self.check_wait(reply)
+        return str(reply[0], "utf-8")
+
+    # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that requests are issued by: the server's unless one was given."""
+        return self._clock
+
+    @property
+    def target(self) -> Target:
+        """The connection URL, taken apart."""
+        return self._target
+
+    def run(self, request: Request) -> Outcome:
+        """Run one step."""
+        return self._run(request)
+
+    def packed_step(self, request: Request) -> tuple[bytes, bytes, bytes]:
+        """A step up to the identity of the node, from there on, and the command that waits for its durability."""
+        ids, values = arguments(request)
+        op, account_id = request.op, request.account_id
+        return *self._packed(op, account_id, ids, values, request.ident, request.fingerprint), self._wait
+
+    def address_of(self, slot: int) -> Address:
+        """The node of a slot as far as known."""
+        return self._route.address(slot)
+
+    def home_of(self, address: Address) -> str:
+        """Who a node is now; empty for a single one."""
+        self._open()
+        try:
+            link = self._links.take(address)
+        except failures.RedisError as error:
+            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+        self._links.put(link)
+        return link.home
+
+    def drop_links(self, address: Address) -> None:
+        """Close idle connections to a node that was found to be gone."""
+        self._links.drop(address)
+
+    def known_scale(self, account_id: str) -> int | None:
+        """Scale of an account; None when there is none."""
+        self._scale(account_id)
+        return self._scales.get(account_id)
+
+    def check_wait(self, replies: list[Any]) -> None:
+        """Raise unless the durability that was named is met."""
+        if len(replies) < 2:
+            return
+        acknowledged = replies[1]
         met = acknowledged[0] if isinstance(acknowledged, list) else acknowledged
         if not isinstance(met, int) or met < 1:
             raise StoreTimeout(
                 f"done, but durability {self._target.durability} was not met in time; ask again with the same id"
             )
-        return str(reply[0], "utf-8")
 
     def _exchange(
         self, slot: int, payload: Callable[[Link], bytes], replies: int, script: Script | None = None
