@@ -147,18 +147,22 @@ def slot_of(account_id: str) -> int:
     return int(key_slot(account_id.encode()))
 
 
-def packed(words: Sequence[str | bytes]) -> bytes:
+def packed(words: Sequence[str]) -> bytes:
     """Words in the protocol, without the array header."""
-    out = []
-    for word in words:
-        raw = word.encode() if isinstance(word, str) else word
-        out.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
-    return b"".join(out)
+    text = "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
+    if text.isascii():
+        return text.encode()
+    return b"".join([_bulk(word.encode()) for word in words])
+
+
+def _bulk(raw: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(raw), raw)
 
 
 def command(*words: str | bytes) -> bytes:
     """A whole command in the protocol."""
-    return b"*%d\r\n%b" % (len(words), packed(words))
+    raw = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n%b" % (len(raw), b"".join([_bulk(word) for word in raw]))
 
 
 def retry_later(error: BaseException) -> bool:

@@ -6,6 +6,7 @@ run on both. A script is content-addressed: it is called by its SHA-1 and loaded
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
@@ -85,9 +86,36 @@ def _read(name: str) -> str:
     return (Path(__file__).with_name("lua") / f"{name}.lua").read_text(encoding="utf-8")
 
 
+_BLOCK = re.compile(
+    r"(?:^--[^\n]*\n)*^local (?:function (?P<function>\w+)\(.*?^end$|(?P<table>\w+) = \{\n.*?^\}$)\n*",
+    re.MULTILINE | re.DOTALL,
+)
+"""A function or a table of the shared parts, with the comment above it."""
+
+
+def _needed(shared: str, operation: str) -> str:
+    """The shared parts without the functions and tables that an operation does not use.
+
+    The server runs the text of a script from its first line with every call, so each function costs something.
+    """
+    blocks = [(match["function"] or match["table"], match) for match in _BLOCK.finditer(shared)]
+    rest = _BLOCK.sub("", shared)
+    wanted: set[str] = set()
+    texts = [rest, operation]
+    while texts:
+        text = texts.pop()
+        for name, match in blocks:
+            if name not in wanted and re.search(rf"\b{name}\b", text):
+                wanted.add(name)
+                texts.append(match[0])
+    return _BLOCK.sub(lambda match: match[0] if (match["function"] or match["table"]) in wanted else "", shared)
+
+
 def _assembled(name: str) -> Script:
     file, parts, when_full = _FILES[name]
-    bodies = [_read(part) for part in ((file,) if name == "snapshot" else ("prelude", *parts, file))]
+    operation = _read(file)
+    shared = "" if name == "snapshot" else _needed("\n".join([_read(part) for part in ("prelude", *parts)]), operation)
+    bodies = [shared, operation]
     head = "#!lua flags=allow-oom\n" if when_full else "#!lua\n"
     text = (head + "\n".join(bodies)).encode()
     return Script(name, text, sha1(text).hexdigest())  # noqa: S324 - the server's own addressing, not a secret

@@ -51,10 +51,11 @@ local function fold(record)
         ) or false
     end
 end
-local trim = A.trimmed
+local exported, trimmed = more_of('exported_version', 'trimmed_version')
+local trim = trimmed
 -- A repair may have begun the journal anew: what is older is told by its base already.
 local based = tonumber(call('HGET', BASE, 'version') or 0)
-while trim < A.exported do
+while trim < exported do
     local entry = call('XRANGE', JOURNAL, text(trim + 1) .. '-0', text(trim + 1) .. '-0')[1]
     if not entry and trim + 1 > based then
         break
@@ -122,7 +123,7 @@ if written then
     for _, name in ipairs(old_ids) do
         call('HDEL', REQUESTS, name)
     end
-    if trim > A.trimmed then
+    if trim > trimmed then
         call('XTRIM', JOURNAL, 'MINID', '=', text(trim + 1) .. '-0')
     end
     if last then

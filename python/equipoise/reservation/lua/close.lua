@@ -34,7 +34,7 @@ if terminal(o) and left == 0 then
     after.state = 'CLOSED'
 end
 if not pnl then
-    D.more = { 'pnl_missing', text(A.pnl_missing + 1) }
+    D.more = { 'pnl_missing', text(more_of('pnl_missing') + 1) }
 end
 journal_order(o, after)
 local reply, written = finish('OK', o.id, after.state, pnl and '' or '"pnl_missing"')

@@ -90,7 +90,7 @@ if rise > 0 and free < 0 then
 end
 D.added = 1
 if missing then
-    D.more = { 'pnl_missing', text(A.pnl_missing + 1) }
+    D.more = { 'pnl_missing', text(more_of('pnl_missing') + 1) }
 end
 local reply, written = finish('OK', id, 'FILLED', flags_json(flags))
 if not written then

@@ -11,7 +11,7 @@ local version = tonumber(ARGV[7])
 if version > A.version then
     return answer('ILLEGAL_TRANSITION')
 end
-if version > A.exported then
+if version > more_of('exported_version') then
     call('HSET', PORTFOLIO, 'exported_version', text(version))
 end
 return answer('OK')

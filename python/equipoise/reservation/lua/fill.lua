@@ -68,12 +68,22 @@ if ended then
     end
     D.live = D.live - 1
 end
-D.more = {
-    'late_fills', text(A.late_fills + (flags[1] == 'late_fill' and 1 or 0)),
-    'overfills', text(A.overfills + (over > 0 and 1 or 0)),
-    'under_reserved', text(A.under_reserved + (under and 1 or 0)),
-    'pnl_missing', text(A.pnl_missing + (missing and 1 or 0)),
-}
+local function count(name)
+    D.more[#D.more + 1] = name
+    D.more[#D.more + 1] = text(more_of(name) + 1)
+end
+if flags[1] == 'late_fill' then
+    count('late_fills')
+end
+if over > 0 then
+    count('overfills')
+end
+if under then
+    count('under_reserved')
+end
+if missing then
+    count('pnl_missing')
+end
 journal_order(o, after)
 put_row(o.symbol, o.leg, was, row)
 local owned = owned_after(o.owner, 0 - given)

@@ -154,16 +154,16 @@ local function due(o, changed_us)
     return at and text(max(tonumber(at), 1)) or nil
 end
 
+-- Names of stored fields, each with that of the figure or text in memory.
 local FIGURES = {
-    { 'reserved_margin', 'hold' }, { 'filled', 'filled' }, { 'released', 'released' }, { 'overfilled', 'over' },
-    { 'open_lots', 'open' }, { 'margin', 'margin' }, { 'released_margin', 'given' }, { 'lots', 'lots' },
-    { 'hold_start', 'hold_start' }, { 'price_ticks', 'price_ticks' }, { 'amend_lots', 'amend_lots' },
-    { 'amend_hold', 'amend_hold' }, { 'amend_price_ticks', 'amend_price_ticks' },
+    'reserved_margin', 'hold', 'filled', 'filled', 'released', 'released', 'overfilled', 'over', 'open_lots', 'open',
+    'margin', 'margin', 'released_margin', 'given', 'lots', 'lots', 'hold_start', 'hold_start', 'price_ticks',
+    'price_ticks', 'amend_lots', 'amend_lots', 'amend_hold', 'amend_hold', 'amend_price_ticks', 'amend_price_ticks',
 }
 
 local TEXTS = {
-    { 'flags', 'flags' }, { 'reason', 'reason' }, { 'venue_id', 'venue' }, { 'cancel_deadline_us', 'cancel' },
-    { 'amend_id', 'amend_id' }, { 'amend_deadline_us', 'amend_deadline' }, { 'outbox', 'outbox' },
+    'flags', 'flags', 'reason', 'reason', 'venue_id', 'venue', 'cancel_deadline_us', 'cancel', 'amend_id', 'amend_id',
+    'amend_deadline_us', 'amend_deadline', 'outbox', 'outbox',
 }
 
 -- Write what a step changed of an order; `was` nil: the rest of a new record.
@@ -174,25 +174,27 @@ local function put_order(was, o, event)
         text(A.version + 1),
     }
     local n, gone = #set, {}
-    for _, item in ipairs(FIGURES) do
-        local value = o[item[2]]
-        if not was or was[item[2]] ~= value then
+    for i = 1, #FIGURES, 2 do
+        local name = FIGURES[i + 1]
+        local value = o[name]
+        if not was or was[name] ~= value then
             if value ~= 0 then
-                set[n + 1], set[n + 2] = item[1], text(value)
+                set[n + 1], set[n + 2] = FIGURES[i], text(value)
                 n = n + 2
             elseif was then
-                gone[#gone + 1] = item[1]
+                gone[#gone + 1] = FIGURES[i]
             end
         end
     end
-    for _, item in ipairs(TEXTS) do
-        local value, before = o[item[2]] or '', was and was[item[2]] or ''
+    for i = 1, #TEXTS, 2 do
+        local name = TEXTS[i + 1]
+        local value, before = o[name] or '', was and was[name] or ''
         if value ~= before then
             if value ~= '' then
-                set[n + 1], set[n + 2] = item[1], value
+                set[n + 1], set[n + 2] = TEXTS[i], value
                 n = n + 2
             else
-                gone[#gone + 1] = item[1]
+                gone[#gone + 1] = TEXTS[i]
             end
         end
     end

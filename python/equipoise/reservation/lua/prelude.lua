@@ -45,7 +45,7 @@ end
 
 local function number(value, what)
     local n = tonumber(value)
-    if not n or fmod(n, 1) ~= 0 then
+    if not n or n % 1 ~= 0 then
         corrupt(what .. ' is ' .. tostring(value))
     end
     return n
@@ -97,8 +97,8 @@ end
 local function load_account()
     local got = call(
         'HMGET', PORTFOLIO, 'schema', 'version', 'balance', 'open_pnl', 'used_margin_executed', 'used_margin_all',
-        'live_orders', 'status', 'terms', 'terms_version', 'watermark_us', 'scale', 'home', 'late_fills', 'overfills',
-        'under_reserved', 'pnl_missing', 'records', 'exported_version', 'trimmed_version', 'digest'
+        'live_orders', 'status', 'terms', 'terms_version', 'watermark_us', 'scale', 'records', 'digest',
+        'home'
     )
     if not got[1] then
         if got[2] or got[3] then
@@ -130,19 +130,22 @@ local function load_account()
         terms_version = got[10],
         watermark = number(got[11], 'watermark_us'),
         scale = got[12],
-        home = got[13] or '',
-        late_fills = number(got[14], 'late_fills'),
-        overfills = number(got[15], 'overfills'),
-        under_reserved = number(got[16], 'under_reserved'),
-        pnl_missing = number(got[17], 'pnl_missing'),
-        records = number(got[18], 'records'),
-        exported = number(got[19], 'exported_version'),
-        trimmed = number(got[20], 'trimmed_version'),
-        digest = got[21] or corrupt('digest'),
+        records = number(got[13], 'records'),
+        digest = got[14] or corrupt('digest'),
+        home = got[15] or '',
     }
 end
 
 local A = load_account()
+
+-- Figures of the account that only some steps need.
+local function more_of(...)
+    local got = call('HMGET', PORTFOLIO, ...)
+    for i = 1, #got do
+        got[i] = number(got[i], (select(i, ...)))
+    end
+    return unpack(got)
+end
 
 -- A promotion may have lost the last steps: the caller settles that before anything else (home.lua).
 local function away()
@@ -158,8 +161,9 @@ end
 
 local LOTS, MARGIN, HOLD_BIDS, HOLD_ASKS, BID_LOTS, ASK_LOTS, REDUCE_BID, REDUCE_ASK = 1, 2, 3, 4, 5, 6, 7, 8
 local LONG, SHORT, RATE_ORDERS, RATE_TICKETS, OPEN_PNL, MARKED, REVALUED = 9, 10, 11, 12, 13, 14, 15
-local ROW_OUT = '%.0f' .. string.rep(' %.0f', 14)
-local ROW_IN = '^(%-?%d+)' .. string.rep(' (%-?%d+)', 14) .. '$'
+local ROW_OUT = '%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f'
+local ROW_IN = '^(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) '
+    .. '(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)$'
 
 local function row_of(packed)
     if not packed then

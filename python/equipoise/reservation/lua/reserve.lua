@@ -240,18 +240,17 @@ local reply, written = finish('OK', nil, nil, nil, concat(refused, ','))
 if not written then
     return reply
 end
-local created = text(now)
+local created, hold_at = text(now), #common + 1
 for n, i in ipairs(granted) do
     local ask, key = asks[i], KEYS[RECORD - 1 + i]
-    local hold = text(ask.hold)
+    local hold = ask.hold > 0 and text(ask.hold) or nil
+    common[hold_at], common[hold_at + 1] = hold and 'hold_start', hold
+    common[hold_at + 2], common[hold_at + 3] = hold and 'reserved_margin', hold
     call(
         'HSET', key, 'symbol', ask.symbol, 'side', ask.side, 'lots', ask.lots_text, 'price_ticks', ask.ticks, 'state',
         state, 'order_status', 'QUEUED', 'execution_status', 'QUEUED', 'created_us', created, 'deadline_us', deadline,
         'seq', places[2 * n - 1], unpack(common)
     )
-    if ask.hold > 0 then
-        call('HSET', key, 'hold_start', hold, 'reserved_margin', hold)
-    end
     if ask.leg ~= '' then
         call('HSET', key, 'leg', ask.leg)
     end

@@ -19,7 +19,7 @@ if accepted then
     state = 'LIVE'
 elseif filled > o.lots then
     flags = '"overfill"'
-    D.more = { 'overfills', text(A.overfills + 1) }
+    D.more = { 'overfills', text(more_of('overfills') + 1) }
     after.over = o.over + filled - o.lots
     filled = o.lots
     after.filled = filled
