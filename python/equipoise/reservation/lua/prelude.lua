@@ -113,26 +113,17 @@ local function load_account()
     if not combine then
         corrupt('terms')
     end
-    local pnl = number(got[4], 'open_pnl')
+    local version, balance, pnl, executed = tonumber(got[2]), tonumber(got[3]), tonumber(got[4]), tonumber(got[5])
+    local all, live, watermark, records = tonumber(got[6]), tonumber(got[7]), tonumber(got[11]), tonumber(got[13])
+    if not (version and balance and pnl and executed and all and live and watermark and records and got[14])
+        or version % 1 + balance % 1 + pnl % 1 + executed % 1 + all % 1 + live % 1 + watermark % 1 + records % 1 ~= 0 then
+        corrupt('a figure of the account')
+    end
     return {
-        version = number(got[2], 'version'),
-        balance = number(got[3], 'balance'),
-        pnl = pnl,
-        counted = (pnl < 0 or policy == 'all') and pnl or 0,
-        executed = number(got[5], 'used_margin_executed'),
-        all = number(got[6], 'used_margin_all'),
-        live = number(got[7], 'live_orders'),
-        status = got[8],
-        combine = combine,
-        positions = positions,
-        all_pnl = policy == 'all',
-        limits = limits ~= '' and cjson.decode(limits) or nil,
-        terms_version = got[10],
-        watermark = number(got[11], 'watermark_us'),
-        scale = got[12],
-        records = number(got[13], 'records'),
-        digest = got[14] or corrupt('digest'),
-        home = got[15] or '',
+        version = version, balance = balance, pnl = pnl, counted = (pnl < 0 or policy == 'all') and pnl or 0,
+        executed = executed, all = all, live = live, status = got[8], combine = combine, positions = positions,
+        all_pnl = policy == 'all', limits = limits ~= '' and cjson.decode(limits) or nil, terms_version = got[10],
+        watermark = watermark, scale = got[12], records = records, digest = got[14], home = got[15] or '',
     }
 end
 

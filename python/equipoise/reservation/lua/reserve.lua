@@ -10,10 +10,9 @@ if refusal then
 end
 local best_effort, in_micros, owner, state = ARGV[9] == '1', ARGV[10] == '1', ARGV[12], ARGV[13]
 local limits, count = A.limits, #ARGV - 17
-local RANK = {
-    ORDER_EXISTS = 1, TERMS_CHANGED = 2, TERMS_INVALID = 3, AMOUNT_OVERFLOW = 4, STALE_MARK = 5, POSITION_LIMIT = 6,
-    ORDER_LIMIT = 7, OWNER_LIMIT = 8, INSUFFICIENT_MARGIN = 9,
-}
+-- Codes of an order in order of precedence.
+local PRECEDENCE = 'ORDER_EXISTS TERMS_CHANGED TERMS_INVALID AMOUNT_OVERFLOW STALE_MARK POSITION_LIMIT ORDER_LIMIT '
+    .. 'OWNER_LIMIT INSUFFICIENT_MARGIN'
 
 -- Read: which ids are taken, and the symbols' totals.
 call('ZCARD', ORDERS)
@@ -156,7 +155,7 @@ for i = 1, count do
     if not code then
         granted[#granted + 1] = i
     else
-        if not worst or RANK[code] < RANK[worst] then
+        if not worst or find(PRECEDENCE, code, 1, true) < find(PRECEDENCE, worst, 1, true) then
             worst = code
         end
         local asked = code == 'INSUFFICIENT_MARGIN'
