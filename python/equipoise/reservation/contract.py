@@ -1013,8 +1013,10 @@ class ReservationBook(ABC):
 
     def _by_the_venue(self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int]) -> Outcome:
         """One repair that books what the venue says."""
-        name, mark = plan.order_id, f"reconcile:{view.as_of_us}"
+        name = plan.order_id
         expected = None if name is None else versions[name]
+        # One id for each thing said of an order as it stands: the same view, applied again, repeats nothing.
+        mark = f"reconcile:{view.as_of_us}:{plan.step}" if name is None else f"reconcile:{plan.step}:{expected}"
         if plan.step == "adopt":
             venue, order_id, lots, hold = plan.values
             side = venue.side.value
@@ -1035,7 +1037,7 @@ class ReservationBook(ABC):
         if plan.step == "adjust":
             account = self.account(account_id)
             found = units(view.balance or 0, account.scale, "balance", signed=True) - account.balance_units
-            return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=f"{mark}:balance")
+            return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=mark)
         assert name is not None  # noqa: S101 - the rest is about one order
         if plan.step == "acknowledge":
             venue_id = plan.values[0]
