@@ -1,8 +1,8 @@
 """A long seeded life of one book, in pieces that can be resumed.
 
 `python -m tests.reservation.soak memory: --operations 10000000` runs one; on a SQLite file it stops after `--minutes`
-and the same command goes on from there. The clock is injected and advances by hours, so that sweeper, export and archive
-do their work many times over.
+and the same command goes on from there. The clock is injected and advances by hours, so that sweeper, export and
+archive do their work many times over.
 """
 
 from __future__ import annotations
