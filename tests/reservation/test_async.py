@@ -47,9 +47,9 @@ def worker_threads() -> list[str]:
 
 
 def test_every_method_of_the_book_is_there_with_the_same_arguments() -> None:
-    names = {name for name, value in vars(ReservationBook).items() if inspect.isfunction(value) and name[0] != "_"}
+    names = {name for name, _ in inspect.getmembers(ReservationBook, inspect.isfunction) if name[0] != "_"}
     assert len(names) > 30
-    for name in names - {"close_book"}:
+    for name in names - {"close_book", "connect"}:
         awaited = getattr(AsyncReservationBook, name)
         assert inspect.iscoroutinefunction(awaited), name
         assert inspect.signature(awaited) == inspect.signature(getattr(ReservationBook, name)), name

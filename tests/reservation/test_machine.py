@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests import servers
 
 from equipoise.orders import Order, Side
-from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
+from equipoise.reservation import Code, OrderState, Outcome, ReservationBook, VenueFill, VenueOrder, VenueView
 
 A = "acc"
 SYMBOLS = ("AAA", "BBB")
@@ -193,12 +193,12 @@ class Books(RuleBasedStateMachine):
         self.past: list[tuple[str, tuple[Any, ...], dict[str, Any], Outcome]] = []
         self.ask("open_account", A, micros(balance), rule=combine)
 
-    def ask(self, name: str, *values: Any, **named: Any) -> Outcome:
+    def ask(self, name: str, *values: Any, **named: Any) -> Any:
         """Put the same question to every store; they must agree (I18)."""
         first, *others = [getattr(book, name)(*values, **named) for book in self.books]
         for other in others:
             assert other == first
-        if first.ok and name not in ("archive", "sweep", "mark", "revalue"):
+        if first.ok and name not in ("archive", "sweep", "mark", "revalue", "reconcile"):
             self.past.append((name, values, named, first))
         return first
 
@@ -456,6 +456,67 @@ class Books(RuleBasedStateMachine):
                 assert self.oracle.papers.pop(name).state not in LIVE
         if days:
             self.past.clear()
+
+    @precondition(lambda self: self.oracle.papers)
+    @rule(data=st.data())
+    def reconcile(self, data: st.DataObject) -> None:
+        """The venue has some of the orders in flight open, and reports a fill or two; all stores repair alike."""
+        live = [paper for paper in self.oracle.papers.values() if paper.state in LIVE]
+        opened = [paper for paper in live if paper.wish is not None or data.draw(st.booleans())]
+        traded = data.draw(st.lists(st.sampled_from(list(self.oracle.papers.values())), max_size=2, unique_by=id))
+        orders = tuple(
+            [
+                VenueOrder(
+                    symbol=p.symbol,
+                    side=Side(p.side),
+                    lots=p.lots,
+                    price_ticks=1,
+                    hold=0,
+                    order_id=p.name,
+                    leg=p.leg,
+                )
+                for p in opened
+            ]
+        )
+        fills = tuple(
+            [VenueFill(fill_id=self.fresh(), order_id=p.name, lots=1, margin=micros(3), realised_pnl=0) for p in traded]
+        )
+        view = VenueView(as_of_us=self.now, orders=orders, fills=fills)
+        before, states = [book.account(A) for book in self.books], {p.name: p.state for p in live}
+        dry = self.ask("reconcile", A, view, grace_ms=0)
+        assert [book.account(A) for book in self.books] == before
+        done = self.ask("reconcile", A, view, grace_ms=0, apply=True)
+        assert [(d.kind, d.where) for d in done.discrepancies] == [(d.kind, d.where) for d in dry.discrepancies]
+        for item in done.discrepancies:
+            paper = self.oracle.papers[item.where]
+            if item.kind == "missed_fill":
+                assert item.state == "applied"
+                self.trade(paper, 1, 3)
+            elif item.kind == "unacknowledged":
+                assert (paper in opened, item.state) == (True, "applied")
+                paper.state = "LIVE"
+            elif item.kind == "ended":
+                assert (paper in opened, paper.state, item.state) == (False, "LIVE", "applied")
+                paper.end("CANCELLED")
+            else:
+                assert (item.kind, item.state) == ("absent", "skipped")
+                assert states[paper.name] in ("SENT", "UNKNOWN")
+        for paper in live:
+            if paper not in opened and paper not in traded:
+                assert paper.state != "LIVE"
+
+    def trade(self, paper: Paper, lots: int, margin: int) -> None:
+        """Book a fill in the oracle."""
+        late, room = paper.state not in LIVE, paper.released if paper.state not in LIVE else paper.working
+        if late:
+            paper.released -= min(lots, paper.released)
+        paper.filled += min(lots, room)
+        paper.over += max(0, lots - room)
+        if not late:
+            paper.state = "LIVE" if paper.working else "FILLED"
+            if paper.state == "FILLED":
+                paper.drop_wish()
+        self.oracle.trade(paper, lots, margin, 0, 0)
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())

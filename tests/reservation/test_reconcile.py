@@ -366,16 +366,16 @@ def test_what_changes_between_the_look_and_the_repair_is_skipped(
     desk(book, order)
     tamper(book, "UPDATE accounts SET all_units = all_units - 9", held(all_units=-9))
     clock.advance(60)
-    from equipoise.reservation import contract
+    from equipoise.reservation import reconciling
 
-    whole = contract.compare
+    whole = reconciling.compare
 
     def slow(*values: Any) -> Any:
         plans = whole(*values)
         book.acknowledge(A, "r:1", "v1-again")  # somebody is faster
         return plans
 
-    monkeypatch.setattr(contract, "compare", slow)
+    monkeypatch.setattr(reconciling, "compare", slow)
     view = VenueView(as_of_us=clock(), orders=venue_orders()[:1])
     report = book.reconcile(A, view, apply=True)
     assert [(item.kind, item.state, item.note) for item in report.discrepancies] == [

@@ -79,7 +79,7 @@ class RedisBook(ReservationBook):
         super().__init__(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
         self._target = parse_target(url)
         self._timeout_s = timeout_ms / 1000
-        self._time = clock
+        self._injected = clock is not None
         self._ahead_us = 0
         if clock is None:
             # Requests are judged by the server's clock, so they are issued by it as well.
@@ -175,7 +175,7 @@ class RedisBook(ReservationBook):
         script = SCRIPTS[name]
         keys, count = self._heads(account_id)
         total = 3 + count + len(ids) + 6 + len(values)
-        now = "" if self._time is None else str(self._time())
+        now = str(self._clock()) if self._injected else ""
         head = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b%b%b" % (
             total,
             script.sha.encode(),
@@ -200,7 +200,7 @@ class RedisBook(ReservationBook):
         """The account was last written on another node: a planned move, or a promotion that may have lost steps."""
         script, slot = SCRIPTS["home"], slot_of(account_id)
         keys, count = self._heads(account_id)
-        now = "" if self._time is None else str(self._time())
+        now = str(self._clock()) if self._injected else ""
 
         def payload(link: Link) -> bytes:
             words = ["promotion", now, link.home, "1" if self._wait else "", "", "", home]

@@ -282,8 +282,9 @@ local D = A and {
 local WRAP = 281474976710656
 local function digest_of(order_id, snapshot, sign)
     local hash = redis.sha1hex(order_id .. '\31' .. snapshot)
-    D.high = (D.high or 0) + sign * tonumber(sub(hash, 1, 12), 16)
-    D.low = (D.low or 0) + sign * tonumber(sub(hash, 13, 24), 16)
+    -- Wrapped each time: 33 of these would leave the range in which doubles are exact.
+    D.high = fmod((D.high or 0) + sign * tonumber(sub(hash, 1, 12), 16), WRAP)
+    D.low = fmod((D.low or 0) + sign * tonumber(sub(hash, 13, 24), 16), WRAP)
 end
 
 local function next_digest()
