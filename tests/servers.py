@@ -37,11 +37,12 @@ def free_port() -> int:
 class Server:
     """One server process with a folder of its own; `options` are lines of its configuration."""
 
-    def __init__(self, *options: str, sentinel: bool = False) -> None:
+    def __init__(self, *options: str, sentinel: bool = False, file_bytes_max: int | None = None) -> None:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
         self.options = options
         self.sentinel = sentinel
+        self.file_bytes_max = file_bytes_max
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -59,7 +60,12 @@ class Server:
             conf.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
             mode = ["--sentinel"] if self.sentinel else []
-            self.process = subprocess.Popen([str(get_binary_path()), str(conf), *mode], stdout=log, stderr=log)
+            words = [str(get_binary_path()), str(conf), *mode]
+            if self.file_bytes_max is not None:
+                # A full disk: files stop growing, and the signal that says so is ignored.
+                limited = f"trap '' XFSZ; ulimit -f {self.file_bytes_max // 1024}; exec " + '"$@"'
+                words = ["bash", "-c", limited, "-", *words]
+            self.process = subprocess.Popen(words, stdout=log, stderr=log)
         until = time.monotonic() + 10
         while True:
             try:

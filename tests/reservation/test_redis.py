@@ -179,22 +179,25 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             "abandon": lambda: book.abandon(A, "x"),
             "set_terms": lambda: book.set_terms(A, request_id="x", rule="larger_leg", positions="tickets"),
             "mark": lambda: book.mark(A, {"SYM": "0.1"}),
-            "reserve": lambda: book.reserve(A, ladder, request_id="x", owner="ann"),
+            "reserve": lambda: book.reserve(A, ladder, request_id="x", owner="ann", send="outbox"),
             "execute": lambda: book.execute(A, order(hold=5, order_id="new"), request_id="x"),
             "acknowledge": lambda: book.acknowledge(A, "c", "v2"),
             "request_cancel": lambda: book.request_cancel(A, "c"),
             "fill": lambda: book.fill(A, "c", 3, fill_id="x"),
             "cancel": lambda: book.cancel(A, "c"),
+            "amend": lambda: book.amend(A, "c", 5, "0.00009", event_id="x"),
             "close": lambda: book.close(A, "b", event_id="x", realised_pnl=0),
             "sweep": lambda: book.sweep(A),
             "archive": lambda: book.archive(A),
         }
         names = ["portfolio", "symbols", "orders", "due", "aliases", "requests", "journal", "owners", "rates"]
-        keys = [f"user_{name}:{{{A}}}" for name in names]
+        names += ["outbox", "waiting", "base"]
+        all_keys = [f"user_{name}:{{{A}}}" for name in names]
+        keys, outbox, base = all_keys[:9], set(all_keys[9:11]), all_keys[11]
         records = [f"user_holdings:{{{A}}}:{name}" for name in ("b", "c", "new", "other")]
         refused: dict[str, set[str]] = {}
         for operation, run in operations.items():
-            for key in [*keys, *records]:
+            for key in [*all_keys, *records]:
                 prepare()
                 if operation == "archive":
                     clock.advance(100_000)
@@ -214,7 +217,9 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
                 else:
                     # Not one of its keys: what is there was left alone.
                     assert client.type(key) in (b"string", b"list"), (operation, key)
-        assert refused["reserve"] == {*keys, records[2], records[3]}
+        assert refused["reserve"] == {*keys, *outbox, records[2], records[3]}
+        assert refused["amend"] == {*keys, records[1]} - {keys[4], keys[5]}
+        assert refused["archive"] >= {keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], base}
         assert refused["execute"] == {*keys, records[2]} - {keys[7]}
         assert refused["fill"] == {*keys, records[1]} - {keys[4], keys[5]}
         assert refused["cancel"] == refused["fill"]
@@ -407,6 +412,33 @@ def test_i7_a_server_out_of_memory_refuses_growth_and_takes_facts(server: server
         client.config_set("maxmemory", 0)
         assert book.reserve(A, [order(hold=1)], request_id="x").ok
         assert book.audit(A).findings == ()
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec"])
+def test_i7_a_server_whose_disk_is_full_grants_nothing_that_it_could_lose(order: Make, fsync: str) -> None:
+    options = ("appendonly yes", f"appendfsync {fsync}", "auto-aof-rewrite-percentage 0")
+    with servers.Server(*options, file_bytes_max=64 * 1024) as server:
+        book = ReservationBook.connect(f"{server.url}?durability=aof", timeout_ms=2_000)
+        book.open_account(A, 1)
+        told: list[str] = []
+
+        def place(first: int, last: int) -> None:
+            for n in range(first, last):
+                if book.reserve(A, [order(hold=1)], request_id=str(n)).ok:
+                    told.append(f"{n}:0")
+
+        for first in (0, 500):
+            with pytest.raises((StoreTimeout, StoreUnavailable)):
+                place(first, first + 500)
+            assert 10 < len(told) < 400
+        book.close_book()
+        server.file_bytes_max = None
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
+        server.start()
+        with ReservationBook.connect(server.url) as book:
+            assert {found.order_id for found in book.orders(A)} >= set(told)
+            assert book.audit(A).findings == ()
 
 
 def test_connect_refuses_a_server_that_may_evict(server: servers.Server) -> None:
