@@ -139,7 +139,8 @@ def test_one_caller_alone_goes_without_savepoint_or_queue(opened: SqliteBook, or
     said = wire(opened).said[begun:]
     assert "SAVEPOINT" not in said
     assert (said.count("BEGIN"), said.count("COMMIT")) == (1, 1)
-    assert not opened._queue._busy
+    assert not opened._queue._turn.locked()
+    assert waiting(opened) == 0
 
 
 @through
@@ -200,19 +201,20 @@ def test_a_full_disk_in_a_group_is_unavailable_for_all_and_nothing_happened(
 
 
 @through
-def test_an_interrupt_of_the_one_who_writes_leaves_the_others_an_answer(opened: SqliteBook, order: Make) -> None:
+def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(opened: SqliteBook, order: Make) -> None:
     calls = [reserve(opened, order, n) for n in range(4)]
     with ThreadPoolExecutor(CALLERS) as pool:
         futures = gather(opened, pool, calls)
         wire(opened).strike = KeyboardInterrupt()
         wire(opened).gate.set()
-        errors = [future.exception(20) for future in futures[1:]]
-    assert [type(error) for error in errors] == [KeyboardInterrupt, StoreUnavailable, StoreUnavailable]
-    assert [call().code for call in calls] == [Code.DUPLICATE] + [Code.OK] * 3
+        assert isinstance(futures[1].exception(20), KeyboardInterrupt)
+        assert [futures[place].result(20).code for place in (0, 2, 3)] == [Code.OK] * 3
+    assert [call().code for call in calls] == [Code.DUPLICATE, Code.OK, Code.DUPLICATE, Code.DUPLICATE]
     assert opened.audit(A).findings == ()
 
 
 @through
+@pytest.mark.timeout(60, method="thread")
 def test_a_caller_interrupted_while_it_waits_leaves_the_queue(opened: SqliteBook, order: Make) -> None:
     class Struck(Exception):
         pass
@@ -235,6 +237,60 @@ def test_a_caller_interrupted_while_it_waits_leaves_the_queue(opened: SqliteBook
         assert all(future.result(20).ok for future in futures)
     assert reserve(opened, order, 7)().code is Code.OK
     assert opened.account(A).all_units == 30
+
+
+@pytest.mark.timeout(60, method="thread")  # the other method needs the signal that this test sends
+def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(sqlite_path: Path, order: Make) -> None:
+    """Signals strike the main thread hundreds of times while it takes its turn among others."""
+
+    class Struck(Exception):
+        pass
+
+    def strike(*_: object) -> None:
+        raise Struck
+
+    stop = threading.Event()
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        book.open_account(A, 1)
+
+        def work(worker: int) -> int:
+            done = 0
+            while not stop.is_set():
+                try:
+                    done += book.deposit(A, 1, request_id=f"{worker}-{done}").done
+                except StoreTimeout:  # the main thread was struck in its COMMIT: the same id settles it
+                    continue
+            return done
+
+        before = signal.signal(signal.SIGALRM, strike)
+        struck = done = 0
+        answered: list[str] = []
+        with ThreadPoolExecutor(3) as pool:
+            workers = [pool.submit(work, n) for n in range(3)]
+            try:
+                until = time.monotonic() + 2
+                while time.monotonic() < until:
+                    done += 1
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, 0.0002 + (done % 17) * 0.0001)
+                        if book.deposit(A, 1, request_id=f"main-{done}").ok:
+                            answered.append(f"main-{done}")
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                    except (Struck, StoreUnavailable, StoreTimeout):
+                        struck += 1
+                    finally:
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+                stop.set()
+            others = sum(worker.result(20) for worker in workers)
+        assert struck > 20
+        for name in answered:
+            assert book.deposit(A, 1, request_id=name).code is Code.DUPLICATE
+        balance = int(book.account(A).balance)
+        assert 1 + others + len(answered) <= balance <= 1 + others + done
+        assert book.audit(A).findings == ()
 
 
 @through

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from equipoise.errors import StoreError
 from equipoise.reservation.records import Outcome
@@ -13,20 +15,23 @@ __all__ = ["GROUP_MAX", "GroupMember", "GroupQueue"]
 
 GROUP_MAX = 128
 """Steps in one transaction, at most: it bounds how long the first of them waits for the last."""
+HEAL_S = 0.05
+"""How long a caller waits to be told before it asks for the turn itself: an exception from a signal handler can strike
+the one who was to tell it."""
 
 
 class GroupMember:
     """One caller's step, and what became of it."""
 
-    __slots__ = ("cause", "error", "group", "outcome", "request", "woken")
+    __slots__ = ("cause", "error", "outcome", "ready", "request", "woken")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.outcome: Outcome | None = None
         self.error: StoreError | None = None
         self.cause: BaseException | None = None
-        self.group: list[GroupMember] | None = None
-        """Set when this caller is to write for the members named; it is one of them."""
+        self.ready = False
+        """Outcome or error stand: only after the COMMIT."""
         self.woken = threading.Lock()
         self.woken.acquire()
 
@@ -38,67 +43,64 @@ class GroupMember:
         """What the caller gets."""
         if self.error is not None:
             raise self.error from self.cause
-        assert self.outcome is not None  # noqa: S101 - a member is answered or failed before it is woken
+        assert self.outcome is not None  # noqa: S101 - a member that is ready has one or the other
         return self.outcome
+
+    def wake(self) -> None:
+        """Tell the caller that it is answered, or that it is its turn. Twice is the same as once."""
+        with contextlib.suppress(RuntimeError):
+            self.woken.release()
 
 
 class GroupQueue:
-    """Who writes now, and who waits. The one who writes hands over to the next, who takes everybody that waits."""
+    """Whose turn it is to write, and who waits. Holding the lock is having the turn, so it cannot be lost."""
 
-    __slots__ = ("_busy", "_lock", "_waiting")
+    __slots__ = ("_turn", "_waiting")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._busy = False
+        self._turn = threading.Lock()
         self._waiting: deque[GroupMember] = deque()
 
-    def join(self, member: GroupMember) -> list[GroupMember] | None:
-        """The members this caller has to write for; None when another has written for it meanwhile.
+    def run(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> Outcome:
+        """Run a step alone when nobody is writing, else with everybody who waits by then.
 
-        With nobody writing the caller goes ahead alone, without waiting for company.
+        `write` leaves every member with an outcome or an error, or raises what has struck this caller.
         """
-        with self._lock:
-            if not self._busy:
-                self._busy = True
-                return [member]
-            self._waiting.append(member)
+        self._waiting.append(member)
         try:
-            member.woken.acquire()
+            if self._turn.locked():
+                member.woken.acquire(timeout=HEAL_S)
+            if not member.ready:
+                with self._turn:
+                    if not member.ready:
+                        self._write(member, write)
+                self._wake_next()
         except BaseException:
-            self._withdraw(member)
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(member)  # what nobody waits for any more is not to be done
             raise
-        group = member.group
-        if group is not None:
-            with self._lock:  # whoever has come since it was told
-                while self._waiting and len(group) < GROUP_MAX:
-                    group.append(self._waiting.popleft())
-        return group
+        return member.answer()
 
-    def leave(self, group: list[GroupMember]) -> None:
-        """Hand over to those who wait, then wake the members of this group."""
-        self._hand_over()
-        for member in group[1:]:
-            member.woken.release()
+    def _write(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> None:
+        """Take everybody who waits, write for all, and tell them."""
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(member)
+        group = [member]
+        while self._waiting and len(group) < GROUP_MAX:
+            group.append(self._waiting.popleft())
+        try:
+            write(group)
+        except BaseException:
+            # This caller has been struck, and nothing was written: the others are the next.
+            self._waiting.extendleft([other for other in reversed(group[1:]) if other.error is None])
+            raise
+        finally:
+            for other in group:
+                other.ready = other.outcome is not None or other.error is not None
+            for other in group[1:]:
+                if other.ready:
+                    other.wake()
 
-    def _hand_over(self) -> None:
-        with self._lock:
-            if not self._waiting:
-                self._busy = False
-                return
-            count = min(len(self._waiting), GROUP_MAX)
-            group = [self._waiting.popleft() for _ in range(count)]
-            group[0].group = group
-            group[0].woken.release()
-
-    def _withdraw(self, member: GroupMember) -> None:
-        """An exception struck a caller while it waited."""
-        with self._lock:
-            if member in self._waiting:
-                self._waiting.remove(member)
-                return
-            group = member.group
-        if group is not None:
-            # It had just been told to write. Those behind it go back to the head of the queue.
-            with self._lock:
-                self._waiting.extendleft(reversed(group[1:]))
-            self._hand_over()
+    def _wake_next(self) -> None:
+        with contextlib.suppress(IndexError):
+            self._waiting[0].wake()

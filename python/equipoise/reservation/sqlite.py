@@ -232,14 +232,7 @@ class SqliteBook(ReservationBook):
     def _run(self, request: Request) -> Outcome:
         """Run a step alone when nobody else is writing, else with everybody who is waiting by then."""
         self._guard()
-        member = GroupMember(request)
-        group = self._queue.join(member)
-        if group is not None:
-            try:
-                self._run_group(group)
-            finally:
-                self._queue.leave(group)
-        return member.answer()
+        return self._queue.run(GroupMember(request), self._run_group)
 
     def _run_group(self, group: list[GroupMember]) -> None:
         """One transaction for all members; no member is answered before its COMMIT."""
@@ -272,9 +265,10 @@ class SqliteBook(ReservationBook):
                     member.fail(self._not_ours(error), error)
             except BaseException as error:
                 self._give_up(connection, reopen=True)
-                kind = StoreTimeout if committing else StoreUnavailable
-                for member in group[1:]:
-                    member.fail(kind(f"{self._path}: the caller that wrote for all was interrupted"), error)
+                for member in group:
+                    member.outcome = None
+                    if committing:
+                        member.fail(StoreTimeout(f"{self._path}: interrupted at COMMIT by another caller"), error)
                 raise
 
     def _step(self, connection: Connection, member: GroupMember, rows: Rows) -> bool:
