@@ -307,7 +307,7 @@ class RedisBook(ReservationBook):
             refused = found[0]
             if not isinstance(refused, failures.ResponseError):
                 return found
-            asked = self._after(refused, slot, address, link, script, deadline)
+            asked = self._after(refused, slot, address, script, deadline)
 
     def _open(self) -> None:
         if self._closed:
@@ -331,33 +331,30 @@ class RedisBook(ReservationBook):
         error: failures.ResponseError,
         slot: int,
         address: Address,
-        link: Link,  # noqa: ARG002
         script: Script | None,
         deadline: float,
     ) -> Address | None:
         """What to do about an error reply that means the step was not run: where to ask instead, or raise."""
-        if isinstance(error, failures.NoScriptError) and script is not None:
-            text = script.text
-            self._exchange_at(address, command("SCRIPT", "LOAD", text))
-            return None
-        if isinstance(error, failures.AskError):
-            return Address(error.host or address.host, error.port)
-        if isinstance(error, failures.MovedError):
+        unknown_script = isinstance(error, failures.NoScriptError) and script is not None
+        if not (unknown_script or isinstance(error, failures.AskError) or retry_later(error)):
+            raise failure_of(error) from error
+        # A first call may have spent its time waiting for a replica, for a script that was not there.
+        if time.monotonic() >= deadline + (self._timeout_s if unknown_script else 0):
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        if script is not None and unknown_script:
+            self._exchange_at(address, command("SCRIPT", "LOAD", script.text))
+        elif isinstance(error, failures.MovedError):
             # Whoever sends callers away may be a master no longer.
             self._links.drop(address)
             self._route.moved(slot, Address(error.host or address.host, error.port))
-            if time.monotonic() >= deadline:
-                raise StoreUnavailable(str(error)) from error
-            return None
-        if retry_later(error):
+        elif isinstance(error, failures.AskError):
+            return Address(error.host or address.host, error.port)
+        else:
             if isinstance(error, failures.ReadOnlyError):
                 self._links.drop(address)
                 self._route.lost(address)
-            if time.monotonic() >= deadline:
-                raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
             time.sleep(PAUSE_S)
-            return None
-        raise failure_of(error) from error
+        return None
 
     def _exchange_at(self, address: Address, payload: bytes) -> Any:
         """One command at one node that changes no account."""
