@@ -15,7 +15,7 @@ __all__ = ["GROUP_MAX", "GroupMember", "GroupQueue"]
 
 GROUP_MAX = 128
 """Steps in one transaction, at most: it bounds how long the first of them waits for the last."""
-HEAL_S = 0.05
+HEAL_S = 1.0
 """How long a caller waits to be told before it asks for the turn itself: an exception from a signal handler can strike
 the one who was to tell it."""
 
@@ -68,17 +68,20 @@ class GroupQueue:
         """
         self._waiting.append(member)
         try:
-            if self._turn.locked():
-                member.woken.acquire(timeout=HEAL_S)
-            if not member.ready:
+            while not member.ready:
+                if not self._is_first(member):
+                    member.woken.acquire(timeout=HEAL_S)
+                    continue
+                # Only the first in the queue asks for the turn: locks are not fair, and a crowd would starve some.
                 with self._turn:
                     if not member.ready:
                         self._write(member, write)
-                self._wake_next()
         except BaseException:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(member)  # what nobody waits for any more is not to be done
             raise
+        finally:
+            self._wake_first()
         return member.answer()
 
     def _write(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> None:
@@ -101,6 +104,13 @@ class GroupQueue:
                 if other.ready:
                     other.wake()
 
-    def _wake_next(self) -> None:
+    def _is_first(self, member: GroupMember) -> bool:
+        try:
+            return self._waiting[0] is member
+        except IndexError:
+            return False
+
+    def _wake_first(self) -> None:
+        """The first may have become so while it slept: others before it have been written for, or have gone."""
         with contextlib.suppress(IndexError):
             self._waiting[0].wake()
