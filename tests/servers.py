@@ -60,7 +60,9 @@ class Server:
             conf.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
             mode = ["--sentinel"] if self.sentinel else []
-            words = [str(get_binary_path()), str(conf), *mode]
+            # Another implementation may be named: a Redis of the distribution, for one.
+            binary = os.environ.get("REDIS_SERVER") or str(get_binary_path())
+            words = [binary, str(conf), *mode]
             if self.file_bytes_max is not None:
                 # A full disk: files stop growing, and the signal that says so is ignored.
                 limited = f"trap '' XFSZ; ulimit -f {self.file_bytes_max // 1024}; exec " + '"$@"'

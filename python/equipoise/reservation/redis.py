@@ -147,11 +147,22 @@ class RedisBook(ReservationBook):
             raise StoreUnavailable(f"{where}: durability aof needs appendonly yes")
         if durability == "aof" and settings.get("appendfsync", "always") != "always":
             # The next background fsync, up to about a second away.
+            self._check_waitaof(link)
             self._wait = command("WAITAOF", "1", "0", patience)
         if durability == "replicated":
             self._wait = command("WAIT", "1", patience)
         if settings and self._verified is None:
             self._verified = True
+
+    def _check_waitaof(self, link: Link) -> None:
+        """Refuse a server that cannot say when a step is on disk."""
+        try:
+            link.ask("WAITAOF", "0", "0", "1")
+        except failures.ResponseError as error:
+            raise StoreUnavailable(
+                f"{link.address.host}:{link.address.port}: durability aof needs appendfsync always, or a server with "
+                f"WAITAOF ({error})"
+            ) from error
 
     @property
     def durability(self) -> str:
