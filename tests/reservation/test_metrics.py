@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from equipoise.errors import StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.metrics import DASHBOARD, BookMetrics, serve_metrics
 
 Make = Callable[..., Order]
@@ -107,6 +109,25 @@ def test_closed_metrics_leave_the_book_as_it_was(order: Make, clock: Any) -> Non
         live(book, order, clock)
         assert figures(registry) == {}
         assert "_run" not in vars(book)
+
+
+def test_an_asynchronous_book_is_measured_too(sqlite_path: Path, order: Make) -> None:
+    registry = CollectorRegistry()
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(f"sqlite:///{sqlite_path}?durability=normal") as book:
+            with BookMetrics(book, registry):
+                await book.open_account(A, 10)
+                await asyncio.gather(*(book.reserve(A, [order(hold=1)], request_id=str(n)) for n in range(5)))
+                await book.reserve(A, [order(hold=1)], request_id="x", holds=[11])
+                found = await asyncio.to_thread(figures, registry)
+            assert "_step" not in vars(book)
+            assert found["equipoise_book_steps_total", "OK", "reserve"] == 5
+            assert found["equipoise_book_steps_total", "INSUFFICIENT_MARGIN", "reserve"] == 1
+            assert found["equipoise_book_orders", A, "RESERVED"] == 5
+            assert found["equipoise_book_step_seconds_count", "reserve"] == 6
+
+    asyncio.run(main())
 
 
 def test_prometheus_gets_them_over_http(order: Make, clock: Any) -> None:

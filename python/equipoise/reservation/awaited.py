@@ -145,6 +145,15 @@ class AsyncReservationBook(ABC):
         await book.open(open_book)
         return book
 
+    _book: ReservationBook | None
+
+    @property
+    def reader(self) -> ReservationBook:
+        """The synchronous half of the book, for reads from another thread: metrics."""
+        if self._book is None:
+            raise StoreUnavailable("the book is not open")
+        return self._book
+
     # What a store provides -------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -223,7 +232,7 @@ class _InTask(AsyncReservationBook):
 
     def __init__(self, book: ReservationBook, **settings: Any) -> None:
         super().__init__(**settings)
-        self._book = book
+        self._book: ReservationBook = book
 
     async def _step(self, request: Request) -> Outcome:
         return self._book._run(request)  # noqa: SLF001 - the two are halves of one book

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from equipoise.errors import StoreError
+from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.records import BookAccount, BookOrder, Outcome
 from equipoise.reservation.requests import Request
@@ -52,7 +54,8 @@ class BookMetrics(Collector):
     Parameters
     ----------
     book
-        A synchronous book of this process. A scrape reads all orders in flight.
+        A book of this process. A scrape reads all orders in flight. Of an `AsyncReservationBook` the awaited steps are
+        counted, not those that `reconcile`, `export` and `import_flat` take on the way.
     registry
         Where the figures are registered; default the process's registry.
 
@@ -67,8 +70,9 @@ class BookMetrics(Collector):
     ['equipoise_book_free{account="live:6",currency="USD"} 100.0']
     """
 
-    def __init__(self, book: ReservationBook, registry: CollectorRegistry = REGISTRY) -> None:
-        self._book, self._registry = book, registry
+    def __init__(self, book: ReservationBook | AsyncReservationBook, registry: CollectorRegistry = REGISTRY) -> None:
+        self._asked, self._registry = book, registry
+        self._book = book.reader if isinstance(book, AsyncReservationBook) else book
         self._steps = Counter(
             "equipoise_book_steps", "Answers of the book by step and code", ["op", "code"], registry=registry
         )
@@ -79,13 +83,29 @@ class BookMetrics(Collector):
             "equipoise_book_store_errors", "Failures of the store by kind", ["kind"], registry=registry
         )
         registry.register(self)
-        self._inner: Callable[[Request], Outcome] = book._run  # noqa: SLF001
         # In the instance, over the store's method: a book that nobody measures pays nothing for it.
-        book.__dict__["_run"] = self._run
+        if isinstance(book, AsyncReservationBook):
+            self._name, inner = "_step", book._step  # noqa: SLF001
+
+            async def step(request: Request) -> Outcome:
+                with self._watch(request) as seen:
+                    seen.append(await inner(request))
+                return seen[0]
+
+            book.__dict__[self._name] = step
+        else:
+            self._name, plain = "_run", book._run  # noqa: SLF001
+
+            def run(request: Request) -> Outcome:
+                with self._watch(request) as seen:
+                    seen.append(plain(request))
+                return seen[0]
+
+            book.__dict__[self._name] = run
 
     def close(self) -> None:
         """Stop counting; the book goes on."""
-        if self._book.__dict__.pop("_run", None) is not None:
+        if self._asked.__dict__.pop(self._name, None) is not None:
             for collector in (self, self._steps, self._seconds, self._errors):
                 self._registry.unregister(collector)
 
@@ -95,17 +115,19 @@ class BookMetrics(Collector):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, request: Request) -> Outcome:
-        start = time.perf_counter()
+    @contextmanager
+    def _watch(self, request: Request) -> Iterator[list[Outcome]]:
+        """Time one step and count its answer, which the block puts into the list."""
+        start, seen = time.perf_counter(), list[Outcome]()
         try:
-            outcome = self._inner(request)
+            yield seen
         except StoreError as error:
             self._errors.labels(type(error).__name__).inc()
             raise
         finally:
             self._seconds.labels(request.op).observe(time.perf_counter() - start)
-        self._steps.labels(request.op, outcome.code.value).inc()
-        return outcome
+        for outcome in seen:
+            self._steps.labels(request.op, outcome.code.value).inc()
 
     def describe(self) -> Iterable[Metric]:
         """Nothing beforehand: registering must not read the store."""
@@ -193,7 +215,11 @@ def _add_orders(families: dict[str, Any], account: BookAccount, orders: tuple[Bo
 
 
 def serve_metrics(
-    book: ReservationBook, port: int, *, address: str = "127.0.0.1", registry: CollectorRegistry = REGISTRY
+    book: ReservationBook | AsyncReservationBook,
+    port: int,
+    *,
+    address: str = "127.0.0.1",
+    registry: CollectorRegistry = REGISTRY,
 ) -> tuple[BookMetrics, Callable[[], None]]:
     """Answer Prometheus on `http://address:port/metrics` in a thread of its own; (metrics, how to stop)."""
     metrics = BookMetrics(book, registry)
