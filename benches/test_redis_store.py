@@ -169,7 +169,7 @@ def pooled(server: servers.Server, callers: int, calls: int, rounds: int) -> dic
         rates: dict[str, list[float]] = {"book": [], "pool": [], "book, server busy": [], "pool, server busy": []}
         plain = redis.asyncio.Redis(host="127.0.0.1", port=server.port, protocol=2, max_connections=callers)
         async with await AsyncReservationBook.connect(server.url) as book:
-            inner: RedisBook = book._book  # type: ignore[attr-defined]
+            inner: RedisBook = book._redis  # type: ignore[attr-defined]
             await book.open_account("pool", 10**6)
 
             async def caller(kind: str, name: str) -> None:

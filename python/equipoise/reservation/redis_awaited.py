@@ -116,6 +116,7 @@ class RedisInLoop(AsyncReservationBook):
 
     def __init__(self, book: RedisBook, *, timeout_ms: int, horizon_s: int) -> None:
         super().__init__(clock=book.clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        self._redis = book
         self._book = book
         self._timeout_s = timeout_ms / 1000
         self._lines: dict[Address, _Line] = {}
@@ -143,7 +144,7 @@ class RedisInLoop(AsyncReservationBook):
         line = self._lines.get(address)
         if line is not None and not line.broken:
             if line.home and time.monotonic() - line.known > KNOWN_S:
-                line.home = await self._in_thread(self._book.home_of, address)
+                line.home = await self._in_thread(self._redis.home_of, address)
                 line.known = time.monotonic()
             return line
         opening = self._opening.get(address)
@@ -154,7 +155,7 @@ class RedisInLoop(AsyncReservationBook):
         return await asyncio.shield(opening)
 
     async def _connect(self, address: Address) -> _Line:
-        target = self._book.target
+        target = self._redis.target
         kind = client.SSLConnection if target.tls else client.Connection
         connection = kind(
             host=address.host,
@@ -170,22 +171,22 @@ class RedisInLoop(AsyncReservationBook):
             await connection.connect()  # type: ignore[no-untyped-call]
         except failures.RedisError as error:
             raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
-        line = _Line(connection, await self._in_thread(self._book.home_of, address))
+        line = _Line(connection, await self._in_thread(self._redis.home_of, address))
         self._lines[address] = line
         return line
 
     async def _step(self, request: Request) -> Outcome:
         self._ready()
         if isinstance(request, Archive | Sweep | Repair):
-            return await self._in_thread(self._book.run, request)
-        head, tail, wait = self._book.packed_step(request)
-        address = self._book.address_of(slot_of(request.account_id))
+            return await self._in_thread(self._redis.run, request)
+        head, tail, wait = self._redis.packed_step(request)
+        address = self._redis.address_of(slot_of(request.account_id))
         try:
             line = await self._line(address)
         except StoreUnavailable:
             # The node may have gone; nothing was sent. The synchronous book knows where to look, by a new connection.
-            self._book.drop_links(address)
-            return await self._in_thread(self._book.run, request)
+            self._redis.drop_links(address)
+            return await self._in_thread(self._redis.run, request)
         future = line.ask(b"%b%b%b%b" % (head, packed([line.home]), tail, wait), 2 if wait else 1)
         timer = asyncio.get_running_loop().call_later(self._timeout_s + (1 if wait else 0), self._expire, line, future)
         try:
@@ -194,9 +195,9 @@ class RedisInLoop(AsyncReservationBook):
             timer.cancel()
         reply = replies[0]
         if isinstance(reply, bytes) and reply[:1] not in (b"K", b"H"):
-            self._book.check_wait(replies)
+            self._redis.check_wait(replies)
             return outcome_from(request, str(reply, "utf-8"))
-        return await self._in_thread(self._book.run, request)
+        return await self._in_thread(self._redis.run, request)
 
     def _expire(self, line: _Line, future: asyncio.Future[list[Any]]) -> None:
         """No answer in time: unknown. Later steps get a line of their own."""
@@ -207,10 +208,10 @@ class RedisInLoop(AsyncReservationBook):
                     del self._lines[address]
 
     async def _call(self, name: str, *values: Any, **named: Any) -> Any:
-        return await self._in_thread(lambda: getattr(self._book, name)(*values, **named))
+        return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
 
     async def _find_scale(self, account_id: str) -> int | None:
-        return await self._in_thread(self._book.known_scale, account_id)
+        return await self._in_thread(self._redis.known_scale, account_id)
 
     async def close_book(self) -> None:
         """Close the connections and join the threads. Idempotent."""
@@ -221,4 +222,4 @@ class RedisInLoop(AsyncReservationBook):
             await line.close()
         self._lines.clear()
         await asyncio.to_thread(self._threads.shutdown)
-        self._book.close_book()
+        self._redis.close_book()
