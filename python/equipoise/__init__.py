@@ -54,10 +54,12 @@ if TYPE_CHECKING:
         ReservationBook,
         from_micros,
     )
+    from equipoise.reservation.awaited import AsyncReservationBook
 
 __all__ = [
     "Acceptance",
     "AccountState",
+    "AsyncReservationBook",
     "BatchResult",
     "Binding",
     "BookAccount",
@@ -113,6 +115,7 @@ __all__ = [
 
 # The estimator brings the tape readers with it, the book its steps and audits: most of the import, for later.
 _LATER = {
+    "AsyncReservationBook": "equipoise.reservation.awaited",
     "ShapeEstimator": "equipoise.estimator",
     **dict.fromkeys(
         (

@@ -429,9 +429,10 @@ def test_completion_is_valid_for_its_shell(shell: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("equipoise ", {"init", "config", "quote", "run", "replay", "report", "doctor", "completion"}),
+        ("equipoise ", {"init", "config", "quote", "run", "replay", "report", "ledger", "doctor", "completion"}),
         ("equipoise re", {"replay", "report"}),
         ("equipoise config ", {"show", "schema"}),
+        ("equipoise ledger re", {"reserve", "reject", "resolve", "reconcile"}),
         ("equipoise config sh", {"show"}),
         ("equipoise completion ", {"bash", "zsh", "fish"}),
         ("equipoise quote --lev", {"--leverage"}),

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from equipoise._rust import __version__
 from equipoise.cli.completion import SHELLS, completion
+from equipoise.cli.ledger_parser import add_ledger
 from equipoise.cli.text import say
 
 __all__ = ["build_parser"]
@@ -61,6 +62,18 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--out", default="report.html", metavar="FILE", help="file to write (report.html)")
     report.add_argument("--compare", action="store_true", help="compare two records that differ in their policy")
     report.add_argument("--before", metavar="FILE", help="record of the older way, for the before/after table")
+
+    books = commands.add_parser("ledger", help="the reservation book: accounts, holds, journal", allow_abbrev=False)
+    steps = books.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def step(name: str, words: str) -> argparse.ArgumentParser:
+        made = _command(steps, name, words, _lazy("ledger", "ledger"))
+        made.set_defaults(command=name)
+        made.add_argument("--book", metavar="URL", help="the book (reservation.url of the configuration)")
+        _configured(made)
+        return made
+
+    add_ledger(step)
 
     doctor = _command(commands, "doctor", "check versions, build, store and data", _lazy("doctor", "doctor"))
     _configured(doctor)
