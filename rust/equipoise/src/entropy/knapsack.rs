@@ -1,8 +1,8 @@
 //! The solution without an entropy floor: a fractional knapsack whose tied marginal levels share evenly.
 
 use super::bounds::Feasible;
-use super::water::{clip, entropy_of, sum, water_level};
 use super::rows::Rows;
+use super::water::{clip, entropy_of, sum, water_level};
 
 /// Fills levels in order of utility into the row of shares, leaves that order in `rows.order`, and returns the utility of
 /// the marginal level.

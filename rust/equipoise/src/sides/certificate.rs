@@ -243,10 +243,7 @@ impl Sides<'_> {
     pub(super) fn best_corner(&self, values: [f64; 2], most: [f64; 2]) -> f64 {
         let worth = |bid: f64, ask: f64| values[0] * bid + values[1] * ask;
         let Some([lo, hi]) = self.bid_share else {
-            return worth(
-                if values[0] > 0.0 { most[0] } else { 0.0 },
-                if values[1] > 0.0 { most[1] } else { 0.0 },
-            );
+            return worth(if values[0] > 0.0 { most[0] } else { 0.0 }, if values[1] > 0.0 { most[1] } else { 0.0 });
         };
         let mut best = 0.0_f64;
         for share in [lo, hi] {
@@ -377,7 +374,8 @@ impl Side<'_> {
         }
         let boxes = (0..levels).map(|index| (self.share_floor.at(index), cap(index))).filter(|(_, cap)| *cap > 0.0);
         let level = water_level(boxes.clone(), 1.0);
-        let entropy = -sum(boxes.map(|(floor, cap)| clip(level, floor, cap)).map(|p| if p > 0.0 { p * p.ln() } else { 0.0 }));
+        let entropy =
+            -sum(boxes.map(|(floor, cap)| clip(level, floor, cap)).map(|p| if p > 0.0 { p * p.ln() } else { 0.0 }));
         self.entropy_min <= entropy + ENTROPY_TIE + 1e-15 * (levels as f64).ln()
     }
 
@@ -423,7 +421,8 @@ impl Side<'_> {
         let open = self.open() && matches!(self.size_cap, Bound::Scalar(cap) if cap == f64::INFINITY);
         // Whether the floor is close to the largest entropy can only be told from the boxes.
         let close = floor > if open { 0.99 } else { 0.5 } * (weights.len() as f64).ln();
-        if floor > 0.0 && close
+        if floor > 0.0
+            && close
             && let Some(value) = self.value_without_room(weights, heat, start)
         {
             return value;

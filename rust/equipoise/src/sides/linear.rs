@@ -15,12 +15,7 @@ pub(super) struct Dense {
 impl Dense {
     #[inline(always)]
     pub(super) fn new(size: usize) -> Self {
-        Self {
-            size,
-            a: [[0.0; UNKNOWNS_MAX]; UNKNOWNS_MAX],
-            pivot: [0; UNKNOWNS_MAX],
-            scale: [1.0; UNKNOWNS_MAX],
-        }
+        Self { size, a: [[0.0; UNKNOWNS_MAX]; UNKNOWNS_MAX], pivot: [0; UNKNOWNS_MAX], scale: [1.0; UNKNOWNS_MAX] }
     }
 
     /// Factorises; a vanishing pivot is replaced, so that an undetermined unknown stays where it is.

@@ -17,6 +17,9 @@
 //! the most, however many levels there are (`interior`). Neither is believed: every answer is priced by a dual bound computed
 //! from the statement of the problem, the sizes and the multipliers alone (`certificate`).
 
+// An index names a side, a budget or a column, and reaches several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
 mod batch;
 mod certificate;
 mod interior;
@@ -28,9 +31,9 @@ pub use batch::{Batch, Stopped, solve_batch};
 
 use crate::entropy::{Bound, SideProblem, SideSolver};
 use crate::error::Result;
-use crate::status::{SideStatus, SidesStatus};
-use crate::simd::{Kernel, Width, dispatch, widest};
 use crate::lanes::Lanes;
+use crate::simd::{Kernel, Width, dispatch, widest};
+use crate::status::{SideStatus, SidesStatus};
 
 /// Largest gap of an answer called optimal, as a multiple of its scale.
 pub const GAP_MAX: f64 = 1e-8;
@@ -208,8 +211,6 @@ pub struct SidesSolver {
     best: Answer,
     iterations: u32,
     width: Width,
-    /// Debugging aid.
-    pub trace: bool,
 }
 
 impl Default for SidesSolver {
@@ -240,7 +241,6 @@ impl SidesSolver {
             best: Answer::default(),
             iterations: 0,
             width: width.min(widest()),
-            trace: false,
         }
     }
 
@@ -392,17 +392,18 @@ impl SidesSolver {
             largest = side.utility.iter().fold(largest, |largest, u| largest.max(u.abs()));
             most = most.max(side.size_max);
         }
-        let inventory = problem.inventory.unwrap_or(Inventory { position: 0.0, price_of_risk: 0.0, fill_variance: false });
+        let inventory =
+            problem.inventory.unwrap_or(Inventory { position: 0.0, price_of_risk: 0.0, fill_variance: false });
         let varied = inventory.fill_variance && inventory.price_of_risk > 0.0;
         let (any, both) = (present[0] || present[1], present[0] && present[1]);
         if varied || !any || (!both && problem.bid_share.is_some()) {
             return None;
         }
-        let start = self.prices.unwrap_or(quick::Prices {
-            margin: [0.0; 3],
-            inventory: inventory.price_of_risk * inventory.position,
-        });
-        let floor = (0.5 * inventory.price_of_risk * inventory.position * inventory.position).max(1e-6 * largest * most);
+        let start = self
+            .prices
+            .unwrap_or(quick::Prices { margin: [0.0; 3], inventory: inventory.price_of_risk * inventory.position });
+        let floor =
+            (0.5 * inventory.price_of_risk * inventory.position * inventory.position).max(1e-6 * largest * most);
         let (size, prices, rounds) = quick::search(problem, &mut self.shape, present, start, floor)?;
         self.iterations += rounds;
         self.prices = Some(prices);
@@ -497,15 +498,9 @@ impl SidesSolver {
     }
 
     #[inline(always)]
-    fn interior<L: Lanes>(
-        &mut self,
-        problem: &Sides<'_>,
-        present: [bool; 2],
-        manner: interior::Manner,
-    ) -> Certificate {
+    fn interior<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2], manner: interior::Manner) -> Certificate {
         let size = [self.reduced[0].size_max, self.reduced[1].size_max];
         let mut interior = interior::Interior::new::<L>(problem, &self.reduced, present, size, &mut self.store, manner);
-        interior.trace = self.trace;
         interior.run::<L>();
         self.iterations += interior.iterations;
         self.trial.reset(problem);

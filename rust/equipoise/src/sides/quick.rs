@@ -152,9 +152,8 @@ fn bound(problem: &Sides<'_>, shape: &[Shape; 2], prices: &Prices, eta: f64, pos
     for x in 0..2 {
         if shape[x].present {
             let sign = if x == 0 { 1.0 } else { -1.0 };
-            value[x] = shape[x].value
-                - (prices.margin[x] + prices.margin[2]) * shape[x].margin
-                - sign * nu * shape[x].fill;
+            value[x] =
+                shape[x].value - (prices.margin[x] + prices.margin[2]) * shape[x].margin - sign * nu * shape[x].fill;
             most[x] = problem.side[x].size_max;
         }
     }
@@ -266,7 +265,8 @@ impl Plane {
         for _ in 0..24 {
             let (gradient, nu) = self.gradient(size);
             // Multipliers of the active limits.
-            let held: [Option<Limit>; 2] = active.map(|index| if index == NONE { None } else { Some(self.limit[index]) });
+            let held: [Option<Limit>; 2] =
+                active.map(|index| if index == NONE { None } else { Some(self.limit[index]) });
             let mut multiplier = [0.0; 2];
             let along = match held {
                 [Some(p), Some(q)] => {
@@ -308,7 +308,7 @@ impl Plane {
                     active[slot] = blocker;
                     continue;
                 }
-                if !(self.eta > 0.0) {
+                if self.eta <= 0.0 {
                     return None;
                 }
                 // The best point along the way: look at the multipliers there.

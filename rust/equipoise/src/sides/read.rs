@@ -2,8 +2,8 @@
 //! left is described without levels that cannot be used.
 
 use super::{Budget, Multipliers, Saturation, Side, Sides};
-use crate::entropy::{Bound, ENTROPY_TIE, LEVELS_MAX};
 use crate::entropy::water::{SUM_TIE, clip, entropy_of, water_level};
+use crate::entropy::{Bound, ENTROPY_TIE, LEVELS_MAX};
 use crate::error::{Error, Result};
 use crate::status::SideStatus;
 
@@ -172,12 +172,18 @@ pub(super) fn check_ladders(problem: &Sides<'_>, sizes: [&[f64]; 2], multipliers
         }
     }
     let priced = multipliers.margin.iter().chain(&multipliers.temperature);
-    if let Some(price) = priced.chain(multipliers.level.iter().flatten()).find(|price| !(0.0..f64::INFINITY).contains(*price)) {
+    if let Some(price) =
+        priced.chain(multipliers.level.iter().flatten()).find(|price| !(0.0..f64::INFINITY).contains(*price))
+    {
         return Err(Error::new("multipliers", "finite and not negative", price));
     }
     for (level, side) in multipliers.level.iter().zip(&problem.side) {
         if !level.is_empty() && level.len() != side.utility.len() {
-            return Err(Error::new("multipliers", "as long as the side's utility", format_args!("{} values", level.len())));
+            return Err(Error::new(
+                "multipliers",
+                "as long as the side's utility",
+                format_args!("{} values", level.len()),
+            ));
         }
     }
     if !multipliers.inventory.is_finite() {
@@ -206,8 +212,12 @@ fn check_side(side: &Side<'_>, names: &Names) -> Result<()> {
     if !(0.0..f64::INFINITY).contains(&side.size_max) {
         return Err(Error::new(names.size_max, "finite and not negative", side.size_max));
     }
-    check_bound(&side.fill_probability, levels, names.fill_probability, "between 0 and 1", |v| (0.0..=1.0).contains(&v))?;
-    check_bound(&side.share_floor, levels, names.share_floor, "finite and not negative", |v| (0.0..f64::INFINITY).contains(&v))?;
+    check_bound(&side.fill_probability, levels, names.fill_probability, "between 0 and 1", |v| {
+        (0.0..=1.0).contains(&v)
+    })?;
+    check_bound(&side.share_floor, levels, names.share_floor, "finite and not negative", |v| {
+        (0.0..f64::INFINITY).contains(&v)
+    })?;
     check_bound(&side.share_cap, levels, names.share_cap, "between 0 and 1", |v| (0.0..=1.0).contains(&v))?;
     check_bound(&side.size_cap, levels, names.size_cap, "not negative", |v| v >= 0.0)?;
     match &side.saturation {
