@@ -1,6 +1,6 @@
 #!/bin/bash
-# Instructions per solve of problem P1 and per two-sided quote, counted by callgrind: the same on every run, whatever else the
-# machine does. Every figure is the difference of two counts, so that start-up does not show. The counter sees the AVX2 path.
+# Instructions per solve of problems P1 and P2 and per two-sided quote, counted by callgrind: the same on every run, whatever
+# else the machine does. Every figure is the difference of two counts, so that start-up does not show. The counter sees the AVX2 path.
 # Usage: benches/count.sh [levels…]           (default 5 10 25 50)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,5 +28,7 @@ levels=("$@")
 [ $# -gt 0 ] || levels=(5 10 25 50)
 echo 'one side (problem P1)'
 table 96 1056 open boxed each warm slack
+echo 'both sides (problem P2), levels on each side'
+table 32 192 sides sides_warm sides_caps sides_eta
 echo 'a quote, levels on each side'
 table 32 192 quote worst_side buffer

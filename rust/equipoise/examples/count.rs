@@ -1,9 +1,10 @@
 //! Does one family of work a stated number of times, for counting instructions:
-//! `count <open|boxed|each|warm|slack|quote|worst_side|buffer> <levels> <times>`. Run under callgrind by `benches/count.sh`,
-//! which subtracts the start-up by counting twice. The counter has no AVX-512, so it sees the AVX2 path.
+//! `count FAMILY <levels> <times>`. Run under callgrind by `benches/count.sh`, which subtracts the start-up by counting
+//! twice. The counter has no AVX-512, so it sees the AVX2 path.
 //!
-//! The first five solve problem P1; the others quote both sides, with as many levels on each: under `sum`, under
-//! `worst_side`, and under `sum` with a mark buffer.
+//! The families `open`, `boxed`, `each`, `warm` and `slack` solve problem P1; `sides`, `sides_warm`, `sides_caps` and
+//! `sides_eta` solve problem P2 with as many levels on each side; `quote`, `worst_side` and `buffer` quote both sides: under
+//! `sum`, under `worst_side`, and under `sum` with a mark buffer.
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use equipoise::entropy::{Bound, SideProblem, SideSolver, Warm};
@@ -12,10 +13,12 @@ use equipoise::margin::OrderMarginRule;
 use equipoise::market::{Account, Market};
 use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable};
 use equipoise::shape::{DepthSpacing, FillModel, Parameters, Shape};
+use equipoise::sides::{Budget, Inventory, Saturation, Side, Sides, SidesSolver};
 use equipoise::split::SplitConfig;
 use equipoise::units::{Decimal, Instrument, PriceRule};
 
-const USAGE: &str = "usage: count <open|boxed|each|warm|slack|quote|worst_side|buffer> <levels> <times>";
+const USAGE: &str = "usage: count <open|boxed|each|warm|slack|sides|sides_warm|sides_caps|sides_eta|quote|worst_side|buffer> \
+     <levels> <times>";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -29,6 +32,7 @@ fn main() {
         "quote" => quotes("sum", 0, levels, times),
         "worst_side" => quotes("worst_side", 0, levels, times),
         "buffer" => quotes("sum", 40, levels, times),
+        "sides" | "sides_warm" | "sides_caps" | "sides_eta" => both_sides(family, levels, times),
         _ => solves(family, levels, times),
     };
     println!("{total}");
@@ -62,6 +66,59 @@ fn solves(family: &str, levels: usize, times: usize) -> f64 {
             warm = Some(Warm { temperature: 1.001 * solution.temperature, normaliser: 1.001 * solution.normaliser });
         }
         total += solution.objective;
+    }
+    total
+}
+
+/// Sum of the objectives of both sides; `sides_warm` moves the utilities by some 0.1 % from call to call.
+fn both_sides(family: &str, levels: usize, times: usize) -> f64 {
+    const PRICE: f64 = 27.11;
+    const SIZE_MAX: f64 = 100.0;
+    let k = levels as f64;
+    let mut state = 7_u64;
+    let mut normal = || {
+        let mut sum = -6.0;
+        for _ in 0..12 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            sum += (state >> 11) as f64 / (1_u64 << 53) as f64;
+        }
+        sum
+    };
+    let step = 16_f64.powf(1.0 / (k - 1.0));
+    let depth: Vec<f64> = (0..levels).map(|level| 2.0 * step.powi(level as i32)).collect();
+    let fill: Vec<f64> = depth.iter().map(|depth| 1.0 - (-3.0 * (-0.15 * depth).exp()).exp()).collect();
+    let edge = |depth: f64| (depth - 3.0 * (-depth / 8.0).exp() - 1.5) * PRICE * 1e-4;
+    let value: Vec<f64> = depth.iter().zip(&fill).map(|(depth, fill)| fill * edge(*depth)).collect();
+    let margin: [Vec<f64>; 2] =
+        [1.0, -1.0].map(|sign| depth.iter().map(|depth| PRICE * (1.0 - sign * depth * 1e-4) / 10.0).collect());
+    let noise = if family == "sides_warm" { 7e-4 } else { 0.2 };
+    let utilities: Vec<[Vec<f64>; 2]> =
+        (0..16).map(|_| [0, 1].map(|_| value.iter().map(|value| value * (1.0 + noise * normal())).collect())).collect();
+    let size_cap = if family == "sides_caps" { 1.5 * SIZE_MAX / k } else { SIZE_MAX };
+    let priced = family == "sides_eta";
+    let mut solver = SidesSolver::new();
+    let mut total = 0.0;
+    for index in 0..times {
+        let utility = &utilities[index % utilities.len()];
+        let side = [0, 1].map(|x| Side {
+            utility: &utility[x],
+            margin: &margin[x],
+            fill_probability: Bound::Each(&fill),
+            entropy_min: 0.85 * k.ln(),
+            share_floor: Bound::Scalar(0.0),
+            share_cap: Bound::Scalar(1.0),
+            size_cap: Bound::Scalar(size_cap),
+            size_max: SIZE_MAX,
+            saturation: Saturation::None,
+        });
+        let problem = Sides {
+            side,
+            budget: Budget { side: [f64::INFINITY; 2], total: 0.6 * 2.0 * SIZE_MAX * PRICE / 10.0 },
+            bid_share: (!priced).then_some([0.3, 0.7]),
+            inventory: priced.then_some(Inventory { position: 40.0, price_of_risk: 2.2049e-5, fill_variance: false }),
+        };
+        let solved = if family == "sides_warm" { solver.solve_warm(&problem) } else { solver.solve(&problem) };
+        total += solved.expect("the problem is well formed").objective;
     }
     total
 }
