@@ -1,0 +1,610 @@
+//! What holds between the answers of related problems.
+
+use crate::case::{Case, Curve, Ladder, Solved};
+use crate::draw::{Draw, instance, ordinary};
+use crate::judge;
+use equipoise::sides::{Budget, Inventory, Multipliers, SidesSolver, certify};
+use equipoise::simd::{Width, widest};
+use equipoise::status::{SideStatus, SidesStatus};
+
+const CASES: u64 = 600;
+
+/// What two answers may differ by where they ought to be equal: what each proves of itself, and rounding.
+fn apart(a: &Solved, b: &Solved) -> f64 {
+    let scale = a.outcome.scale.max(b.outcome.scale);
+    a.outcome.gap + b.outcome.gap + 1e-10 * scale
+}
+
+/// The answers of the ordinary families, each solved once.
+fn each(mut check: impl FnMut(u64, &Case, &Solved)) {
+    for seed in 0..CASES {
+        let case = ordinary(seed);
+        let solved = case.solve();
+        assert_ne!(solved.outcome.status, SidesStatus::Inaccurate, "seed {seed}");
+        check(seed, &case, &solved);
+    }
+}
+
+/// Every kind of bound, one way tighter; false where the case has no such bound.
+type Tighten = fn(&mut Case, usize, f64) -> bool;
+
+const BOUNDS: [(&str, Tighten); 10] = [
+    ("side budget", |case, x, part| {
+        let room = judge::dot(&case.side[x].margin, &vec![1.0; case.side[x].levels()]) * case.side[x].size_max;
+        case.budget.side[x] = case.budget.side[x].min(room) * part;
+        true
+    }),
+    ("total budget", |case, _, part| {
+        case.budget.total *= part;
+        case.budget.total.is_finite()
+    }),
+    ("size_max", |case, x, part| {
+        case.side[x].size_max *= part;
+        true
+    }),
+    ("size_cap", |case, x, part| {
+        let room = case.side[x].size_max;
+        case.side[x].size_cap.iter_mut().for_each(|cap| *cap = cap.min(room) * part);
+        true
+    }),
+    ("share_cap", |case, x, part| {
+        case.side[x].cap.iter_mut().for_each(|cap| *cap *= part);
+        true
+    }),
+    ("share_floor", |case, x, part| {
+        let k = case.side[x].levels() as f64;
+        case.side[x].floor.iter_mut().for_each(|floor| *floor += (1.0 - part) * 0.3 / k);
+        true
+    }),
+    ("entropy_min", |case, x, part| {
+        let most = (case.side[x].levels() as f64).ln();
+        let h = &mut case.side[x].entropy_min;
+        *h = h.max(0.0) + (1.0 - part) * (most - h.max(0.0)).max(0.1);
+        true
+    }),
+    ("bid_share low", |case, _, part| {
+        let [lo, hi] = case.share.unwrap_or([0.0, 1.0]);
+        case.share = Some([hi - (hi - lo) * part, hi]);
+        true
+    }),
+    ("bid_share high", |case, _, part| {
+        let [lo, hi] = case.share.unwrap_or([0.0, 1.0]);
+        case.share = Some([lo, lo + (hi - lo) * part]);
+        true
+    }),
+    ("saturation", |case, x, part| {
+        case.side[x].scale.iter_mut().for_each(|scale| *scale *= part);
+        case.side[x].curve != Curve::Linear
+    }),
+];
+
+#[test]
+fn no_tighter_bound_raises_the_objective() {
+    let mut lowered = [0; BOUNDS.len()];
+    each(|seed, case, solved| {
+        let mut draw = Draw(seed);
+        for (kind, (name, tighten)) in BOUNDS.iter().enumerate() {
+            let mut tighter = case.clone();
+            if !tighten(&mut tighter, draw.below(2), draw.between(0.5, 1.0)) {
+                continue;
+            }
+            let other = tighter.solve();
+            let rise = other.outcome.objective - solved.outcome.objective;
+            assert!(
+                rise <= apart(solved, &other),
+                "seed {seed} {name}: {rise:e} {:?} {:?}",
+                solved.outcome,
+                other.outcome
+            );
+            lowered[kind] += u32::from(rise < -apart(solved, &other));
+        }
+    });
+    assert!(lowered.iter().all(|count| *count > 20), "{lowered:?}");
+}
+
+/// What the objective gains by a step of each sign, per step; and what those figures may be off.
+fn slopes(case: &Case, solved: &Solved, step: f64, moved: impl Fn(&mut Case, f64)) -> [f64; 2] {
+    [step, -step].map(|step| {
+        let mut other = case.clone();
+        moved(&mut other, step);
+        let other = other.solve();
+        let noise = solved.outcome.gap + other.outcome.gap + 1e-13 * solved.outcome.scale;
+        (other.outcome.objective - solved.outcome.objective - noise) / step
+    })
+}
+
+#[test]
+fn a_margin_price_lies_between_the_one_sided_derivatives() {
+    let (mut priced, mut sharp) = (0, 0);
+    each(|seed, case, solved| {
+        for x in 0..3 {
+            let budget = if x < 2 { case.budget.side[x] } else { case.budget.total };
+            if !budget.is_finite() {
+                continue;
+            }
+            let price = solved.multipliers.margin[x];
+            let [right, left] = slopes(case, solved, 1e-4 * budget, |case, step| {
+                if x < 2 { case.budget.side[x] += step } else { case.budget.total += step }
+            });
+            let slack = 1e-9 * price;
+            assert!(right <= price + slack && price <= left + slack, "seed {seed} {x}: {right:e} {price:e} {left:e}");
+            priced += u32::from(price * budget > 1e-3 * solved.outcome.scale);
+            sharp += u32::from(price > 0.0 && left - right < 1e-2 * price);
+        }
+        let margin = solved.multipliers.margin;
+        assert_eq!(solved.outcome.margin_price, [margin[0] + margin[2], margin[1] + margin[2]]);
+    });
+    assert!(priced > 200 && sharp > 150, "{priced} {sharp}");
+}
+
+#[test]
+fn a_temperature_times_the_total_is_what_the_entropy_floor_costs() {
+    let mut sharp = 0;
+    each(|seed, case, solved| {
+        for x in 0..2 {
+            let h = case.side[x].entropy_min;
+            let (total, step) = (solved.total(x), 1e-4 * h);
+            let most = judge::flattest(&case.side[x]).map_or(0.0, |shares| judge::entropy(&shares));
+            if total == 0.0 || h <= 0.0 || h + step > most {
+                continue;
+            }
+            let [right, left] = slopes(case, solved, step, |case, step| case.side[x].entropy_min += step);
+            let price = -solved.outcome.temperature[x] * total;
+            // The objective need not be concave in `h`: the ends are good to the distance between them.
+            let slack = 1e-9 * price.abs() + (left - right).abs();
+            let (low, high) = (right.min(left) - slack, right.max(left) + slack);
+            assert!(low <= price && price <= high, "seed {seed} {x}: {right:e} {price:e} {left:e}");
+            sharp += u32::from(price < 0.0 && (left - right).abs() < -1e-2 * price);
+        }
+    });
+    assert!(sharp > 150, "{sharp}");
+}
+
+#[test]
+fn size_has_no_unit_of_its_own() {
+    each(|seed, case, solved| {
+        let factor = Draw(seed).power(-3.0, 3.0);
+        let mut other = case.clone();
+        for side in &mut other.side {
+            side.size_max *= factor;
+            side.size_cap.iter_mut().for_each(|cap| *cap *= factor);
+            side.scale.iter_mut().for_each(|scale| *scale *= factor);
+        }
+        other.budget = Budget { side: case.budget.side.map(|b| b * factor), total: case.budget.total * factor };
+        if let Some(inventory) = &mut other.inventory {
+            inventory.position *= factor;
+            inventory.price_of_risk /= factor;
+        }
+        let scaled = other.solve();
+        let off = (scaled.outcome.objective / factor - solved.outcome.objective).abs();
+        let allowed = solved.outcome.gap + scaled.outcome.gap / factor + 1e-10 * solved.outcome.scale;
+        assert!(off <= allowed, "seed {seed}: {off:e} {:?} {:?}", solved.outcome, scaled.outcome);
+        // The scaled sizes are as good as any.
+        let back = [0, 1].map(|x| scaled.size[x].iter().map(|size| size / factor).collect::<Vec<f64>>());
+        let (worth, _) = judge::objective(case, [&back[0], &back[1]]);
+        assert!((worth - solved.outcome.objective).abs() <= allowed, "seed {seed}");
+        assert!(judge::violation(case, [&back[0], &back[1]]) <= 1.1e-10, "seed {seed}");
+    });
+}
+
+#[test]
+fn value_has_no_unit_of_its_own() {
+    each(|seed, case, solved| {
+        let factor = Draw(seed).power(-6.0, 6.0);
+        let mut other = case.clone();
+        other.side.iter_mut().for_each(|side| side.utility.iter_mut().for_each(|u| *u *= factor));
+        if let Some(inventory) = &mut other.inventory {
+            inventory.price_of_risk *= factor;
+        }
+        let scaled = other.solve();
+        let off = (scaled.outcome.objective / factor - solved.outcome.objective).abs();
+        let allowed = solved.outcome.gap + scaled.outcome.gap / factor + 1e-10 * solved.outcome.scale;
+        assert!(off <= allowed, "seed {seed}: {off:e} {:?} {:?}", solved.outcome, scaled.outcome);
+    });
+}
+
+#[test]
+fn levels_have_no_order() {
+    each(|seed, case, solved| {
+        let mut draw = Draw(seed);
+        let mut other = case.clone();
+        let orders = [0, 1].map(|x| {
+            let mut order: Vec<usize> = (0..case.side[x].levels()).collect();
+            (1..order.len()).for_each(|i| order.swap(i, draw.below(i as u64 + 1)));
+            other.side[x] = case.side[x].permuted(&order);
+            order
+        });
+        let permuted = other.solve();
+        let off = (permuted.outcome.objective - solved.outcome.objective).abs();
+        assert!(off <= apart(solved, &permuted), "seed {seed}: {off:e} {:?} {:?}", solved.outcome, permuted.outcome);
+        let mut back = solved.size.clone();
+        for x in 0..2 {
+            orders[x].iter().enumerate().for_each(|(to, from)| back[x][*from] = permuted.size[x][to]);
+        }
+        assert!(judge::violation(case, [&back[0], &back[1]]) <= 1.1e-10, "seed {seed}");
+    });
+}
+
+#[test]
+fn bids_mirror_asks() {
+    each(|seed, case, solved| {
+        let mirrored = case.mirrored().solve();
+        let off = (mirrored.outcome.objective - solved.outcome.objective).abs();
+        assert!(off <= apart(solved, &mirrored), "seed {seed}: {off:e} {:?} {:?}", solved.outcome, mirrored.outcome);
+        let swapped = [mirrored.sizes()[1], mirrored.sizes()[0]];
+        assert!(judge::violation(case, swapped) <= 1.1e-10, "seed {seed}");
+        assert!((judge::objective(case, swapped).0 - solved.outcome.objective).abs() <= apart(solved, &mirrored));
+    });
+}
+
+#[test]
+fn budgets_that_do_not_bind_make_both_rules_one() {
+    each(|seed, case, _| {
+        let room = |x: usize| {
+            let side = &case.side[x];
+            side.size_max * side.margin.iter().fold(0.0_f64, |most, m| most.max(*m)) * 1.01
+        };
+        let mut worst_side = case.clone();
+        worst_side.budget = Budget { side: [room(0), room(1)], total: f64::INFINITY };
+        let mut sum = case.clone();
+        sum.budget = Budget { side: [f64::INFINITY; 2], total: room(0) + room(1) };
+        let mut free = case.clone();
+        free.budget = Budget { side: [f64::INFINITY; 2], total: f64::INFINITY };
+        let [a, b, c] = [worst_side, sum, free].map(|case| case.solve());
+        for other in [b, c] {
+            let off = (a.outcome.objective - other.outcome.objective).abs();
+            assert!(off <= apart(&a, &other), "seed {seed}: {off:e} {:?} {:?}", a.outcome, other.outcome);
+        }
+    });
+}
+
+#[test]
+fn values_that_hardly_saturate_are_linear() {
+    for seed in 0..CASES {
+        let mut linear = ordinary(seed);
+        linear.side.iter_mut().for_each(|side| side.curve = Curve::Linear);
+        let flat = linear.solve();
+        let mut before = f64::NEG_INFINITY;
+        for exponent in [2, 5, 12] {
+            for curve in [Curve::Exponential, Curve::Log] {
+                let mut bent = linear.clone();
+                for side in &mut bent.side {
+                    side.curve = curve;
+                    side.scale.fill(side.size_max.max(1e-12) * 10_f64.powi(exponent));
+                }
+                let bent = bent.solve();
+                let lost = flat.outcome.objective - bent.outcome.objective;
+                // No value bends by more than s/(2c) of itself.
+                let most = judge::magnitude(&linear) * 10_f64.powi(-exponent) + apart(&flat, &bent);
+                assert!(lost >= -apart(&flat, &bent) && lost <= most, "seed {seed} {curve:?} {exponent}: {lost:e}");
+                if curve == Curve::Exponential {
+                    let rise = bent.outcome.objective - before;
+                    assert!(rise >= -apart(&flat, &bent), "seed {seed}: {rise:e}");
+                    before = bent.outcome.objective;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn any_multipliers_prove_a_bound() {
+    each(|seed, case, solved| {
+        let mut draw = Draw(seed ^ 0x5eed);
+        let utility = case.side.iter().flat_map(|side| &side.utility).fold(1e-300_f64, |most, u| most.max(u.abs()));
+        for _ in 0..6 {
+            let mut any = solved.multipliers.clone();
+            let mut near = |value: f64, unit: f64| match draw.below(4) {
+                0 => 0.0,
+                1 => value,
+                2 => value * draw.power(-1.0, 1.0),
+                _ => unit * draw.power(-4.0, 1.0),
+            };
+            let charge =
+                case.side[0].margin.iter().chain(&case.side[1].margin).fold(1e-300_f64, |most, m| most.max(*m));
+            any.margin = any.margin.map(|price| near(price, utility / charge));
+            any.temperature = any.temperature.map(|heat| near(heat, utility));
+            any.inventory = near(any.inventory, utility);
+            any.normaliser = any.normaliser.map(|n| near(n, utility));
+            for x in 0..2 {
+                any.level[x] = (0..case.side[x].levels())
+                    .map(|i| near(solved.multipliers.level[x].get(i).copied().unwrap_or(0.0), utility))
+                    .collect();
+            }
+            let certificate = certify(&case.problem(), solved.sizes(), &any).unwrap();
+            let (ours, terms) = judge::bound(case, solved.sizes(), &any);
+            let rounding = 64.0 * f64::EPSILON * (terms + certificate.dual_bound.abs()) + 1e-12 * certificate.scale;
+            assert!(certificate.gap >= -rounding, "seed {seed}: {certificate:?} with {any:?}");
+            let off = certificate.dual_bound - ours;
+            // The crate stops its search for a normaliser where that pays no more.
+            let allowed = rounding + 1e-9 * certificate.scale.max(certificate.dual_bound.abs());
+            assert!(off.abs() <= allowed, "seed {seed}: {certificate:?} not {ours:e} with {any:?}");
+            // At other sizes, feasible ones, it is a bound as well.
+            let part = draw.unit();
+            let less = solved.size.clone().map(|size| size.iter().map(|size| part * size).collect::<Vec<f64>>());
+            let other = certify(&case.problem(), [&less[0], &less[1]], &any).unwrap();
+            assert!(other.dual_bound >= solved.outcome.objective - rounding, "seed {seed}: {other:?}");
+            assert!(other.gap >= -rounding, "seed {seed}: {other:?}");
+        }
+    });
+}
+
+#[test]
+fn zero_is_the_answer_where_no_unit_is_worth_quoting() {
+    let mut counts = [0, 0];
+    for seed in 0..CASES {
+        let mut case = instance(0, seed * 17);
+        case.share = None;
+        let toxic = seed % 3;
+        if toxic > 0 {
+            // The best unit of each side is worth `edge`, whatever the entropy floor forces: equal values.
+            let edge = [-1e-6, 1e-3][(seed / 3 % 2) as usize];
+            case.side.iter_mut().for_each(|side| side.utility.fill(edge));
+            case.inventory = None;
+            let solved = case.solve();
+            let able = (0..2).any(|x| {
+                let side = &case.side[x];
+                judge::flattest(side).is_some()
+                    && side.size_max > 0.0
+                    && solved.outcome.side[x] != SideStatus::InfeasibleEntropy
+            });
+            if edge < 0.0 {
+                assert_eq!(solved.outcome.status, SidesStatus::Zero, "seed {seed}: {:?}", solved.outcome);
+                assert_eq!(solved.outcome.objective, 0.0, "seed {seed}");
+                assert!(solved.size.iter().flatten().all(|size| *size == 0.0), "seed {seed}");
+                counts[0] += 1;
+            } else if able && solved.outcome.side.contains(&SideStatus::Quoted) {
+                assert!(solved.outcome.objective > 0.0, "seed {seed}: {:?}", solved.outcome);
+                counts[1] += 1;
+            }
+        }
+    }
+    assert!(counts[0] > 50 && counts[1] > 50, "{counts:?}");
+}
+
+/// Two sides of four levels on one pot.
+fn plain() -> Case {
+    let mut side = [
+        Ladder::open(&[1.0, 0.9, 0.7, 0.5], &[1.0, 1.01, 1.02, 1.03]),
+        Ladder::open(&[0.8, 1.1, 0.6, 0.4], &[1.0, 1.01, 1.02, 1.03]),
+    ];
+    side.iter_mut().for_each(|side| side.entropy_min = 1.1);
+    Case { side, budget: Budget { side: [f64::INFINITY; 2], total: 100.0 }, share: None, inventory: None }
+}
+
+#[test]
+fn the_margin_of_a_blocked_side_flows_to_the_other() {
+    for x in 0..2 {
+        let mut case = plain();
+        case.side.iter_mut().for_each(|side| side.size_max = 60.0);
+        let both = case.solve();
+        assert!(both.total(0) > 30.0 && both.total(1) > 30.0);
+        case.side[1 - x].size_max = 1e3;
+        case.side[x].size_max = 0.0;
+        let alone = case.solve();
+        assert_eq!(alone.outcome.side[x], SideStatus::Blocked);
+        let used = judge::dot(&case.side[1 - x].margin, &alone.size[1 - x]);
+        assert!((used - 100.0).abs() <= 1e-8, "{used}");
+    }
+}
+
+#[test]
+fn joint_is_no_worse_than_any_split_of_the_pot() {
+    let mut better = 0;
+    each(|seed, case, solved| {
+        if !case.budget.total.is_finite() || case.share.is_some() || case.eta() > 0.0 {
+            return;
+        }
+        for part in [0.0, 0.3, 0.5, 0.7, 1.0] {
+            let value: f64 = (0..2)
+                .map(|x| {
+                    let mut alone = case.clone();
+                    alone.side[1 - x].size_max = 0.0;
+                    alone.budget.total *= if x == 0 { part } else { 1.0 - part };
+                    alone.solve().outcome.objective
+                })
+                .sum();
+            let lead = solved.outcome.objective - value;
+            assert!(lead >= -solved.outcome.gap - 1e-10 * solved.outcome.scale, "seed {seed} {part}: {lead:e}");
+            better += u32::from(lead > 1e-3 * solved.outcome.scale);
+        }
+    });
+    assert!(better > 100, "{better}");
+}
+
+/// The worked check of the specification: 5 levels a side, one pot, at an inventory.
+fn worked(position: f64) -> Case {
+    let (price, leverage, margin) = (27.11, 10.0, 397.49);
+    let depths = [2.0_f64, 4.0, 8.0, 16.0, 32.0];
+    let side = |sign: f64| {
+        let fill = depths.map(|depth| -(-0.3 * (-1500.0 * depth * 1e-4).exp() * 10.0).exp_m1());
+        let edge = depths.map(|depth| depth - 3.0 * (-depth / 8.0).exp() - 1.5);
+        let utility: Vec<f64> = fill.iter().zip(edge).map(|(fill, edge)| fill * edge * 1e-4 * price).collect();
+        let charge: Vec<f64> = depths.iter().map(|depth| price * (1.0 + sign * depth * 1e-4) / leverage).collect();
+        let mut ladder = Ladder::open(&utility, &charge);
+        ladder.fill = fill.to_vec();
+        ladder.entropy_min = 1.2;
+        ladder.size_max = 146.62 + sign * position;
+        ladder
+    };
+    Case {
+        side: [side(-1.0), side(1.0)],
+        budget: Budget { side: [f64::INFINITY; 2], total: margin },
+        share: None,
+        inventory: Some(Inventory {
+            position,
+            price_of_risk: 0.3 * (1e-4 * price) * (1e-4 * price) * 10.0,
+            fill_variance: false,
+        }),
+    }
+}
+
+#[test]
+fn the_worked_check_holds_to_its_printed_digits() {
+    assert!((worked(0.0).eta() - 2.2049e-5).abs() < 0.5e-9);
+    let expected = [(0.0, 74.71, 71.91, 1.10782), (40.0, 26.41, 120.09, 1.10687), (80.0, 0.0, 146.43, 1.10243)];
+    for (position, bids, asks, objective) in expected {
+        let solved = worked(position).solve();
+        assert!((solved.total(0) - bids).abs() <= 0.005 + 1e-9, "{position}: {}", solved.total(0));
+        assert!((solved.total(1) - asks).abs() <= 0.005 + 1e-9, "{position}: {}", solved.total(1));
+        assert!((solved.outcome.objective - objective).abs() <= 0.5e-5 + 1e-12, "{:?}", solved.outcome);
+    }
+}
+
+#[test]
+fn a_long_position_leans_to_asks_by_itself() {
+    let part = |position: f64| {
+        let solved = worked(position).solve();
+        solved.total(1) / (solved.total(0) + solved.total(1))
+    };
+    let parts: Vec<f64> = (-120..=120).map(|position| part(f64::from(position))).collect();
+    for pair in parts.windows(2) {
+        assert!(pair[1] >= pair[0] - 1e-7, "{pair:?}");
+    }
+    assert!(parts[0] < 0.01 && parts[240] > 0.99 && (parts[120] - 0.5).abs() < 0.02);
+}
+
+#[test]
+fn objective_and_net_fills_are_continuous_in_inventory() {
+    let mut cases = vec![worked(0.0)];
+    cases.extend((0..40).map(|seed| instance([0, 3, 12, 15][(seed % 4) as usize], seed)));
+    for (number, mut case) in cases.into_iter().enumerate() {
+        let utility = case.side.iter().flat_map(|side| &side.utility).fold(0.0_f64, |most, u| most.max(u.abs()));
+        let size = case.side[0].size_max.max(case.side[1].size_max);
+        let eta = if number == 0 { case.eta() } else { utility / size };
+        let mut before: Option<(f64, f64, f64)> = None;
+        let step = size / 100.0;
+        for position in -100..=100 {
+            let position = f64::from(position) * step;
+            case.inventory = Some(Inventory { position, price_of_risk: eta, fill_variance: false });
+            let solved = case.solve();
+            let outcome = solved.outcome;
+            assert_ne!(outcome.status, SidesStatus::Inaccurate);
+            // Of the objective the square is strictly concave: a gap moves net fills by no more than its root.
+            let fills = judge::net_fills(&case, solved.sizes());
+            let loose = (2.0 * (outcome.gap + 1e-12 * outcome.scale) / eta).sqrt();
+            // Fills answer a step of inventory by at most the step, and never in the same direction.
+            if let Some((last, value, price)) = before {
+                let move_ = fills - last;
+                assert!(move_ <= 2.0 * loose && move_ >= -step - 2.0 * loose, "{number} at {position}: {move_:e}");
+                let slope = (outcome.objective - value) / step;
+                let noise = 2.0 * (outcome.gap + 1e-12 * outcome.scale) / step + eta * loose;
+                let (low, high) = (-outcome.inventory_price, -price);
+                assert!(
+                    slope >= low.min(high) - noise && slope <= low.max(high) + noise,
+                    "{number} at {position}: {slope:e} {low:e} {high:e}"
+                );
+            }
+            assert!((outcome.inventory_price - eta * (position + fills)).abs() <= eta * loose + 1e-9 * utility);
+            before = Some((fills, outcome.objective, outcome.inventory_price));
+        }
+    }
+}
+
+#[test]
+fn narrower_instructions_agree() {
+    for seed in 0..CASES {
+        let case = ordinary(seed);
+        let solve = |width| {
+            let mut solver = SidesSolver::limited(width);
+            let outcome = solver.solve(&case.problem()).unwrap();
+            Solved::of(outcome, &solver)
+        };
+        let [wide, middle, portable] = [Width::Avx512, Width::Avx2, Width::Portable].map(solve);
+        if widest() >= Width::Avx2 {
+            assert_eq!(format!("{wide:?}"), format!("{middle:?}"), "seed {seed}");
+        }
+        judge::promise(&case, &portable).unwrap();
+        let off = (wide.outcome.objective - portable.outcome.objective).abs();
+        assert!(off <= apart(&wide, &portable), "seed {seed}: {off:e}");
+        // Where the objective is that sure, so is the other width's.
+        assert!(off <= 2e-8 * wide.outcome.scale, "seed {seed}: {off:e}");
+    }
+}
+
+#[test]
+fn an_answer_does_not_depend_on_what_was_solved_before() {
+    let mut kept = SidesSolver::new();
+    for seed in 0..CASES {
+        // Families in turn: sizes of buffers, statuses and curves change between neighbours.
+        let case = instance((seed % 16) as usize, seed);
+        let outcome = kept.solve(&case.problem()).unwrap();
+        let used = Solved::of(outcome, &kept);
+        assert_eq!(format!("{used:?}"), format!("{:?}", case.solve()), "seed {seed}");
+    }
+}
+
+type Spoil = (&'static str, Option<usize>, fn(&mut Case));
+
+const SPOILT: [Spoil; 27] = [
+    ("bid.utility", Some(2), |case| case.side[0].utility[2] = f64::NAN),
+    ("ask.utility", Some(0), |case| case.side[1].utility[0] = f64::INFINITY),
+    ("bid.margin_per_unit", Some(1), |case| case.side[0].margin[1] = -1.0),
+    ("ask.margin_per_unit", Some(3), |case| case.side[1].margin[3] = f64::INFINITY),
+    ("ask.margin_per_unit", None, |case| case.side[1].margin.truncate(3)),
+    ("bid.fill_probability", Some(0), |case| case.side[0].fill[0] = 1.5),
+    ("ask.fill_probability", None, |case| case.side[1].fill.push(0.5)),
+    ("bid.entropy_min", None, |case| case.side[0].entropy_min = f64::NAN),
+    ("ask.entropy_min", None, |case| case.side[1].entropy_min = f64::INFINITY),
+    ("bid.share_floor", Some(3), |case| case.side[0].floor[3] = -0.1),
+    ("ask.share_floor", None, |case| case.side[1].floor.clear()),
+    ("bid.share_cap", Some(1), |case| case.side[0].cap[1] = 1.1),
+    ("ask.share_cap", Some(0), |case| case.side[1].cap[0] = f64::NAN),
+    ("bid.size_cap", Some(2), |case| case.side[0].size_cap[2] = -1.0),
+    ("ask.size_cap", Some(2), |case| case.side[1].size_cap[2] = f64::NAN),
+    ("bid.size_max", None, |case| case.side[0].size_max = f64::INFINITY),
+    ("ask.size_max", None, |case| case.side[1].size_max = -1.0),
+    ("bid.saturation.scale", Some(1), |case| {
+        case.side[0].curve = Curve::Log;
+        case.side[0].scale[1] = 0.0;
+    }),
+    ("ask.saturation.scale", None, |case| {
+        case.side[1].curve = Curve::Exponential;
+        case.side[1].scale.truncate(1);
+    }),
+    ("margin", Some(0), |case| case.budget.side[0] = f64::NAN),
+    ("margin", Some(1), |case| case.budget.side[1] = f64::NAN),
+    ("margin", None, |case| case.budget.total = f64::NAN),
+    ("bid_share", None, |case| case.share = Some([0.7, 0.3])),
+    ("bid_share", None, |case| case.share = Some([0.0, f64::NAN])),
+    ("bid_share", None, |case| case.share = Some([-0.1, 1.0])),
+    ("inventory.position", None, |case| {
+        case.inventory = Some(Inventory { position: f64::INFINITY, price_of_risk: 1.0, fill_variance: false });
+    }),
+    ("inventory.price_of_risk", None, |case| {
+        case.inventory = Some(Inventory { position: 0.0, price_of_risk: -1.0, fill_variance: false });
+    }),
+];
+
+#[test]
+fn errors_name_the_argument() {
+    for (name, index, spoil) in SPOILT {
+        let mut case = plain();
+        spoil(&mut case);
+        let error = SidesSolver::new().solve(&case.problem()).unwrap_err();
+        assert_eq!((error.argument, error.index), (name, index), "{error}");
+        let sizes = [vec![0.0; 4], vec![0.0; 4]];
+        let other = certify(&case.problem(), [&sizes[0], &sizes[1]], &Multipliers::default()).unwrap_err();
+        assert_eq!(error, other);
+    }
+    let case = plain();
+    let good = [1.0; 4];
+    let wrong = |sizes: [&[f64]; 2], multipliers: Multipliers| {
+        certify(&case.problem(), sizes, &multipliers).unwrap_err().argument
+    };
+    assert_eq!(wrong([&good[..3], &good], Multipliers::default()), "bid_size");
+    assert_eq!(wrong([&good, &[1.0, f64::NAN, 1.0, 1.0]], Multipliers::default()), "ask_size");
+    assert_eq!(wrong([&good, &[1.0, -1.0, 1.0, 1.0]], Multipliers::default()), "ask_size");
+    let spoilt: [fn(&mut Multipliers); 5] = [
+        |m| m.margin[1] = -1.0,
+        |m| m.temperature[0] = f64::NAN,
+        |m| m.inventory = f64::INFINITY,
+        |m| m.level[0] = vec![0.0; 3],
+        |m| m.level[1] = vec![0.0, 0.0, -1.0, 0.0],
+    ];
+    for spoil in spoilt {
+        let mut multipliers = Multipliers::default();
+        spoil(&mut multipliers);
+        assert_eq!(wrong([&good, &good], multipliers), "multipliers");
+    }
+}
