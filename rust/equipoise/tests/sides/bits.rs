@@ -3,7 +3,7 @@
 use crate::case::{Case, Curve, Ladder, Solved};
 use crate::draw::Draw;
 use crate::judge;
-use equipoise::sides::{Budget, Inventory, SidesSolver};
+use equipoise::sides::{Budget, Inventory, SidesSolver, certify};
 use equipoise::status::SidesStatus;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -227,6 +227,29 @@ fn attempt(seed: u64, solver: &mut SidesSolver, tally: &mut Tally) -> Result<(),
         if feasible && other.is_finite() && off > allowed {
             return Err(format!("feasible ladders worth {other:e} above the bound of {outcome:?}: {ladders:?}"));
         }
+    }
+    certify_anything(seed, &case, &solved)
+}
+
+/// Any sizes and any multipliers: refused, or a bound that no feasible ladders beat.
+fn certify_anything(seed: u64, case: &Case, solved: &Solved) -> Result<(), String> {
+    let mut source = Source { draw: Draw(!seed), wild: Wild::Bits, rate: 0.1 };
+    let mut sizes = solved.size.clone();
+    let mut multipliers = solved.multipliers.clone();
+    let part = source.draw.unit();
+    sizes.iter_mut().flatten().for_each(|size| *size = source.number(*size * part));
+    let prices = multipliers.margin.iter_mut().chain(&mut multipliers.temperature).chain(&mut multipliers.normaliser);
+    prices.chain(multipliers.level.iter_mut().flatten()).for_each(|price| {
+        let near = *price * source.draw.between(0.5, 1.5);
+        *price = source.number(near);
+    });
+    multipliers.inventory = source.number(multipliers.inventory);
+    let Ok(certificate) = certify(&case.problem(), [&sizes[0], &sizes[1]], &multipliers) else { return Ok(()) };
+    let (worth, mass) = judge::objective(case, solved.sizes());
+    let (_, terms) = judge::bound(case, [&sizes[0], &sizes[1]], &multipliers);
+    let allowed = 1e-8 * judge::scale(case, worth) + 64.0 * f64::EPSILON * (mass + terms);
+    if judge::violation(case, solved.sizes()) <= 1e-12 && worth - certificate.dual_bound > allowed {
+        return Err(format!("worth {worth:e} above {certificate:?} from {multipliers:?} at {sizes:?}"));
     }
     Ok(())
 }

@@ -202,8 +202,7 @@ pub(crate) fn bound(case: &Case, at: [&[f64]; 2], multipliers: &Multipliers) -> 
         let side = &case.side[x];
         let sign = if x == 0 { 1.0 } else { -1.0 };
         let mut weights = Vec::new();
-        for i in 0..side.levels() {
-            let size = at[x][i];
+        for (i, &size) in at[x].iter().enumerate() {
             let (worth, mut slope) = worth(side, i, size);
             if side.curve != Curve::Linear {
                 sum.add(worth - slope * size);

@@ -3,9 +3,10 @@
 use crate::case::{Case, Curve, Ladder, Solved};
 use crate::draw::{Draw, instance, ordinary};
 use crate::judge;
+use equipoise::entropy::{Bound, SideProblem, SideSolver};
 use equipoise::sides::{Budget, Inventory, Multipliers, SidesSolver, certify};
 use equipoise::simd::{Width, widest};
-use equipoise::status::{SideStatus, SidesStatus};
+use equipoise::status::{SideStatus, SidesStatus, Status};
 
 const CASES: u64 = 600;
 
@@ -329,37 +330,52 @@ fn any_multipliers_prove_a_bound() {
     });
 }
 
+/// The most that one unit of a side may be worth at zero, the entropy floor met; none where the side has no shape.
+fn first_unit(case: &Case, x: usize) -> Option<f64> {
+    let (side, sign) = (&case.side[x], if x == 0 { 1.0 } else { -1.0 });
+    let lean = sign * case.eta() * case.position();
+    let utility: Vec<f64> = side.utility.iter().zip(&side.fill).map(|(u, fill)| u - lean * fill).collect();
+    let problem = SideProblem {
+        utility: &utility,
+        entropy_min: side.entropy_min,
+        floor: Bound::Each(&side.floor),
+        cap: Bound::Each(&side.cap),
+    };
+    let solution = SideSolver::new().solve(&problem).unwrap();
+    (solution.status == Status::Optimal).then_some(solution.objective)
+}
+
 #[test]
-fn zero_is_the_answer_where_no_unit_is_worth_quoting() {
+fn zero_is_the_answer_exactly_where_no_first_unit_is_worth_quoting() {
     let mut counts = [0, 0];
-    for seed in 0..CASES {
-        let mut case = instance(0, seed * 17);
-        case.share = None;
-        let toxic = seed % 3;
-        if toxic > 0 {
-            // The best unit of each side is worth `edge`, whatever the entropy floor forces: equal values.
-            let edge = [-1e-6, 1e-3][(seed / 3 % 2) as usize];
-            case.side.iter_mut().for_each(|side| side.utility.fill(edge));
-            case.inventory = None;
-            let solved = case.solve();
-            let able = (0..2).any(|x| {
-                let side = &case.side[x];
-                judge::flattest(side).is_some()
-                    && side.size_max > 0.0
-                    && solved.outcome.side[x] != SideStatus::InfeasibleEntropy
-            });
-            if edge < 0.0 {
-                assert_eq!(solved.outcome.status, SidesStatus::Zero, "seed {seed}: {:?}", solved.outcome);
-                assert_eq!(solved.outcome.objective, 0.0, "seed {seed}");
-                assert!(solved.size.iter().flatten().all(|size| *size == 0.0), "seed {seed}");
-                counts[0] += 1;
-            } else if able && solved.outcome.side.contains(&SideStatus::Quoted) {
-                assert!(solved.outcome.objective > 0.0, "seed {seed}: {:?}", solved.outcome);
-                counts[1] += 1;
+    for seed in 0..2 * CASES {
+        let mut case = ordinary(seed);
+        case.side.iter_mut().for_each(|side| side.size_cap.fill(f64::INFINITY));
+        let (Some(bid), Some(ask)) = (first_unit(&case, 0), first_unit(&case, 1)) else { continue };
+        let best = match case.share {
+            None => bid.max(ask),
+            Some(ends) => {
+                ends.map(|part| part * bid + (1.0 - part) * ask).into_iter().fold(f64::NEG_INFINITY, f64::max)
             }
+        };
+        let unit = case.side.iter().flat_map(|side| &side.utility).fold(best.abs(), |most, u| most.max(u.abs()));
+        let above = seed % 2 == 0;
+        let shift = if above { 1e-4 * unit } else { -1e-6 * unit } - best;
+        case.side.iter_mut().for_each(|side| side.utility.iter_mut().for_each(|u| *u += shift));
+        let solved = case.solve();
+        let still = -0.5 * case.eta() * case.position() * case.position();
+        if above {
+            // Saturation changes nothing at zero; inventory and variance only what a second unit is worth.
+            assert_eq!(solved.outcome.status, SidesStatus::Optimal, "seed {seed}: {:?}", solved.outcome);
+            assert!(solved.outcome.objective > still, "seed {seed}: {:?}", solved.outcome);
+        } else {
+            assert_eq!(solved.outcome.status, SidesStatus::Zero, "seed {seed}: {:?}", solved.outcome);
+            assert!(solved.size.iter().flatten().all(|size| *size == 0.0), "seed {seed}: {:?}", solved.size);
+            assert!((solved.outcome.objective - still).abs() <= 1e-15 * still.abs(), "seed {seed}");
         }
+        counts[usize::from(above)] += 1;
     }
-    assert!(counts[0] > 50 && counts[1] > 50, "{counts:?}");
+    assert!(counts.iter().all(|count| *count > CASES / 2), "{counts:?}");
 }
 
 /// Two sides of four levels on one pot.
