@@ -1,7 +1,7 @@
 //! Objective, violation and dual bound of ladders, straight from the statement of the problem.
 
 use crate::case::{Case, Curve, Ladder, Solved};
-use equipoise::sides::Multipliers;
+use equipoise::sides::{Multipliers, certify};
 
 /// A sum that carries its rounding errors along, and the sum of the absolute terms.
 #[derive(Clone, Copy, Default)]
@@ -318,6 +318,9 @@ fn unit_value(side: &Ladder, weights: &[f64], heat: f64) -> f64 {
 /// What an answer was promised to be; the message says what is missing.
 pub(crate) fn promise(case: &Case, solved: &Solved) -> Result<(), String> {
     let outcome = &solved.outcome;
+    if let Err(error) = certify(&case.problem(), solved.sizes(), &solved.multipliers) {
+        return Err(format!("sizes or multipliers refused: {error}"));
+    }
     let (worth, mass) = objective(case, solved.sizes());
     let scale = scale(case, worth);
     let missed = violation(case, solved.sizes());

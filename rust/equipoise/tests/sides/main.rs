@@ -6,5 +6,7 @@ mod case;
 mod draw;
 mod families;
 mod golden;
+mod interface;
+mod inventory;
 mod judge;
 mod properties;
