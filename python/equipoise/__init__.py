@@ -6,28 +6,41 @@ from typing import TYPE_CHECKING, Any
 from equipoise._rust import (
     Acceptance,
     AccountState,
+    BatchResult,
     Certificate,
+    Inventory,
+    JointReport,
     Levels,
     LeverageTiers,
     Market,
+    Multipliers,
     OrderMarginRule,
     PriceRule,
     Quote,
     QuoteSide,
+    Saturation,
     Shape,
+    SideProblem,
     SideResult,
+    SidesCertificate,
+    SidesProblem,
+    SidesResult,
+    Solver,
     Split,
     SplitConfig,
     __version__,
+    certify,
     open_interest_rate,
     position_max_from_equity,
+    solve_batch,
     solve_side,
+    solve_sides,
     split_margin,
 )
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.orders import Order, Side
 from equipoise.quoter import Quoter, QuoterConfig
-from equipoise.status import Binding, Reason, Status
+from equipoise.status import Binding, Reason, SidesStatus, SideStatus, Status
 
 if TYPE_CHECKING:
     from equipoise.estimator import ShapeEstimator
@@ -41,10 +54,13 @@ if TYPE_CHECKING:
         ReservationBook,
         from_micros,
     )
+    from equipoise.reservation.awaited import AsyncReservationBook
 
 __all__ = [
     "Acceptance",
     "AccountState",
+    "AsyncReservationBook",
+    "BatchResult",
     "Binding",
     "BookAccount",
     "BookOrder",
@@ -53,9 +69,12 @@ __all__ = [
     "Code",
     "EquipoiseError",
     "InputError",
+    "Inventory",
+    "JointReport",
     "Levels",
     "LeverageTiers",
     "Market",
+    "Multipliers",
     "Order",
     "OrderMarginRule",
     "OrderState",
@@ -67,24 +86,36 @@ __all__ = [
     "QuoterConfig",
     "Reason",
     "ReservationBook",
+    "Saturation",
     "Shape",
     "ShapeEstimator",
     "Side",
+    "SideProblem",
     "SideResult",
+    "SideStatus",
+    "SidesCertificate",
+    "SidesProblem",
+    "SidesResult",
+    "SidesStatus",
+    "Solver",
     "Split",
     "SplitConfig",
     "Status",
     "__version__",
+    "certify",
     "from_micros",
     "open_interest_rate",
     "position_max_from_equity",
+    "solve_batch",
     "solve_side",
+    "solve_sides",
     "split_margin",
 ]
 
 
 # The estimator brings the tape readers with it, the book its steps and audits: most of the import, for later.
 _LATER = {
+    "AsyncReservationBook": "equipoise.reservation.awaited",
     "ShapeEstimator": "equipoise.estimator",
     **dict.fromkeys(
         (

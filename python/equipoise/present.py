@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-    from equipoise._rust import Quote, QuoteSide, Split
+    from equipoise._rust import JointReport, Quote, QuoteSide, Split
+    from equipoise.comparison import Comparison
     from equipoise.reservation.audit import AuditReport
     from equipoise.reservation.records import BookAccount
 
@@ -31,6 +32,8 @@ __all__ = [
     "audit_html",
     "audit_pandas",
     "audit_polars",
+    "joint_dict",
+    "quote_compare",
     "quote_dict",
     "quote_html",
     "quote_orders",
@@ -42,6 +45,7 @@ __all__ = [
     "split_html",
     "split_pandas",
     "split_polars",
+    "table_html",
 ]
 
 Columns = dict[str, list[Any]]
@@ -67,7 +71,7 @@ def _pandas(columns: Columns) -> pandas.DataFrame:
     return cast("pandas.DataFrame", _library("pandas").DataFrame(columns))
 
 
-def _html(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table_html(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table; the first cell of a row is its name. Everything is escaped."""
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = []
@@ -206,7 +210,36 @@ def split_html(split: Split) -> str:
     ]
     pot = "one pot" if split.pooled else "each its own"
     caption = f"{split.usable} of {split.margin_available} usable, {pot}; inventory {split.inventory_ratio:+.2f}"
-    return _html(caption, ("", "weight", "part", "limit, lots", "free, lots"), rows)
+    return table_html(caption, ("", "weight", "part", "limit, lots", "free, lots"), rows)
+
+
+def joint_dict(joint: JointReport) -> dict[str, Any]:
+    """What the joint problem says of a quote as plain Python values."""
+    return {
+        "status": joint.status,
+        "returned": joint.returned,
+        "because": joint.because,
+        "objective": joint.objective,
+        "dual_bound": joint.dual_bound,
+        "regret": joint.regret,
+        "objective_continuous": joint.objective_continuous,
+        "objective_joint": joint.objective_joint,
+        "objective_inventory": joint.objective_inventory,
+        "margin_price": list(joint.margin_price),
+        "price_of_risk": joint.price_of_risk,
+        "inventory_price": joint.inventory_price,
+        "position_expected": joint.position_expected,
+        "bid_share": None if joint.bid_share is None else list(joint.bid_share),
+        "share_dropped": joint.share_dropped,
+        "iterations": joint.iterations,
+    }
+
+
+def quote_compare(quote: Quote) -> Comparison:
+    """The inventory rule against the joint policy for the input of this quote."""
+    from equipoise.comparison import Comparison
+
+    return Comparison(inventory=quote.under("inventory"), joint=quote.under("joint"))
 
 
 def quote_dict(quote: Quote) -> dict[str, Any]:
@@ -214,6 +247,8 @@ def quote_dict(quote: Quote) -> dict[str, Any]:
     certificate = quote.certificate
     return {
         "symbol": quote.market.symbol,
+        "policy": quote.policy,
+        "joint": None if quote.joint is None else joint_dict(quote.joint),
         "split": split_dict(quote.split),
         "margin_held": str(quote.margin_held),
         "margin_passed": str(quote.margin_passed),
@@ -241,11 +276,16 @@ def quote_html(quote: Quote) -> str:
         ]
         rows.extend(reversed(lines) if name == "ask" else lines)
     verdict = "certified" if quote.certificate.ok else "NOT certified"
-    caption = (
-        f"{quote.market.symbol}: {quote.margin_held} of {quote.split.usable} held, "
-        f"asks {quote.split.ask_weight:.2f}, {verdict}"
-    )
-    return _html(caption, ("", "price", "size", "hold", "depth, bps"), rows)
+    joint = quote.joint
+    how = f"asks {quote.split.ask_weight:.2f}"
+    if joint is not None:
+        bids, asks = joint.margin_price
+        how = (
+            f"{joint.returned} ladder ({joint.because.replace('_', ' ')}), worth {joint.objective:.6g} of at most "
+            f"{joint.dual_bound:.6g}, margin price {bids:.3g}/{asks:.3g}, inventory price {joint.inventory_price:+.3g}"
+        )
+    caption = f"{quote.market.symbol}: {quote.margin_held} of {quote.split.usable} held, {how}, {verdict}"
+    return table_html(caption, ("", "price", "size", "hold", "depth, bps"), rows)
 
 
 _MONEY = ("balance", "open_pnl", "equity", "used_margin_executed", "used_margin_all", "free", "withdrawable")
@@ -306,7 +346,7 @@ def account_html(account: BookAccount) -> str:
     rows = [(name.replace("_", " "), f"{getattr(account, name):,f}") for name in _MONEY]
     rows += [(name.replace("_", " "), str(getattr(account, name))) for name in _COUNTS]
     caption = f"{account.account_id}, {account.currency}, {account.status}, version {account.version}"
-    return _html(caption, ("", account.currency), rows)
+    return table_html(caption, ("", account.currency), rows)
 
 
 def _plain(value: Any) -> Any:
@@ -363,4 +403,4 @@ def audit_html(report: AuditReport) -> str:
         f"{report.journal_records} journal records, {verdict}"
     )
     rows = ([str(getattr(finding, name)) for name in _FINDING] for finding in report.findings)
-    return _html(caption, _FINDING, rows)
+    return table_html(caption, _FINDING, rows)

@@ -21,6 +21,7 @@ __all__ = [
     "OnInfeasible",
     "OnUnprofitable",
     "Optimizer",
+    "Policy",
     "Preset",
     "Quoter",
     "QuoterConfig",
@@ -36,6 +37,15 @@ class Preset(StrEnum):
     DEFAULT = "default"
     AGGRESSIVE = "aggressive"
     DEFENSIVE = "defensive"
+
+
+class Policy(StrEnum):
+    """How the two sides share the margin."""
+
+    INVENTORY = "inventory"
+    """By the inventory rule, one side at a time."""
+    JOINT = "joint"
+    """Both sides in one problem under the venue's rule, with a price on inventory; never worse by its own measure."""
 
 
 class Optimizer(StrEnum):
@@ -132,6 +142,22 @@ class QuoterConfig:
         drops a level when the side is worth more without it and its entropy floor still holds.
     on_infeasible, on_unprofitable
         What to do where the floor cannot be met, and where nothing has value.
+    policy
+        How the two sides share the margin: "inventory", by the rule above, or "joint", both sides decided at once from
+        one margin with inventory priced; sensitivity and weights then describe only the ladder it is compared with.
+    price_of_risk
+        Policy "joint": price of inventory in account currency per squared contract. Not set: risk_aversion times
+        (volatility times price) squared times horizon_s of the shape; levels from the caller need it.
+    bid_share_min, bid_share_max
+        Policy "joint": bounds on the bids' part of the contracts quoted, 0 to 1; none by default. Dropped, and
+        reported, when a side cannot quote.
+    fill_variance
+        Policy "joint": whether the variance of fills is priced besides that of the expected position.
+    jitter
+        Standard deviation of a share p as a multiple of sqrt(p (1 - p)), 0 (off) to below 1. Randomised shares keep
+        every constraint; an order whose price stays keeps its draw.
+    jitter_seed
+        Another seed, another draw.
 
     Raises
     ------
@@ -158,6 +184,13 @@ class QuoterConfig:
     breadth: Breadth = Breadth.WIDEST
     on_infeasible: OnInfeasible = OnInfeasible.RELAX
     on_unprofitable: OnUnprofitable = OnUnprofitable.EMPTY
+    policy: Policy = Policy.INVENTORY
+    price_of_risk: float | None = None
+    bid_share_min: float = 0.0
+    bid_share_max: float = 1.0
+    fill_variance: bool = False
+    jitter: float = 0.0
+    jitter_seed: int = 1
 
     def __post_init__(self) -> None:
         for name, kind in (
@@ -167,6 +200,7 @@ class QuoterConfig:
             ("breadth", Breadth),
             ("on_infeasible", OnInfeasible),
             ("on_unprofitable", OnUnprofitable),
+            ("policy", Policy),
         ):
             value = getattr(self, name)
             if not isinstance(value, str) or value not in list(kind):
@@ -177,6 +211,20 @@ class QuoterConfig:
             raise InputError("levels", None, "an int", _shown(self.levels))
         if not isinstance(self.kelly, KellyConfig):
             raise InputError("kelly", None, "a KellyConfig", _shown(self.kelly))
+        if not isinstance(self.fill_variance, bool):
+            raise InputError("fill_variance", None, "true or false", _shown(self.fill_variance))
+        for name in ("bid_share_min", "bid_share_max"):
+            share = getattr(self, name)
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise InputError(name, None, "between 0 and 1", _shown(share))
+        if self.bid_share_min > self.bid_share_max:
+            raise InputError("bid_share_min", None, "at most bid_share_max", self.bid_share_min)
+
+    @property
+    def bid_share(self) -> tuple[float, float] | None:
+        """Bounds on the bids' part of the contracts quoted; None where there are none."""
+        bounds = (float(self.bid_share_min), float(self.bid_share_max))
+        return None if bounds == (0.0, 1.0) else bounds
 
     @property
     def split(self) -> SplitConfig:
@@ -251,6 +299,12 @@ class Quoter:
             breadth=c.breadth,
             on_infeasible=c.on_infeasible,
             on_unprofitable=c.on_unprofitable,
+            policy=c.policy,
+            price_of_risk=c.price_of_risk,
+            bid_share=c.bid_share,
+            fill_variance=c.fill_variance,
+            jitter=c.jitter,
+            jitter_seed=c.jitter_seed,
         )
 
     def __repr__(self) -> str:
@@ -296,7 +350,8 @@ class Quoter:
         -----
         O(levels · iterations); deterministic; unchanged input gives identical output. Every quote is one line at INFO
         of the logger `equipoise.quoter`: capacity, margin available and usable, inventory ratio, weights, both parts,
-        margin passed, position limits, and what bound each side. The line is written only where that level is enabled.
+        margin passed, position limits, and what bound each side; under policy "joint" also which ladder it is and why,
+        its regret, the prices of margin and inventory. The line is written only where that level is enabled.
         """
         quote = self._engine.quote(market, state, rule, shape, bids, asks)
         if LOGGER.isEnabledFor(logging.INFO):
@@ -312,7 +367,21 @@ def _line(quote: Quote) -> str:
         f"r={split.inventory_ratio:.4g} weights={split.bid_weight:.4g}/{split.ask_weight:.4g} "
         f"parts={split.bid_part}/{split.ask_part} passed={quote.margin_passed} "
         f"limits_lots={split.bid_limit_lots}/{split.ask_limit_lots} held={quote.margin_held} "
-        f"bids=[{_side(quote.bids)}] asks=[{_side(quote.asks)}] certified={quote.certificate.ok}"
+        f"bids=[{_side(quote.bids)}] asks=[{_side(quote.asks)}]{_joint(quote)} certified={quote.certificate.ok}"
+    )
+
+
+def _joint(quote: Quote) -> str:
+    """Which ladder a joint quote carries, what it may leave, and the prices that explain it."""
+    joint = quote.joint
+    if joint is None:
+        return ""
+    dropped = f" share_bound_dropped={joint.share_dropped}" if joint.share_dropped else ""
+    bids, asks = joint.margin_price
+    return (
+        f" policy=joint returned={joint.returned} because={joint.because} objective={joint.objective:.6g} "
+        f"regret={joint.regret:.3g} margin_price={bids:.4g}/{asks:.4g} "
+        f"inventory_price={joint.inventory_price:.4g}{dropped}"
     )
 
 

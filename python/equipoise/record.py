@@ -55,12 +55,15 @@ class RunRecord:
     margin_held             held by the rule for all resting orders
     part_bids, part_asks    what the split gave each side
     margin_passed           what one side could not use and the other got
-    ask_weight              weight of the split, 0…1
+    ask_weight              weight of the split, 0…1; policy joint: the asks' part of what is held
     inventory_ratio         position / position_max, −1…1
     entropy_bids, entropy_asks   nats, of the final orders
     entropy_floor_bids, entropy_floor_asks   the floor asked for, nats
     levels_bids, levels_asks     number of orders
     regret                  dual bound − objective of the final orders, account currency
+    expected_edge           expected value of the final orders over the horizon, account currency
+    margin_price_bids, margin_price_asks   value of one more unit of margin (policy joint)
+    inventory_price         what one more contract of position costs, account currency (policy joint)
     quote_us                time of the quote call, microseconds
     ======================  ==========================================================
 

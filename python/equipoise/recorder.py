@@ -52,7 +52,7 @@ class Recorder:
         """Note one quote and the account it was made for. Money in micro-units."""
         if self._start_ns is None:
             self._start_ns = now_ns
-        split, bids, asks = quote.split, quote.bids, quote.asks
+        split, bids, asks, joint = quote.split, quote.bids, quote.asks, quote.joint
         values = {
             "time_s": (now_ns - self._start_ns) / 1e9,
             "mid": float(market.mid),
@@ -68,7 +68,7 @@ class Recorder:
             "part_bids": float(split.bid_part),
             "part_asks": float(split.ask_part),
             "margin_passed": float(quote.margin_passed),
-            "ask_weight": split.ask_weight,
+            "ask_weight": split.ask_weight if joint is None else _ask_weight(quote),
             "inventory_ratio": split.inventory_ratio,
             "entropy_bids": bids.entropy if len(bids) else math.nan,
             "entropy_asks": asks.entropy if len(asks) else math.nan,
@@ -76,7 +76,11 @@ class Recorder:
             "entropy_floor_asks": asks.entropy_min_used if len(asks) else math.nan,
             "levels_bids": float(len(bids)),
             "levels_asks": float(len(asks)),
-            "regret": bids.regret + asks.regret,
+            "regret": bids.regret + asks.regret if joint is None else joint.regret,
+            "expected_edge": bids.objective + asks.objective,
+            "margin_price_bids": math.nan if joint is None else joint.margin_price[0],
+            "margin_price_asks": math.nan if joint is None else joint.margin_price[1],
+            "inventory_price": math.nan if joint is None else joint.inventory_price,
             "quote_us": quote_us,
         }
         for name, value in values.items():
@@ -108,6 +112,7 @@ class Recorder:
         symbol: str,
         market_source: str,
         rule: str,
+        policy: str,
         optimizer: str,
         leverage: float,
         balance_start: float,
@@ -125,7 +130,7 @@ class Recorder:
             symbol=symbol,
             market_source=market_source,
             rule=rule,
-            policy="inventory",
+            policy=policy,
             optimizer=optimizer,
             leverage=leverage,
             balance_start=balance_start,
@@ -141,3 +146,9 @@ class Recorder:
             settings=settings,
             ladders={name: np.array(rows) for name, rows in self._ladders.items()},
         )
+
+
+def _ask_weight(quote: Quote) -> float:
+    """The asks' part of what the orders hold; NaN where nothing is held. Nothing fixes it under policy joint."""
+    both = quote.bids.held + quote.asks.held
+    return float(quote.asks.held / both) if both > 0 else math.nan

@@ -273,6 +273,7 @@ def _ended(run: _Run, tape: Tape, config: ReplayConfig, title: str, events: int)
         symbol=tape.symbol,
         market_source=tape.source,
         rule=config.rule,
+        policy=str(config.quoter.policy),
         optimizer=str(config.quoter.optimizer),
         leverage=float(config.session.leverage),
         balance_start=float(config.balance),

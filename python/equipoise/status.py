@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Binding", "Reason", "Status"]
+__all__ = ["Binding", "Reason", "SideStatus", "SidesStatus", "Status"]
 
 
 class Status(StrEnum):
@@ -68,3 +68,35 @@ class Reason(StrEnum):
     """Dropped: the side has no margin at all."""
     PRICE = "price"
     """Dropped: its price would not be positive."""
+
+
+class SidesStatus(StrEnum):
+    """Outcome of the optimizer of both sides; in a batch, the code is the place in this order."""
+
+    OPTIMAL = "optimal"
+    """Optimal within the reported gap, with at least one side quoted."""
+    ZERO = "zero"
+    """Quoting nothing is best, or all there is."""
+    INACCURATE = "inaccurate"
+    """The certified gap or violation is above the promise."""
+
+
+class SideStatus(StrEnum):
+    """What became of one side of the optimizer of both; in a batch, the code is the place in this order."""
+
+    QUOTED = "quoted"
+    """Its total is positive."""
+    NO_VALUE = "no_value"
+    """Quoting it adds no value."""
+    NO_BUDGET = "no_budget"
+    """Its margin is zero."""
+    BLOCKED = "blocked"
+    """Its limits on size leave nothing."""
+    INFEASIBLE_FLOOR_ABOVE_CAP = "infeasible_floor_above_cap"
+    """A floor lies above its cap."""
+    INFEASIBLE_FLOOR_SUM = "infeasible_floor_sum"
+    """The floors sum to more than one."""
+    INFEASIBLE_CAP_SUM = "infeasible_cap_sum"
+    """The caps sum to less than one."""
+    INFEASIBLE_ENTROPY = "infeasible_entropy"
+    """The entropy floor exceeds the largest entropy that floors and caps admit."""

@@ -125,6 +125,16 @@ SHAPE_FIELDS: dict[str, Any] = {
 SHAPE = eq.Shape(**SHAPE_FIELDS)
 ORDERS = [("bid", "27.0", "1"), ("ask", "27.2", "1")]
 ARRAYS: dict[str, Any] = {"side": [True, False], "lots": [100, 100], "price_ticks": [27_000, 27_200]}
+SIDE_FIELDS: dict[str, Any] = {
+    "utility": [0.03, 0.02, 0.01], "margin_per_unit": 2.7, "entropy_min": 0.8, "size_max": 100.0, "share_floor": 0.0,
+    "share_cap": 1.0, "size_cap": inf, "fill_probability": 0.5, "saturation": None,
+}  # fmt: skip
+SIDE = eq.SideProblem(**SIDE_FIELDS)
+TERMS: dict[str, Any] = {
+    "bid": SIDE, "ask": SIDE, "margin": 300.0, "combine": "sum", "bid_share": (0.2, 0.8),
+    "inventory": eq.Inventory(10.0, 1e-5), "closing_credit": (0.0, 0.0),
+}  # fmt: skip
+SIDES = eq.SidesProblem(**TERMS)
 SPLIT_FIELDS = {"sensitivity": 0.2, "weight_min": 0.3, "weight_max": 0.7, "haircut": 1, "mark_buffer_bps": 0}
 CONFIG: dict[str, Any] = {
     "levels": 3, "spacing": "geometric", "depth_inner_bps": None, "depth_outer_bps": 32.0, "preset": "default",
@@ -155,6 +165,30 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "solve_side": (
         eq.solve_side,
         {"utility": [3.0, 2.0, 1.0], "entropy_min": 0.5, "floor": 0.0, "cap": 1.0},
+    ),
+    "Saturation": (eq.Saturation, {"kind": "log", "scale": 10.0}),
+    "Inventory": (eq.Inventory, {"position": 10.0, "price_of_risk": 1e-5, "fill_variance": False}),
+    "SideProblem": (eq.SideProblem, SIDE_FIELDS),
+    "SideProblem.moved": (SIDE.moved, {"utility": [0.03, 0.02, 0.01]}),
+    "SidesProblem": (eq.SidesProblem, TERMS),
+    "solve_sides": (eq.solve_sides, TERMS),
+    "solve_sides, worst side": (eq.solve_sides, TERMS | {"combine": "worst_side", "margin": (300.0, 200.0)}),
+    "Solver": (eq.Solver, {"problem": SIDES}),
+    "Solver.solve": (
+        eq.Solver(SIDES).solve,
+        {"bid_utility": [0.03, 0.02, 0.01], "ask_utility": None, "margin": 200.0, "position": 1.0},
+    ),
+    "certify": (eq.certify, {"problem": SIDES, "sizes": ([1.0, 2.0, 1.0], [1.0, 1.0, 1.0]), "multipliers": None}),
+    "Multipliers": (
+        eq.Multipliers,
+        {"margin": (0.0, 0.0, 0.1), "temperature": (0.1, 0.1), "normaliser": (0.0, 0.0), "inventory": 0.0,
+         "bid_level": (), "ask_level": [0.0, 0.1, 0.0]},
+    ),
+    "solve_batch": (
+        eq.solve_batch,
+        {"bid": SIDE, "ask": SIDE, "margin": [100.0, 200.0, 300.0], "combine": "worst_side", "bid_share": (0.2, 0.8),
+         "inventory": eq.Inventory(10.0, 1e-5), "position": [1.0, 2.0, 3.0], "price_of_risk": 1e-5, "threads": 2,
+         "closing_credit": (0.0, 0.0), "bid_utility": np.ones((3, 3)), "ask_size_cap": [10.0, 20.0, 30.0]},
     ),
     "Market": (
         market,

@@ -34,14 +34,23 @@ with ReservationBook.connect(f"sqlite:///{path}?durability={durability}", clock=
             Order(symbol="SYM", side=rng.choice(list(Side)), lots=rng.randint(1, 9), price_ticks=1,
                   hold=rng.randint(0, 10**6), price=Decimal(1), size=Decimal(1)) for _ in range(4)
         ]
-        book.reserve("acc", orders, request_id=f"r{n}")
+        book.reserve("acc", orders, request_id=f"r{n}", send="outbox")
         print(n, flush=True)
         for place, order in enumerate(orders):
             name = f"r{n}:{place}"
             lots = rng.randint(1, order.lots)
+            book.claim("acc", name, event_id="sender")
+            if place % 2:
+                more = Decimal(rng.randint(0, 10**6)).scaleb(-6)
+                word = rng.choice(["accepted", "refused"])
+                book.amend("acc", name, rng.randint(1, 12), more, event_id="a", client_id=f"{name}+")
+                book.settle_amend("acc", name, word, amend_id="a")
             margin = Decimal(rng.randint(0, 10**6)).scaleb(-6)
             book.fill("acc", name, lots, fill_id="f", margin=margin, realised_pnl="0.01", fee="0.001")
-            book.cancel("acc", name)
+            if n < 39 or place < 2:
+                book.cancel("acc", name)
+        if n == 20:
+            book.export("acc", confirmed_version=50)
 print("done", flush=True)
 """
 
@@ -73,6 +82,8 @@ def state(path: Path) -> list[tuple[object, ...]]:
             "SELECT * FROM orders ORDER BY order_id",
             "SELECT version, op, ident, record FROM journal ORDER BY version",
             "SELECT count(*) FROM events",
+            "SELECT * FROM aliases ORDER BY alias",
+            "SELECT * FROM outbox",
         )
         return [row for query in wanted for row in rows.execute(query).fetchall()]
 

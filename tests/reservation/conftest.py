@@ -7,12 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from tests import servers
 
 from equipoise.orders import Order, Side
 from equipoise.reservation import ReservationBook
 from equipoise.reservation.sqlite import SqliteBook
 
-STORES = ("memory", "sqlite-apsw", "sqlite-stdlib")
+STORES = ("memory", "sqlite-apsw", "sqlite-stdlib", "valkey", "valkey-cluster")
 START_US = 1_700_000_000_000_000
 
 
@@ -75,6 +76,14 @@ def book(request: pytest.FixtureRequest, clock: Clock, sqlite_path: Path) -> Ite
     """An empty book; one run per store."""
     if request.param == "memory":
         opened: ReservationBook = ReservationBook.connect("memory:", clock=clock)
+    elif request.param == "valkey":
+        server = servers.shared()
+        with server.client() as client:
+            client.flushall()
+        opened = ReservationBook.connect(server.url, clock=clock)
+    elif request.param == "valkey-cluster":
+        servers.shared_cluster().flush()
+        opened = ReservationBook.connect(servers.shared_cluster().url, clock=clock)
     else:
         through_apsw = request.param == "sqlite-apsw"
         if through_apsw:

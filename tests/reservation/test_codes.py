@@ -25,6 +25,8 @@ def set_status(book: ReservationBook, status: AccountStatus) -> None:
     if hasattr(book, "_shelves"):
         shelf = book._shelves[A]
         shelf.held = shelf.held._replace(status=status)
+    elif hasattr(book, "_links"):
+        book._command(A, "HSET", f"user_portfolio:{{{A}}}", "status", status.value)  # type: ignore[attr-defined]
     else:
         with book._lock:  # type: ignore[attr-defined]
             book._ready().execute("UPDATE accounts SET status = ?", (status.value,))  # type: ignore[attr-defined]

@@ -124,7 +124,7 @@ def test_account_ids_with_braces_spaces_or_control_characters_are_refused(
         "sqlite:///",
         "sqlite:///a.db?durability=fast",
         "sqlite:///a.db?mode=ro",
-        "redis://localhost",
+        "postgres://localhost",
         "",
     ],
 )

@@ -15,9 +15,10 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests import servers
 
 from equipoise.orders import Order, Side
-from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
+from equipoise.reservation import Code, OrderState, Outcome, ReservationBook, VenueFill, VenueOrder, VenueView
 
 A = "acc"
 SYMBOLS = ("AAA", "BBB")
@@ -49,14 +50,39 @@ class Paper:
     filled: int = 0
     released: int = 0
     over: int = 0
+    entry: str | None = None
+    wish: list[int] | None = None
+    """Shares of the amended order, lot by lot, while the venue has not answered."""
+    wish_id: str = ""
+
+    @property
+    def versions(self) -> list[list[int]]:
+        return [self.price] if self.wish is None else [self.price, self.wish]
 
     @property
     def working(self) -> int:
-        return self.lots - self.filled - self.released if self.state in LIVE else 0
+        return max(max(len(price) - self.filled, 0) for price in self.versions) if self.state in LIVE else 0
 
     @property
     def hold(self) -> int:
-        return sum(self.price[: self.working])
+        if self.state not in LIVE:
+            return 0
+        return max(sum(price[: max(len(price) - self.filled, 0)]) for price in self.versions)
+
+    @property
+    def rate(self) -> int:
+        return max(-(-sum(price) // len(price)) for price in self.versions)
+
+    def drop_wish(self) -> None:
+        """The end of an order settles its amendment: taken if more has traded than was agreed."""
+        if self.wish is not None and self.filled > self.lots:
+            self.price, self.lots = self.wish, len(self.wish)
+        self.wish = None
+
+    def end(self, state: str) -> None:
+        self.drop_wish()
+        self.released = self.lots - self.filled
+        self.state = state
 
 
 @dataclass
@@ -81,7 +107,7 @@ class Oracle:
             if lots > 0:
                 return max(position + buys, abs(position - sells))
             return max(abs(buys - position), position + sells)
-        rates = [-(-sum(p.price) // p.lots) for p in mine if p.working and not p.only_reduces]
+        rates = [p.rate for p in mine if p.working and not p.only_reduces]
         if lots:
             rates.append(-(-position // abs(lots)))
         longs = max(lots, 0) + sum(p.working for p in mine if p.side == "bid" and not p.only_reduces)
@@ -158,19 +184,21 @@ class Books(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         clock = lambda: self.now  # noqa: E731
         path = Path(self.folder.name) / "margin.db"
-        urls = ("memory:", f"sqlite:///{path}?durability=normal")
+        with servers.shared().client() as client:
+            client.flushall()
+        urls = ("memory:", f"sqlite:///{path}?durability=normal", servers.shared().url)
         self.books = [ReservationBook.connect(url, clock=clock) for url in urls]
         self.oracle = Oracle(combine, balance)
         self.hedge = combine == "hedge_legs"
         self.past: list[tuple[str, tuple[Any, ...], dict[str, Any], Outcome]] = []
         self.ask("open_account", A, micros(balance), rule=combine)
 
-    def ask(self, name: str, *values: Any, **named: Any) -> Outcome:
+    def ask(self, name: str, *values: Any, **named: Any) -> Any:
         """Put the same question to every store; they must agree (I18)."""
         first, *others = [getattr(book, name)(*values, **named) for book in self.books]
         for other in others:
             assert other == first
-        if first.ok and name not in ("sweep", "mark", "revalue"):
+        if first.ok and name not in ("archive", "sweep", "mark", "revalue", "reconcile"):
             self.past.append((name, values, named, first))
         return first
 
@@ -205,8 +233,8 @@ class Books(RuleBasedStateMachine):
             )
         return made
 
-    @rule(data=st.data(), best_effort=st.booleans(), caller=st.booleans())
-    def reserve(self, data: st.DataObject, best_effort: bool, caller: bool) -> None:
+    @rule(data=st.data(), best_effort=st.booleans(), send=st.sampled_from(["claim", "caller", "outbox"]))
+    def reserve(self, data: st.DataObject, best_effort: bool, send: str) -> None:
         owner = data.draw(st.sampled_from(["", "ann", "bob"]))
         ladder = self.ladder(data, 4)
         before_all, before_free = self.oracle.all, self.oracle.free
@@ -214,20 +242,21 @@ class Books(RuleBasedStateMachine):
         granted = []
         for order, hold in ladder:
             was_all, was_free = self.oracle.all, self.oracle.free
-            self.oracle.admit(order, hold, "SENT" if caller else "RESERVED")
+            self.oracle.admit(order, hold, "SENT" if send == "caller" else "RESERVED")
             if best_effort and self.oracle.all > was_all and self.oracle.free < 0:
                 assert was_free >= 0 or self.oracle.free < was_free
                 del self.oracle.papers[order.order_id or ""]
             else:
                 granted.append(order.order_id)
         fits = bool(granted) if best_effort else self.oracle.all <= before_all or self.oracle.free >= 0
+        request = self.fresh()
         outcome = self.ask(
             "reserve",
             A,
             [order for order, _ in ladder],
-            request_id=self.fresh(),
+            request_id=request,
             policy="best_effort" if best_effort else "all_or_nothing",
-            send="caller" if caller else "claim",
+            send=send,
             owner=owner,
         )
         if not fits:
@@ -239,6 +268,8 @@ class Books(RuleBasedStateMachine):
         else:
             assert outcome.code is Code.OK
             assert outcome.granted == tuple(granted)
+            for name in granted if send == "outbox" else ():
+                self.oracle.papers[name or ""].entry = request
 
     @rule(data=st.data())
     def execute(self, data: st.DataObject) -> None:
@@ -278,7 +309,7 @@ class Books(RuleBasedStateMachine):
             fee=micros(fee),
         )
         assert outcome.code is Code.OK
-        room = paper.lots - paper.filled
+        room = paper.released if late else paper.working
         assert ("overfill" in outcome.flags) == (lots > room)
         assert ("late_fill" in outcome.flags) == (late and paper.state != "FILLED")
         if late:
@@ -286,7 +317,9 @@ class Books(RuleBasedStateMachine):
         paper.filled += min(lots, room)
         paper.over += max(0, lots - room)
         if not late:
-            paper.state = "FILLED" if paper.filled == paper.lots else "LIVE"
+            paper.state = "LIVE" if paper.working else "FILLED"
+            if paper.state == "FILLED":
+                paper.drop_wish()
         self.oracle.trade(paper, lots, margin, pnl, fee)
 
     @precondition(lambda self: self.oracle.papers)
@@ -298,8 +331,7 @@ class Books(RuleBasedStateMachine):
         if was_live:
             assert outcome.code is Code.OK
             names = {"reject": "CANCELLED" if paper.filled else "REJECTED", "cancel": "CANCELLED", "expire": "EXPIRED"}
-            paper.state = names[event]
-            paper.released = paper.lots - paper.filled
+            paper.end(names[event])
         else:
             assert outcome.code in (Code.DUPLICATE, Code.ILLEGAL_TRANSITION)
 
@@ -320,6 +352,50 @@ class Books(RuleBasedStateMachine):
             if event == "acknowledge" and outcome.ok:
                 paper.state = "LIVE"
         assert self.oracle.all == before
+
+    @precondition(lambda self: self.oracle.papers)
+    @rule(data=st.data(), lots=st.integers(1, 9), hold=st.integers(0, 90))
+    def amend(self, data: st.DataObject, lots: int, hold: int) -> None:
+        live = [p for p in self.oracle.papers.values() if p.state in ("SENT", "LIVE")]
+        paper = data.draw(st.sampled_from(live)) if live else self.some(data)
+        ident = self.fresh()
+        oracle, before_all, before = self.oracle, self.oracle.all, (paper.working, paper.hold)
+        legal = paper.state in ("SENT", "LIVE") and paper.wish is None
+        if legal:
+            place = (paper.symbol, paper.leg)
+            mine = [p for p in oracle.papers.values() if (p.symbol, p.leg, p.side) == (*place, paper.side)]
+            queued = sum(p.working for p in mine if p.only_reduces and p is not paper)
+            opposing = max(0, oracle.lots.get(place, 0) * (1 if paper.side == "ask" else -1))
+            rests = max(paper.working, lots - paper.filled)
+            free_ride = paper.only_reduces and (self.hedge or queued + rests <= opposing)
+            paper.wish = coins(0 if free_ride else hold, lots)
+        grows = paper.working > before[0] or paper.hold > before[1]
+        fits = not grows or oracle.all <= before_all or oracle.free >= 0
+        if legal and not fits:
+            paper.wish = None
+        outcome = self.ask("amend", A, paper.name, lots, micros(hold), event_id=ident)
+        assert outcome.code is (
+            Code.OK if legal and fits else Code.INSUFFICIENT_MARGIN if legal else Code.ILLEGAL_TRANSITION
+        )
+        if outcome.ok:
+            paper.wish_id = ident
+
+    @precondition(lambda self: any(p.wish is not None for p in self.oracle.papers.values()))
+    @rule(data=st.data(), accepted=st.booleans())
+    def settle_amend(self, data: st.DataObject, accepted: bool) -> None:
+        paper = data.draw(st.sampled_from([p for p in self.oracle.papers.values() if p.wish is not None]))
+        word = "accepted" if accepted else "refused"
+        outcome = self.ask("settle_amend", A, paper.name, word, amend_id=paper.wish_id, event_id=self.fresh())
+        assert outcome.ok
+        assert paper.wish is not None
+        if accepted:
+            paper.price, paper.lots = paper.wish, max(len(paper.wish), paper.filled)
+            paper.state = "LIVE"
+        over = max(0, paper.filled - paper.lots)
+        paper.filled, paper.over, paper.wish = paper.filled - over, paper.over + over, None
+        assert ("overfill" in outcome.flags) == (over > 0)
+        if not paper.working:
+            paper.state = "FILLED"
 
     @precondition(lambda self: any(self.oracle.lots.values()))
     @rule(data=st.data(), margin=st.integers(0, 90))
@@ -363,7 +439,84 @@ class Books(RuleBasedStateMachine):
                 assert order.overdue_us is None or order.overdue_us < self.now or order.state is OrderState.UNKNOWN
                 paper.state = order.state.value
                 if paper.state == "CANCELLED":
-                    paper.released = paper.lots - paper.filled
+                    paper.end("CANCELLED")
+
+    @rule(days=st.sampled_from([0, 0, 0, 2]), confirm=st.booleans())
+    def archive(self, days: int, confirm: bool) -> None:
+        self.now += days * 86_400_000_000
+        version = self.books[0].account(A).version
+        chunks = [book.export(A, limit=10**6) for book in self.books]
+        assert all(chunk == chunks[0] for chunk in chunks)
+        for book in self.books if confirm else ():
+            book.export(A, confirmed_version=version)
+        self.ask("archive", A)
+        kept = {order.order_id for order in self.books[0].orders(A, every=True)}
+        for name in list(self.oracle.papers):
+            if name not in kept:
+                assert self.oracle.papers.pop(name).state not in LIVE
+        if days:
+            self.past.clear()
+
+    @precondition(lambda self: self.oracle.papers)
+    @rule(data=st.data())
+    def reconcile(self, data: st.DataObject) -> None:
+        """The venue has some of the orders in flight open, and reports a fill or two; all stores repair alike."""
+        live = [paper for paper in self.oracle.papers.values() if paper.state in LIVE]
+        opened = [paper for paper in live if paper.wish is not None or data.draw(st.booleans())]
+        traded = data.draw(st.lists(st.sampled_from(list(self.oracle.papers.values())), max_size=2, unique_by=id))
+        orders = tuple(
+            [
+                VenueOrder(
+                    symbol=p.symbol,
+                    side=Side(p.side),
+                    lots=p.lots,
+                    price_ticks=1,
+                    hold=0,
+                    order_id=p.name,
+                    leg=p.leg,
+                )
+                for p in opened
+            ]
+        )
+        fills = tuple(
+            [VenueFill(fill_id=self.fresh(), order_id=p.name, lots=1, margin=micros(3), realised_pnl=0) for p in traded]
+        )
+        view = VenueView(as_of_us=self.now, orders=orders, fills=fills)
+        before, states = [book.account(A) for book in self.books], {p.name: p.state for p in live}
+        dry = self.ask("reconcile", A, view, grace_ms=0)
+        assert [book.account(A) for book in self.books] == before
+        done = self.ask("reconcile", A, view, grace_ms=0, apply=True)
+        assert [(d.kind, d.where) for d in done.discrepancies] == [(d.kind, d.where) for d in dry.discrepancies]
+        for item in done.discrepancies:
+            paper = self.oracle.papers[item.where]
+            if item.kind == "missed_fill":
+                assert item.state == "applied"
+                self.trade(paper, 1, 3)
+            elif item.kind == "unacknowledged":
+                assert (paper in opened, item.state) == (True, "applied")
+                paper.state = "LIVE"
+            elif item.kind == "ended":
+                assert (paper in opened, paper.state, item.state) == (False, "LIVE", "applied")
+                paper.end("CANCELLED")
+            else:
+                assert (item.kind, item.state) == ("absent", "skipped")
+                assert states[paper.name] in ("SENT", "UNKNOWN")
+        for paper in live:
+            if paper not in opened and paper not in traded:
+                assert paper.state != "LIVE"
+
+    def trade(self, paper: Paper, lots: int, margin: int) -> None:
+        """Book a fill in the oracle."""
+        late, room = paper.state not in LIVE, paper.released if paper.state not in LIVE else paper.working
+        if late:
+            paper.released -= min(lots, paper.released)
+        paper.filled += min(lots, room)
+        paper.over += max(0, lots - room)
+        if not late:
+            paper.state = "LIVE" if paper.working else "FILLED"
+            if paper.state == "FILLED":
+                paper.drop_wish()
+        self.oracle.trade(paper, lots, margin, 0, 0)
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())
@@ -387,10 +540,23 @@ class Books(RuleBasedStateMachine):
             found = (account.balance_units, account.executed_units, account.all_units, account.free_units)
             assert found == (self.oracle.balance, self.oracle.executed, self.oracle.all, self.oracle.free)
             assert account.withdrawable_units <= max(0, account.free_units)
+            assert account.live_orders == sum(p.state in LIVE for p in self.oracle.papers.values())
             live = {
                 p.name: (p.state, p.hold, p.filled, p.working) for p in self.oracle.papers.values() if p.state in LIVE
             }
             assert {o.order_id: (o.state, o.hold, o.filled, o.working) for o in book.orders(A)} == live
+
+    @invariant()
+    def outbox_holds_what_nobody_has_answered_for(self) -> None:
+        """An order leaves it for good with the first state that is neither RESERVED, SENT nor UNKNOWN."""
+        waiting: dict[str, int] = {}
+        for paper in self.oracle.papers.values() if hasattr(self, "books") else ():
+            if paper.entry is not None and paper.state not in ("RESERVED", "SENT", "UNKNOWN"):
+                paper.entry = None
+            if paper.entry is not None:
+                waiting[paper.entry] = waiting.get(paper.entry, 0) + 1
+        for book in getattr(self, "books", ()):
+            assert {entry.request_id: entry.open_orders for entry in book.outbox(A)} == waiting
 
     def teardown(self) -> None:
         if not hasattr(self, "books"):

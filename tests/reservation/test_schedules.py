@@ -102,13 +102,14 @@ def test_schedule_5_an_event_whose_step_failed_is_not_marked_seen(
 ) -> None:
     proven.open_account(A, "1")
     proven.reserve(A, [order(hold=10, order_id="o")], request_id="r")
-    from equipoise.reservation import steps
+    from equipoise.reservation import redis_links, steps
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setitem(steps.STEPS, "fill", broken)
+        patch.setattr(redis_links.Link, "exchange", broken)
         with pytest.raises(KeyboardInterrupt):
             proven.fill(A, "o", 1, fill_id="f")
     assert proven.fill(A, "o", 1, fill_id="f").code is Code.OK

@@ -15,14 +15,15 @@ import pytest
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, ReservationBook
+from equipoise.reservation import Code, ReservationBook, sqlite_rows
 from equipoise.reservation import sqlite as store
+from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.sqlite import SqliteBook, wal_reset_is_fixed
 
 Make = Callable[..., Order]
 A = "acc"
 
-needs_apsw = pytest.mark.skipif(store.apsw is None, reason="the extra `sqlite` (apsw) is not installed")
+needs_apsw = pytest.mark.skipif(engine.apsw is None, reason="the extra `sqlite` (apsw) is not installed")
 
 
 def url(path: Path, durability: str = "normal") -> str:
@@ -31,7 +32,7 @@ def url(path: Path, durability: str = "normal") -> str:
 
 def beside(book: SqliteBook, path: Path) -> Any:
     """Another connection of the same library: two libraries in one process do not see each other's file locks."""
-    return store._open_engine(str(path), through_apsw=book._apsw)
+    return engine.open_engine(str(path), through_apsw=book._apsw)
 
 
 def check_rows(path: Path) -> dict[str, tuple[int, int]]:
@@ -119,7 +120,7 @@ def test_which_versions_may_share_a_file(version: tuple[int, int, int], fixed: b
 
 
 @pytest.mark.skipif(
-    wal_reset_is_fixed(store._engine_version(through_apsw=False)), reason="this sqlite3 may share the file"
+    wal_reset_is_fixed(engine.engine_version(through_apsw=False)), reason="this sqlite3 may share the file"
 )
 def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
     with SqliteBook(str(sqlite_path), through_apsw=False) as book:
@@ -265,7 +266,7 @@ class TestFailures:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_journal_row", torn)
+            patch.setattr(sqlite_rows, "journal_row", torn)
             with pytest.raises(KeyboardInterrupt):
                 opened.reserve(A, [order(hold=1)], request_id="q")
         assert opened.reserve(A, [order(hold=1)], request_id="q").code is Code.OK
@@ -302,17 +303,57 @@ def test_a_directory_that_is_missing_is_unavailable(tmp_path: Path) -> None:
         ReservationBook.connect(url(tmp_path / "nowhere" / "margin.db"))
 
 
-def test_the_schema_is_versioned_lifted_and_never_lowered(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schema_is_versioned_lifted_and_never_lowered(
+    sqlite_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ReservationBook.connect(url(sqlite_path)).close_book()
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(store.MIGRATIONS, 1, "CREATE TABLE lifted (x INTEGER) STRICT;")
+    now = store.SCHEMA_VERSION
+    lift = tmp_path / "lift.sql"
+    lift.write_text("CREATE TABLE lifted (x INTEGER) STRICT;")
+    monkeypatch.setattr(store, "SCHEMA_VERSION", now + 1)
+    monkeypatch.setitem(store.MIGRATIONS, now, str(lift))
     ReservationBook.connect(url(sqlite_path)).close_book()
     with closing(sqlite3.connect(sqlite_path)) as rows:
-        assert rows.execute("PRAGMA user_version").fetchone() == (2,)
+        assert rows.execute("PRAGMA user_version").fetchone() == (now + 1,)
         assert rows.execute("SELECT count(*) FROM lifted").fetchone() == (0,)
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 1)
-    with pytest.raises(StoreUnavailable, match="schema 2"):
+        assert rows.execute("SELECT count(*) FROM account_amounts").fetchone() == (0,)
+    monkeypatch.setattr(store, "SCHEMA_VERSION", now)
+    with pytest.raises(StoreUnavailable, match=f"schema {now + 1}"):
         ReservationBook.connect(url(sqlite_path))
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_a_book_of_the_first_schema_is_lifted_with_everything_in_it(
+    sqlite_path: Path, project_root: Path, through_apsw: bool, order: Make, clock: Any
+) -> None:
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        rows.executescript((project_root / "tests/vectors/book_schema_1.sql").read_text())
+        held = "SELECT order_id, state, hold, filled, working FROM orders ORDER BY place_made"
+        before = rows.execute(held).fetchall()
+    with SqliteBook(str(sqlite_path), clock=clock, through_apsw=through_apsw) as book:
+        assert [(o.order_id, o.state, o.hold, o.filled, o.working) for o in book.orders("acc", every=True)] == before[
+            :3
+        ]
+        for account_id in book.accounts():
+            assert book.audit(account_id).findings == ()
+        assert book.fill("acc", "v-a", 2, fill_id="f", margin="0.000019", fee="0.000001").code is Code.DUPLICATE
+        assert book.deposit("desk", 1, request_id="d", issued_at_us=clock()).code is Code.DUPLICATE
+        assert book.amend("acc", "a", 4, "0.00006", event_id="a").ok
+        assert book.reserve("acc", [order(lots=2, hold=9)], request_id="new", send="outbox").ok
+        assert len(book.outbox("acc")) == 1
+        assert book.close("desk", "t", event_id="c", realised_pnl=0).ok
+        for account_id in book.accounts():
+            assert book.audit(account_id).findings == ()
+    fresh = sqlite_path.with_name("fresh.db")
+    SqliteBook(str(fresh), through_apsw=through_apsw).close_book()
+    shapes = []
+    for path in (sqlite_path, fresh):
+        with closing(sqlite3.connect(path)) as rows:
+            names = [row[0] for row in rows.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+            tables = {n: {tuple(c[1:]) for c in rows.execute(f"PRAGMA table_info({n})").fetchall()} for n in names}
+            others = rows.execute("SELECT type, name FROM sqlite_master WHERE type <> 'table' ORDER BY 1, 2").fetchall()
+            shapes.append((tables, others, rows.execute("PRAGMA user_version").fetchone()))
+    assert shapes[0] == shapes[1]
 
 
 WORKER = """

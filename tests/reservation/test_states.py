@@ -15,24 +15,25 @@ A = "acc"
 # Rows: where the order stands. Cells: the answer, and where it stands afterwards if elsewhere.
 # ok = OK, ill = ILLEGAL_TRANSITION, dup = DUPLICATE, +flag = flag of the outcome.
 TABLE = """
-from       claim    acknowledge fill                 reject          cancel         expire       request_cancel sweep        resolve
-RESERVED   ok>SENT  ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>CANCELLED ill
-SENT       ill      ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill
-LIVE       ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok           ill
-PARTIAL    ill      ok          ok                   ok>CANCELLED    ok>CANCELLED   ok>EXPIRED   ok             ok           ill
-CANCELLING ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill
-UNKNOWN    ill      ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok           ok>EXPIRED
-FILLED     ill      ill         ok+overfill          ill             ill            ill          ill            ok           ill
-REJECTED   ill      ill         ok+late_fill         dup             ill            ill          ill            ok           ill
-CANCELLED  ill      ill         ok+late_fill         ill             dup            ill          ill            ok           ill
-CUT        ill      ill         ok+late_fill         dup             dup            ill          ill            ok           ill
-EXPIRED    ill      ill         ok+late_fill         ill             ill            dup          ill            ok           ill
-CLOSED     ill      ill         ok+overfill          ill             ill            ill          ill            ok           ill
+from       claim    acknowledge fill                 reject          cancel         expire       request_cancel sweep        resolve                amend        settle
+RESERVED   ok>SENT  ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>CANCELLED ill                    ill          ill
+SENT       ill      ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill                    ok           ill
+LIVE       ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok           ill                    ok           ill
+PARTIAL    ill      ok          ok                   ok>CANCELLED    ok>CANCELLED   ok>EXPIRED   ok             ok           ill                    ok           ill
+CANCELLING ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill                    ok           ill
+UNKNOWN    ill      ok>LIVE     ok>LIVE              ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok           ok>EXPIRED             ill          ill
+FILLED     ill      ill         ok+overfill          ill             ill            ill          ill            ok           ill                    ill          ill
+REJECTED   ill      ill         ok+late_fill         dup             ill            ill          ill            ok           ill                    ill          ill
+CANCELLED  ill      ill         ok+late_fill         ill             dup            ill          ill            ok           ill                    ill          ill
+CUT        ill      ill         ok+late_fill         dup             dup            ill          ill            ok           ill                    ill          ill
+EXPIRED    ill      ill         ok+late_fill         ill             ill            dup          ill            ok           ill                    ill          ill
+AMENDING   ill      ok          ok                   ok>REJECTED     ok>CANCELLED   ok>EXPIRED   ok             ok>UNKNOWN   ill                    ill          ok
+CLOSED     ill      ill         ok+overfill          ill             ill            ill          ill            ok           ill                    ill          ill
 """  # noqa: E501 - one line per state reads as a table
 HEAD, *ROWS = [line.split() for line in TABLE.strip().splitlines()]
 CELLS = [(row[0], event, cell) for row in ROWS for event, cell in zip(HEAD[1:], row[1:], strict=True)]
 CODES = {"ok": Code.OK, "ill": Code.ILLEGAL_TRANSITION, "dup": Code.DUPLICATE}
-NAMES = {"PARTIAL": "LIVE", "CANCELLING": "LIVE", "CUT": "CANCELLED"}
+NAMES = {"PARTIAL": "LIVE", "CANCELLING": "LIVE", "AMENDING": "LIVE", "CUT": "CANCELLED"}
 
 
 def bring(book: ReservationBook, order: Make, start: str, clock: object) -> None:
@@ -41,7 +42,7 @@ def bring(book: ReservationBook, order: Make, start: str, clock: object) -> None
     book.open_account(A, "1000", rule="sum", positions="tickets" if tickets else "net")
     send = "claim" if start == "RESERVED" else "caller"
     book.reserve(A, [order(lots=3, hold=30_000_001, order_id="o")], request_id="r", send=send)  # type: ignore[arg-type]
-    if start in {"LIVE", "PARTIAL", "CANCELLING", "CUT"}:
+    if start in {"LIVE", "PARTIAL", "CANCELLING", "AMENDING", "CUT"}:
         assert book.acknowledge(A, "o", "v0").ok
     if start in {"PARTIAL", "CUT"}:
         assert book.fill(A, "o", 1, fill_id="f0").ok
@@ -49,6 +50,8 @@ def bring(book: ReservationBook, order: Make, start: str, clock: object) -> None
         assert book.reject(A, "o", event_id="first").ok
     if start == "CANCELLING":
         assert book.request_cancel(A, "o").ok
+    if start == "AMENDING":
+        assert book.amend(A, "o", 5, 50, event_id="a0").ok
     if start == "UNKNOWN":
         clock.advance(3_600)  # type: ignore[attr-defined]
         assert book.sweep(A).ok
@@ -71,6 +74,10 @@ def send_event(book: ReservationBook, event: str, clock: object) -> Outcome:
         return book.fill(A, "o", 1, fill_id="e", realised_pnl=0)
     if event == "request_cancel":
         return book.request_cancel(A, "o", event_id="e")
+    if event == "amend":
+        return book.amend(A, "o", 4, 40, event_id="e", deadline_us=10**17)
+    if event == "settle":
+        return book.settle_amend(A, "o", "accepted", amend_id="a0", event_id="e")
     if event == "sweep":
         clock.advance(3_600)  # type: ignore[attr-defined]
         return book.sweep(A)
@@ -97,7 +104,7 @@ def test_every_cell_of_the_state_table(
     assert after.state == (state or before.state)
     assert flag == "" or flag in outcome.flags
     assert after.terminal == (after.hold == 0)
-    assert after.lots == after.filled + after.working + after.released
+    assert after.ordered == after.filled + after.working + after.released
     if outcome.order_id is not None:
         again = send_event(proven, event, clock)
         assert again.code is (Code.DUPLICATE if outcome.code is Code.OK else outcome.code)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_wheel_from_the_sdist_passes_the_boundary_tests_without_the_source_tree(
     (wheel,) = (tmp_path / "wheel").iterdir()
     assert "abi3" in wheel.name
     assert wheel.stat().st_size < 4 * 2**20
+    with zipfile.ZipFile(wheel) as files:
+        inside = {Path(name).name for name in files.namelist()}
+    beside = {path.name for path in (ROOT / "python/equipoise").rglob("*") if path.suffix in (".sql", ".json")}
+    assert len(beside) >= 4
+    assert beside <= inside
 
     empty = tmp_path / "venv"
     venv.create(empty, with_pip=True)

@@ -246,6 +246,57 @@ def test_run_quotes_a_market_and_leaves_report_and_record(
     assert (here / "again.html").read_text() == (here / "r/page.html").read_text()
 
 
+def test_quote_under_joint_says_which_ladder_it_is_and_at_what_prices(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["quote", *LADDER, "--policy", "joint", "--position", "25"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"ladder +(joint|inventory) \(worth", out)
+    for row in ("ask share", "worth", "price of margin", "price of inventory"):
+        assert re.search(rf"^{row} +", out, re.MULTILINE)
+    assert cli.main(["quote", *LADDER, "--policy", "joint", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["policy"] == "joint"
+    assert answer["joint"]["objective"] >= answer["joint"]["objective_inventory"]
+    assert cli.main(["quote", *LADDER, "--set", "quoter.policy=joint", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == answer
+    assert cli.main(["quote", *LADDER, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policy"] == "inventory"
+
+
+def test_run_takes_the_policy_and_compares_both(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.cli.run.open_market", lambda paths, config: Walk())
+    cli.main(["run", "--policy", "joint", "--json", "--report", "", "--record", "one.npz"])
+    capsys.readouterr()
+    assert load_record("one.npz").policy == "joint"
+    files = ["--report", "both.html", "--record", "both.npz"]
+    code = cli.main(["run", "--compare", "--json", *files])
+    answer = json.loads(capsys.readouterr().out)
+    assert code == (0 if answer["good"] else 1)
+    assert answer["files"] == {
+        "record, inventory": "both-inventory.npz",
+        "record, joint": "both-joint.npz",
+        "report": "both.html",
+    }
+    assert [run["refused_for_margin"] for run in answer["runs"]] == [0, 0]
+    assert {"realised profit", "idle margin, mean", "turnover"} <= {entry["name"] for entry in answer["measures"]}
+    joint = load_record("both-joint.npz")
+    assert joint.settings["quoter"]["policy"] == "joint"
+    assert joint.samples["mid"].tolist() == load_record("one.npz").samples["mid"].tolist()
+    assert "Inventory rule against joint policy" in (here / "both.html").read_text()
+    assert cli.main(["report", "--compare", "both-joint.npz", "both-inventory.npz", "--out", "again.html"]) == 0
+    assert answer["verdict"] in (here / "again.html").read_text()
+    capsys.readouterr()
+    cli.main(["run", "--compare", "--report", "", "--record", ""])
+    out = capsys.readouterr().out
+    assert re.search(r"^realised profit, USD +", out, re.MULTILINE)
+    assert answer["verdict"] in out
+    assert cli.main(["report", "--compare", "both-joint.npz", "--out", "no.html"]) == 2
+    assert "--compare" in capsys.readouterr().err
+
+
 def test_run_prints_every_refusal_reason_with_its_zero(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,9 +429,10 @@ def test_completion_is_valid_for_its_shell(shell: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("equipoise ", {"init", "config", "quote", "run", "replay", "report", "doctor", "completion"}),
+        ("equipoise ", {"init", "config", "quote", "run", "replay", "report", "ledger", "doctor", "completion"}),
         ("equipoise re", {"replay", "report"}),
         ("equipoise config ", {"show", "schema"}),
+        ("equipoise ledger re", {"reserve", "reject", "resolve", "reconcile"}),
         ("equipoise config sh", {"show"}),
         ("equipoise completion ", {"bash", "zsh", "fish"}),
         ("equipoise quote --lev", {"--leverage"}),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from equipoise.cli.text import say, say_json
 from equipoise.config import config_schema as schema_of_config
 from equipoise.config import config_text, load_config
 from equipoise.errors import InputError
-from equipoise.record import BeforeAfter, load_record
+from equipoise.record import BeforeAfter, RunRecord, load_record
 from equipoise.report import outcome, write_report
+
+if TYPE_CHECKING:
+    from equipoise.policies import PolicyComparison
 
 __all__ = ["config_schema", "config_show", "init", "report"]
 
@@ -59,9 +63,22 @@ def report(options: argparse.Namespace) -> int:
             pair = BeforeAfter(before=outcome(older, "Before"), after=outcome(newer, "After"))
         else:
             pair = BeforeAfter(before=outcome(older, older.title), after=outcome(newer, newer.title))
-    path = write_report(records, options.out, before_after=pair)
+    path = write_report(records, options.out, before_after=pair, policies=_policies(options.compare, records))
     if options.json:
         say_json({"report": str(path), "records": len(records), "bytes": path.stat().st_size})
     else:
         say(f"wrote {path}")
     return 0
+
+
+def _policies(wanted: bool, records: list[RunRecord]) -> PolicyComparison | None:
+    """The comparison of two records that differ in their policy, whichever comes first."""
+    if not wanted:
+        return None
+    from equipoise.policies import compare_runs
+
+    if sorted(record.policy for record in records) != ["inventory", "joint"]:
+        found = ", ".join(record.policy for record in records)
+        raise InputError("--compare", None, "two records, one under each policy", found)
+    inventory, joint = sorted(records, key=lambda record: record.policy)
+    return compare_runs(inventory, joint)

@@ -82,7 +82,7 @@ def _store(config: Config) -> Iterator[Check]:
 
 
 def _sqlite_library() -> Check:
-    from equipoise.reservation.sqlite import SQLITE_OLDEST, wal_reset_is_fixed
+    from equipoise.reservation.sqlite_engine import SQLITE_OLDEST, wal_reset_is_fixed
 
     try:
         words = f"{metadata.version('apsw').rpartition('.')[0]} through apsw"

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from equipoise._rust import __version__
 from equipoise.cli.completion import SHELLS, completion
+from equipoise.cli.ledger_parser import add_ledger
 from equipoise.cli.text import say
 
 __all__ = ["build_parser"]
@@ -59,7 +60,20 @@ def build_parser() -> argparse.ArgumentParser:
     report = _command(commands, "report", "make the HTML report of saved runs", _lazy("basic", "report"))
     report.add_argument("record", nargs="+", help="records saved by run or replay (.npz)")
     report.add_argument("--out", default="report.html", metavar="FILE", help="file to write (report.html)")
+    report.add_argument("--compare", action="store_true", help="compare two records that differ in their policy")
     report.add_argument("--before", metavar="FILE", help="record of the older way, for the before/after table")
+
+    books = commands.add_parser("ledger", help="the reservation book: accounts, holds, journal", allow_abbrev=False)
+    steps = books.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def step(name: str, words: str) -> argparse.ArgumentParser:
+        made = _command(steps, name, words, _lazy("ledger", "ledger"))
+        made.set_defaults(command=name)
+        made.add_argument("--book", metavar="URL", help="the book (reservation.url of the configuration)")
+        _configured(made)
+        return made
+
+    add_ledger(step)
 
     doctor = _command(commands, "doctor", "check versions, build, store and data", _lazy("doctor", "doctor"))
     _configured(doctor)
@@ -89,6 +103,10 @@ def _configured(parser: argparse.ArgumentParser) -> None:
 def _driven(parser: argparse.ArgumentParser) -> None:
     _configured(parser)
     parser.add_argument("--symbol", help="instrument to replay (market.symbol)")
+    parser.add_argument("--policy", choices=POLICIES, help="how both sides share the margin (quoter.policy)")
+    parser.add_argument(
+        "--compare", action="store_true", help="run the market under both policies, and compare them in the report"
+    )
     parser.add_argument("--events", type=_positive, metavar="N", help="stop after N market events")
     parser.add_argument("--report", metavar="FILE", help="report to write (report.html); '' for none")
     parser.add_argument("--record", metavar="FILE", help="record to save (report.record); '' for none")
@@ -125,10 +143,14 @@ def _quote(parser: argparse.ArgumentParser) -> None:
     ):
         account.add_argument(f"--{name}", metavar="X", help=words)
     account.add_argument("--rule", metavar="NAME", help="order-margin rule (sum)")
+    account.add_argument("--policy", choices=POLICIES, help="how both sides share the margin (inventory)")
     shape = parser.add_argument_group("shape of the ladder", "the worked example of docs/shape.md where not given")
     for name, words in SHAPE:
         shape.add_argument(f"--{name}", metavar="X", help=words)
 
+
+POLICIES = ("inventory", "joint")
+"""Spelled out: the quoter is not imported for help."""
 
 SHAPE = (
     ("volatility", "per root second, as a fraction of price (0.0001)"),

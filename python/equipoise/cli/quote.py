@@ -55,7 +55,8 @@ TEXTS = ("symbol", "rule")
 def quote(options: argparse.Namespace) -> int:
     """Quote once; 1 when nothing can be quoted."""
     # A single ladder meets the market as it is: no room for moves of the mark unless asked for.
-    config = load_config(options.config, options=options.set, default=Config(quoter=QuoterConfig()))
+    chosen = [] if options.policy is None else [f"quoter.policy={options.policy}"]
+    config = load_config(options.config, options=[*chosen, *options.set], default=Config(quoter=QuoterConfig()))
     values = {"rule": config.venue.rule, **DEFAULTS, **_input(options.input), **_flags(options)}
     for name in REQUIRED:
         if values.get(name) is None:
@@ -143,6 +144,7 @@ def _print(result: Quote) -> None:
     figures = [
         ["margin held", f"{result.margin_held} of {split.usable}"],
         ["ask weight", number(split.ask_weight, 4)],
+        *_joint_rows(result),
         *([f"{name} bound by", _bound(side)] for name, side in (("bids", result.bids), ("asks", result.asks))),
         *(
             [f"entropy of {name}", f"{number(side.entropy, 4)} nats, floor {number(side.entropy_min_used, 4)}"]
@@ -152,6 +154,24 @@ def _print(result: Quote) -> None:
         ["certificate", "holds" if result.certificate.ok else "DOES NOT HOLD"],
     ]
     say(table(figures, left=(0, 1)))
+
+
+def _joint_rows(result: Quote) -> list[list[str]]:
+    """What the joint problem says, where it was asked."""
+    joint = result.joint
+    if joint is None:
+        return []
+    both = result.bids.total + result.asks.total
+    bids, asks = (number(price, 6) for price in joint.margin_price)
+    dropped = [["share bound", f"dropped ({joint.share_dropped})"]] if joint.share_dropped else []
+    return [
+        ["ask share", number(result.asks.total / both, 4) if both > 0 else "nothing quoted"],
+        ["ladder", f"{joint.returned} ({joint.because.replace('_', ' ')})"],
+        ["worth", f"{number(joint.objective, 6)} of at most {number(joint.dual_bound, 6)}"],
+        ["price of margin", f"{bids} bids, {asks} asks"],
+        ["price of inventory", number(joint.inventory_price, 6)],
+        *dropped,
+    ]
 
 
 def _bound(side: QuoteSide) -> str:

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from equipoise.errors import InputError
 from equipoise.record import BeforeAfter, RunRecord
+from equipoise.report import sections
 from equipoise.report.sections import comparison, facts, run_sections, verdict
 from equipoise.report.series import Run, markouts, outcome
 from equipoise.report.text import escape
+
+if TYPE_CHECKING:
+    from equipoise.policies import PolicyComparison
 
 __all__ = ["outcome", "render_report", "write_report"]
 
@@ -41,7 +46,12 @@ def _links(entries: Sequence[tuple[str, str]]) -> str:
     return f'<nav aria-label="On this page"><ul>{items}</ul></nav>'
 
 
-def render_report(records: Sequence[RunRecord], *, before_after: BeforeAfter | None = None) -> str:
+def render_report(
+    records: Sequence[RunRecord],
+    *,
+    before_after: BeforeAfter | None = None,
+    policies: PolicyComparison | None = None,
+) -> str:
     """The report as the text of one HTML page.
 
     Parameters
@@ -50,6 +60,8 @@ def render_report(records: Sequence[RunRecord], *, before_after: BeforeAfter | N
         Runs, one or more; each gets its own parts, in the order given.
     before_after
         The older way against the new one, shown first.
+    policies
+        Both policies on the same market, shown first.
 
     Returns
     -------
@@ -80,6 +92,9 @@ def render_report(records: Sequence[RunRecord], *, before_after: BeforeAfter | N
         # After the heading of a first run, if it has one, and its summary.
         body.insert(2 if len(runs) > 1 else 1, comparison(before_after))
         links.insert(1, ("comparison", "Before and after"))
+    if policies is not None:
+        body.insert(0, sections.policies(policies))
+        links.insert(0, ("policies", "Inventory rule against joint policy"))
     first = runs[0]
     title = first.record.title if len(runs) == 1 else f"{len(runs)} runs"
     header = (
@@ -99,12 +114,18 @@ def render_report(records: Sequence[RunRecord], *, before_after: BeforeAfter | N
     )
 
 
-def write_report(records: Sequence[RunRecord], path: str | Path, *, before_after: BeforeAfter | None = None) -> Path:
+def write_report(
+    records: Sequence[RunRecord],
+    path: str | Path,
+    *,
+    before_after: BeforeAfter | None = None,
+    policies: PolicyComparison | None = None,
+) -> Path:
     """Write the report to one self-contained HTML file.
 
     Parameters
     ----------
-    records, before_after
+    records, before_after, policies
         As for `render_report`.
     path
         File to write; replaced when it exists. Its folder is made when it is missing.
@@ -119,7 +140,7 @@ def write_report(records: Sequence[RunRecord], path: str | Path, *, before_after
     InputError
         There is no record, or samples of a record differ in length.
     """
-    text = render_report(records, before_after=before_after)
+    text = render_report(records, before_after=before_after, policies=policies)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")

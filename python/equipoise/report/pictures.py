@@ -32,6 +32,7 @@ __all__ = [
     "margin",
     "market",
     "markout_curve",
+    "positions",
     "quote_time",
     "split_weight",
     "spread_parts",
@@ -286,6 +287,38 @@ def inventory(run: Run) -> str:
     )
 
 
+def positions(inventory_run: Run, joint_run: Run) -> str:
+    """Position over time under both policies, on the clock of the first."""
+    later = (joint_run.record.started_ns - inventory_run.record.started_ns) / 1e9
+    lines = (
+        (inventory_run.time, inventory_run["position"], "exec", "inventory rule"),
+        (joint_run.time + later, joint_run["position"], "both", "joint"),
+    )
+    if not all(_known(values) for _, values, _, _ in lines):
+        return nothing("The records hold no positions.")
+    words = " ".join(_span_words(name, values, "contracts") for _, values, _, name in lines)
+
+    def draw(width: int) -> Plot:
+        edges = [edge for _, values, _, _ in lines for edge in _extent(values)]
+        y = linear_axis([*edges, 0.0], "contracts", count=4)
+
+        def paint(plot: Plot) -> None:
+            for time, values, css, name in lines:
+                plot.steps(time, values, f"line {css}", name)
+
+        return _over_time(inventory_run, width, 230, y, words, paint)
+
+    return figure(
+        "Position under both policies",
+        "Contracts held, long above zero.",
+        draw,
+        keys=[Key("line", css, name) for _, _, css, name in lines],
+        alternative=slices(inventory_run, [("inventory rule", lines[0][1])], "Position, inventory rule, contracts")
+        + slices(joint_run, [("joint", lines[1][1])], "Position, joint, contracts"),
+        wide=True,
+    )
+
+
 def _single(run: Run, values: Floats, title: str, subtitle: str, unit: str, limits: tuple[float, ...] = ()) -> str:
     if not _known(values):
         return nothing(f"The record holds no {title.lower()}.")
@@ -416,7 +449,7 @@ def split_weight(run: Run) -> str:
     known = np.isfinite(ratio) & np.isfinite(weight)
     if not known.any():
         return nothing("The record holds no split weights.")
-    rule = _rule_line(run) if run.record.policy == "inventory" else None
+    rule = _rule_line(run) if run.record.policy in {"inventory", "joint"} else None
     words = (
         f"{integer(float(known.sum()))} splits; the ask weight runs from {number(float(weight[known].min()), 3)} to "
         f"{number(float(weight[known].max()), 3)}."
@@ -436,7 +469,7 @@ def split_weight(run: Run) -> str:
 
     keys = [Key("dot", "both", "one quote")]
     if rule:
-        keys.append(Key("line", "rule", "the rule"))
+        keys.append(Key("line", "rule", "the rule" if run.record.policy == "inventory" else "the inventory rule"))
     rows = []
     for low in np.arange(-1.0, 1.0, 0.25):
         chosen = known & (ratio >= low) & ((ratio < low + 0.25) | (low + 0.25 >= 1.0))

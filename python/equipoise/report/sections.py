@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,7 +36,10 @@ from equipoise.report.text import (
     utc,
 )
 
-__all__ = ["comparison", "facts", "run_sections", "verdict"]
+if TYPE_CHECKING:
+    from equipoise.policies import PolicyComparison
+
+__all__ = ["comparison", "facts", "policies", "run_sections", "verdict"]
 
 ROWS_SHOWN = 400
 """Fills listed in the table; of more, the first and the last half of these."""
@@ -177,6 +181,45 @@ def comparison(pair: BeforeAfter) -> str:
         f'<thead><tr><th scope="col">Measure</th><th scope="col">{escape(before.name)}</th>'
         f'<th scope="col">{escape(after.name)}</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>',
         f'<ul class="notes">{notes}</ul>' if notes else "",
+    )
+
+
+def policies(found: PolicyComparison) -> str:
+    """The inventory rule against the joint policy, measure by measure, with what the data carry."""
+    from equipoise.policies import ADVERSE_S, FILLS_MIN
+
+    rows = []
+    for measure in found.measures:
+        known = math.isfinite(measure.low) and math.isfinite(measure.high)
+        rows.append(
+            [
+                measure.name,
+                measure.unit,
+                significant(measure.inventory, 4),
+                significant(measure.joint, 4),
+                significant(measure.difference, 4),
+                f"{significant(measure.low, 3)} … {significant(measure.high, 3)}" if known else MISSING,
+                measure.finding,
+            ]
+        )
+    inventory, joint = found.fills
+    return section(
+        "policies",
+        "Inventory rule against joint policy",
+        f"The same market, account, rule and seed under both policies. {found.verdict}",
+        table(
+            ["Measure", "Unit", "Inventory", "Joint", "Difference", "95 % interval", "Joint is"],
+            rows,
+            caption=f"{integer(inventory)} fills under the inventory rule, {integer(joint)} under joint",
+            words=(1, 6),
+        ),
+        _figures(pictures.positions(Run(found.inventory), Run(found.joint))),
+        '<ul class="notes">'
+        f"<li>Profit is marked at the mid: spread captured + adverse selection (the mid {ADVERSE_S:g} s after a fill) "
+        "+ inventory carry (all later moves on the position) + fees, a cost being negative.</li>"
+        f"<li>Intervals: circular block bootstrap of the differences, blocks of {found.block_s:g} s, the same for both "
+        f"runs, {integer(found.draws)} draws. They speak of this stretch of this market, not of other days. None is "
+        f"given for what fills decide where a run has fewer than {integer(FILLS_MIN)}.</li></ul>",
     )
 
 

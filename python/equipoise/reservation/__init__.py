@@ -3,7 +3,9 @@
 from equipoise.reservation.audit import AuditReport, Finding
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.contract import ReservationBook
+from equipoise.reservation.flat import FlatFault, FlatImport
 from equipoise.reservation.money import from_micros
+from equipoise.reservation.reconcile import Discrepancy, ReconcileReport, VenueFill, VenueOrder, VenueView
 from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
@@ -11,6 +13,7 @@ from equipoise.reservation.records import (
     JournalRecord,
     OrderChange,
     OrderOutcome,
+    OutboxEntry,
     Outcome,
     SymbolChange,
     Terms,
@@ -24,15 +27,23 @@ __all__ = [
     "BookOrder",
     "BookSymbol",
     "Code",
+    "Discrepancy",
     "Finding",
+    "FlatFault",
+    "FlatImport",
     "JournalRecord",
     "OrderChange",
     "OrderOutcome",
     "OrderState",
+    "OutboxEntry",
     "Outcome",
+    "ReconcileReport",
     "ReservationBook",
     "SymbolChange",
     "Terms",
     "Totals",
+    "VenueFill",
+    "VenueOrder",
+    "VenueView",
     "from_micros",
 ]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from equipoise import present
-from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, BookSymbol, JournalRecord, Totals
-from equipoise.reservation.steps import RateKey, order_rate, requirement
+from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    OutboxEntry,
+    Totals,
+    digest_of,
+)
+from equipoise.reservation.steps import NOT_TERMINAL, RateKey, counted_rate, order_rate, requirement, standing
 
 if TYPE_CHECKING:
     import pandas
@@ -21,8 +31,8 @@ __all__ = ["AuditReport", "Finding", "Holdings", "JournalBase", "audit"]
 class Finding:
     """One contradiction.
 
-    `kind` is one of executed, all, symbol, live_orders, owner, rates, index, alias, order, journal_gap, journal_chain,
-    journal_state; `where` names the record.
+    `kind` is one of executed, all, symbol, live_orders, records, owner, rates, index, alias, order, outbox,
+    journal_gap, journal_chain, journal_state; `where` names the record.
     """
 
     kind: str
@@ -102,9 +112,12 @@ class Holdings:
     aliases: Mapping[str, str]
     owners: Mapping[str, int]
     rates: Mapping[RateKey, Mapping[int, int]]
-    journal: Iterable[JournalRecord]
+    journal: Sequence[JournalRecord]
     base: JournalBase = field(default_factory=JournalBase)
     """What was folded of the journal before its first record."""
+    outbox: tuple[OutboxEntry, ...] = ()
+    requests: int = 0
+    """How many request ids are kept."""
 
 
 def audit(kept: Holdings) -> AuditReport:
@@ -157,6 +170,7 @@ def _totals(kept: Holdings, findings: list[Finding]) -> None:
     _differs(findings, "executed", account.account_id, executed, account.executed_units)
     _differs(findings, "all", account.account_id, everything, account.all_units)
     _differs(findings, "open_pnl", account.account_id, pnl, account.open_pnl_units)
+    _differs(findings, "records", account.account_id, len(kept.orders) + kept.requests, account.records)
     _differs(findings, "owner", account.account_id, owners, {name: held for name, held in kept.owners.items() if held})
     kept_rates = {key: {rate: n for rate, n in counts.items() if n} for key, counts in kept.rates.items()}
     _differs(
@@ -176,7 +190,7 @@ def _add_order(row: list[int], order: BookOrder) -> None:
 def _count_rates(rates: dict[RateKey, dict[int, int]], order: BookOrder) -> None:
     if order.working and not order.reduces:
         counts = rates.setdefault((order.symbol, order.leg, "orders"), {})
-        rate = order_rate(order.hold_start, order.lots)
+        rate = counted_rate(order)
         counts[rate] = counts.get(rate, 0) + 1
     if order.open_lots:
         counts = rates.setdefault((order.symbol, order.leg, "tickets"), {})
@@ -191,13 +205,21 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
         if not order.terminal:
             live.add(order.order_id)
         total = order.filled + order.working + order.released
-        _differs(findings, "order", f"{order.order_id} quantity", order.lots, total)
+        _differs(findings, "order", f"{order.order_id} quantity", order.ordered, total)
+        if not order.terminal:
+            _differs(findings, "order", f"{order.order_id} hold", standing(order, order.filled)[1], order.hold)
         if order.terminal and (order.hold or order.working):
             findings.append(
                 Finding("order", f"{order.order_id} hold after its end", (0, 0), (order.hold, order.working))
             )
     _differs(findings, "index", kept.account.account_id, frozenset(live), kept.live_ids)
     _differs(findings, "live_orders", kept.account.account_id, len(live), kept.account.live_orders)
+    waiting: dict[str, int] = {}
+    for order in kept.orders.values():
+        if order.outbox:
+            waiting[order.request_id] = waiting.get(order.request_id, 0) + 1
+    entries = {entry.request_id: entry.open_orders for entry in kept.outbox}
+    _differs(findings, "outbox", kept.account.account_id, waiting, entries)
     for alias, order_id in kept.aliases.items():
         if order_id not in kept.orders:
             findings.append(Finding("alias", alias, order_id, None))
@@ -205,12 +227,17 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
 
 def _journal(kept: Holdings, findings: list[Finding]) -> int:
     """Fold the journal: no gap, every `before` is the last `after`, and the last `after` is the state."""
-    state = kept.base
+    state = kept.base.copy()
     for record in kept.journal:
+        if record.version <= state.version:
+            continue  # from before a repair began the journal anew
         where = f"version {record.version}"
         if record.version != state.version + 1:
             findings.append(Finding("journal_gap", where, state.version + 1, record.version))
         # Marks move the counted pnl between records and are not journalled.
+        if record.op == "repair":
+            state.fold(record)
+            continue  # it says what it found, which need not be what was written last
         was = (state.totals.balance, state.totals.executed, state.totals.all)
         found = (record.before.balance, record.before.executed, record.before.all)
         _differs(findings, "journal_chain", where, was, found)
@@ -222,6 +249,11 @@ def _journal(kept: Holdings, findings: list[Finding]) -> int:
                 findings, "journal_chain", f"{where} {moved.order_id}", state.orders.get(moved.order_id), moved.before
             )
         state.fold(record)
+        if record.op == "archive":
+            standing_now = [(name, order) for name, order in state.orders.items() if order[0] in NOT_TERMINAL]
+            said = dict(record.details).get("digest")
+            if said is not None:
+                _differs(findings, "journal_chain", f"{where} digest", digest_of(standing_now), said)
     account = kept.account
     _differs(findings, "journal_gap", "last", state.version, account.version)
     folded = (state.totals.balance, state.totals.executed, state.totals.all)

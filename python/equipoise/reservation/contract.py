@@ -11,58 +11,28 @@ issued_at.
 
 from __future__ import annotations
 
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 from urllib.parse import parse_qsl, unquote
 
-from equipoise.errors import InputError
-from equipoise.orders import Order, Side
-from equipoise.reservation.audit import AuditReport
-from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import account_id_of, fingerprint, id_of
-from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE, SCALE_MAX, Amount, lots_of, units, whole
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, Outcome, Terms
+from equipoise.errors import InputError, StoreUnavailable
+from equipoise.reservation.audit import AuditReport, audit
+from equipoise.reservation.calls import Clock, system_clock
+from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.ids import account_id_of
+from equipoise.reservation.money import lots_of
+from equipoise.reservation.reconciling import Reconciling
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry
 from equipoise.reservation.requests import (
-    Abandon,
-    Archive,
-    Ask,
-    Close,
-    Execute,
-    Fill,
-    Mark,
-    Money,
-    OpenAccount,
-    OrderEvent,
-    Request,
-    Reserve,
-    Resolve,
-    Revalue,
-    SetTerms,
-    Suspend,
-    Sweep,
+    Export,
 )
-from equipoise.reservation.steps import COMBINE_RULES, POSITION_MODES, terms_content
 
 __all__ = ["Clock", "ReservationBook", "system_clock"]
 
-Clock = Callable[[], int]
-LADDER_MAX = 500
-ADJUST_KINDS = ("correction", "fee", "funding", "interest", "swap", "venue_sync")
-EVIDENCE = ("not_at_venue", "operator", "venue")
-RULES_FOR_QUOTING_ONLY = ("net_contracts", "single_order")
-LEGS = (None, "long", "short")
-Policy = Literal["all_or_nothing", "best_effort"]
 
-
-def system_clock() -> int:
-    """Microseconds since the epoch by this host's clock."""
-    return time.time_ns() // 1000
-
-
-class ReservationBook(ABC):
+class ReservationBook(Reconciling):
     """Holds margin for orders in flight. Open one with `ReservationBook.connect`; it is a context manager.
 
     Safe to use from many threads. One book per process: after a fork a memory book raises and a SQLite book reopens.
@@ -79,11 +49,6 @@ class ReservationBook(ABC):
     ...     grant.code, grant.granted, book.account("live:6").free
     (<Code.OK: 'OK'>, ('q-42:0',), Decimal('86.440000'))
     """
-
-    def __init__(self, *, clock: Clock | None = None, timeout_ms: int = 5_000, horizon_s: int = 86_400) -> None:
-        self._clock: Clock = clock or system_clock
-        self._timeout_us = lots_of(timeout_ms, "timeout_ms") * 1000
-        self._horizon_us = lots_of(horizon_s, "horizon_s") * 1_000_000
 
     @staticmethod
     def connect(
@@ -128,17 +93,16 @@ class ReservationBook(ABC):
             return SqliteBook(
                 unquote(path[3:]), durability=durability, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s
             )
-        raise InputError("url", None, "'memory:' or 'sqlite:///path'", url)
+        if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel"):
+            try:
+                from equipoise.reservation.redis import RedisBook
+            except ModuleNotFoundError as error:
+                raise StoreUnavailable("a Redis book needs the client; get equipoise[redis]") from error
+            return RedisBook(url, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        # A URL may carry a password.
+        raise InputError("url", None, "'memory:', 'sqlite:///path' or 'redis://host'", f"{scheme}:...")
 
     # What a store provides -------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _run(self, request: Request) -> Outcome:
-        """Run one step atomically."""
-
-    @abstractmethod
-    def _scale(self, account_id: str) -> int:
-        """Scale of an account; MICRO_SCALE when there is none (the step will say so)."""
 
     @abstractmethod
     def close_book(self) -> None:
@@ -170,11 +134,14 @@ class ReservationBook(ABC):
         *,
         symbol: str | None = None,
         overdue: bool = False,
+        age_ms: int | None = None,
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made: those that are not terminal, or those in the named states.
 
-        `overdue` keeps those whose answer or cancel confirmation is past its deadline now; `every` adds terminal ones.
+        `overdue` keeps those whose answer is past its deadline now, whether or not a sweeper has run: unsent, sent,
+        cancelling, amending, and every UNKNOWN one. `age_ms` keeps those that have not changed for at least that long.
+        `every` adds terminal ones.
         """
 
     @abstractmethod
@@ -186,8 +153,17 @@ class ReservationBook(ABC):
         """Journal records with a version above `after_version`, oldest first, at most `limit`."""
 
     @abstractmethod
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries written after a version, oldest first, at most `limit`.
+
+        A sender claims each order of an entry, and only the claim's OK permits the bytes. An order that is SENT or
+        UNKNOWN is never sent again: ask the venue by client id. An entry goes in the step in which the last of its
+        orders becomes LIVE or ends.
+        """
+
     def audit(self, account_id: str) -> AuditReport:
         """Prove the account's totals from its orders alone and from its journal alone. Reads only; O(history)."""
+        return audit(self._holdings(account_id_of(account_id)))
 
     def __enter__(self) -> Self:
         return self
@@ -197,655 +173,41 @@ class ReservationBook(ABC):
     ) -> None:
         self.close_book()
 
-    # Accounts --------------------------------------------------------------------------------------------------------
-
-    def open_account(
-        self,
-        account_id: str,
-        balance: Amount = 0,
-        currency: str = "USD",
-        *,
-        scale: int = MICRO_SCALE,
-        rule: object = "sum",
-        positions: str | None = None,
-        pnl_policy: str = "loss_only",
-        mark_age_ms_max: int | None = None,
-        orders_max: int | None = None,
-        order_margin_max: Amount | None = None,
-        margin_max: Amount | None = None,
-        position_lots_max: Mapping[str, int] | None = None,
-        owner_margin_max: Mapping[str, Amount] | None = None,
-        request_id: str | None = None,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Open an account.
+    def export(
+        self, account_id: str, *, confirmed_version: int | None = None, limit: int = 1_000
+    ) -> tuple[JournalRecord, ...]:
+        """Next journal records that are not stored elsewhere yet, oldest first, at most `limit`.
 
         Parameters
         ----------
-        account_id
-            Printable, without braces or spaces.
-        balance
-            First balance, may be negative.
-        currency
-            One per account; conversion is the caller's.
-        scale
-            Decimal places of every amount of the account, 0-9, fixed from now on. Orders of the quoter carry
-            micro-units and need the default, 6.
-        rule
-            How charges combine: an order-margin rule, or the name of its combine rule ("sum", "worst_side", "per_side",
-            "hedge_legs", "larger_leg").
-        positions
-            "net", "hedge" or "tickets"; default "hedge" for hedge_legs, else "net".
-        request_id
-            Default: derived from the content, so that the same call repeated is a DUPLICATE.
+        confirmed_version
+            Version of the last record that the caller has stored safely; `archive` may trim up to it. Forward only.
 
-        Returns
-        -------
-        Outcome
-            OK, DUPLICATE, REQUEST_CONFLICT, REQUEST_EXPIRED, ACCOUNT_EXISTS, TERMS_INVALID or AMOUNT_OVERFLOW. The
-            remaining parameters are described at `Terms`.
+        Raises
+        ------
+        InputError
+            There is no such account, or it has no such version.
+
+        Examples
+        --------
+        >>> book = ReservationBook.connect("memory:")
+        >>> _ = book.open_account("desk", 5)
+        >>> chunk, stored = book.export("desk"), []
+        >>> while chunk:
+        ...     stored.extend(chunk)
+        ...     chunk = book.export("desk", confirmed_version=chunk[-1].version)
+        >>> [record.op for record in stored], book.account("desk").exported_version
+        (['open_account'], 1)
         """
-        account_id_of(account_id)
-        places = lots_of(scale, "scale", least=0)
-        if places > SCALE_MAX:
-            raise InputError("scale", None, f"0-{SCALE_MAX}", scale)
-        amount = units(balance, places, "balance", signed=True)
-        terms = _terms(
-            places,
-            rule,
-            positions,
-            pnl_policy,
-            mark_age_ms_max,
-            orders_max,
-            order_margin_max,
-            margin_max,
-            position_lots_max,
-            owner_margin_max,
-        )
-        print_ = fingerprint("open_account", amount, id_of(currency, "currency"), places, terms_content(terms))
-        ident = f"open:{print_}"[:200] if request_id is None else id_of(request_id, "request_id")
-        issued, until = self._validity(issued_at_us, not_after_us)
-        return self._run(
-            OpenAccount(
-                "open_account",
-                account_id,
-                ident,
-                print_,
-                issued,
-                until,
-                currency,
-                places,
-                amount,
-                terms,
-                self._horizon_us,
-            )
-        )
+        if confirmed_version is not None:
+            version = lots_of(confirmed_version, "confirmed_version", least=0)
+            outcome = self._run(Export("export", account_id_of(account_id), "", "", version))
+            if outcome.code is Code.ILLEGAL_TRANSITION:
+                raise InputError("confirmed_version", None, f"at most {outcome.version}", version)
+        return self.history(account_id, after_version=self.account(account_id).exported_version, limit=limit)
 
-    def set_terms(
-        self,
-        account_id: str,
-        *,
-        request_id: str,
-        rule: object = "sum",
-        positions: str | None = None,
-        pnl_policy: str = "loss_only",
-        mark_age_ms_max: int | None = None,
-        orders_max: int | None = None,
-        order_margin_max: Amount | None = None,
-        margin_max: Amount | None = None,
-        position_lots_max: Mapping[str, int] | None = None,
-        owner_margin_max: Mapping[str, Amount] | None = None,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Replace all terms; touches no existing hold.
-
-        Another combine rule or position mode is taken only when flat with no live orders (TERMS_INVALID otherwise).
-        """
-        terms = _terms(
-            self._scale(account_id_of(account_id)),
-            rule,
-            positions,
-            pnl_policy,
-            mark_age_ms_max,
-            orders_max,
-            order_margin_max,
-            margin_max,
-            position_lots_max,
-            owner_margin_max,
-        )
-        content = fingerprint("set_terms", terms_content(terms))
-        issued, until = self._validity(issued_at_us, not_after_us)
-        ident = id_of(request_id, "request_id")
-        return self._run(SetTerms("set_terms", account_id, ident, content, issued, until, terms))
-
-    def suspend(
-        self,
-        account_id: str,
-        on: bool = True,
-        *,
-        request_id: str,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Refuse growth from now on (`on=False` lifts it). Facts are booked all the same."""
-        issued, until = self._validity(issued_at_us, not_after_us)
-        ident = id_of(request_id, "request_id")
-        content = fingerprint("suspend", bool(on))
-        return self._run(Suspend("suspend", account_id_of(account_id), ident, content, issued, until, bool(on)))
-
-    def abandon(self, account_id: str, request_id: str, *, issued_at_us: int | None = None) -> Outcome:
-        """Make a request final: DUPLICATE with its effect, or OK and a late arrival will be REQUEST_ABANDONED."""
-        issued, until = self._validity(issued_at_us, None)
-        ident = id_of(request_id, "request_id")
-        return self._run(Abandon("abandon", account_id_of(account_id), ident, "abandon", issued, until))
-
-    def deposit(
-        self,
-        account_id: str,
-        amount: Amount,
-        *,
-        request_id: str,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Add to the balance."""
-        return self._money("deposit", account_id, amount, "deposit", request_id, issued_at_us, not_after_us)
-
-    def withdraw(
-        self,
-        account_id: str,
-        amount: Amount,
-        *,
-        request_id: str,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Take from the balance; INSUFFICIENT_MARGIN beyond `withdrawable`, which looks at every hold."""
-        return self._money("withdraw", account_id, amount, "withdraw", request_id, issued_at_us, not_after_us)
-
-    def adjust(
-        self,
-        account_id: str,
-        amount: Amount,
-        kind: str,
-        *,
-        request_id: str,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Book a signed fact on the balance: fee, funding, swap, interest, correction or venue_sync. Never refused."""
-        if kind not in ADJUST_KINDS:
-            raise InputError("kind", None, f"one of {', '.join(ADJUST_KINDS)}", kind)
-        return self._money("adjust", account_id, amount, kind, request_id, issued_at_us, not_after_us)
-
-    def _money(
-        self,
-        op: str,
-        account_id: str,
-        amount: Amount,
-        kind: str,
-        request_id: str,
-        issued_at_us: int | None,
-        not_after_us: int | None,
-    ) -> Outcome:
-        scale = self._scale(account_id_of(account_id))
-        count = units(amount, scale, "amount", signed=op == "adjust")
-        count = -count if op == "withdraw" else count
-        issued, until = self._validity(issued_at_us, not_after_us)
-        content = fingerprint(op, count, kind)
-        return self._run(Money(op, account_id, id_of(request_id, "request_id"), content, issued, until, count, kind))
-
-    def mark(
-        self, account_id: str, open_pnl: Mapping[str | tuple[str, str], Amount], *, as_of_us: int | None = None
-    ) -> Outcome:
-        """Push open profit or loss per symbol (hedge: per (symbol, leg)).
-
-        An older `as_of_us` than the symbol's last is dropped (flag `older`), and so is a mark for a symbol without a
-        position (flag `no_position`). Never touches used margin; not journalled.
-        """
-        scale = self._scale(account_id_of(account_id))
-        values = []
-        for key, value in open_pnl.items():
-            symbol, leg = key if isinstance(key, tuple) else (key, "")
-            values.append((id_of(symbol, "open_pnl"), leg, units(value, scale, f"open_pnl[{symbol}]", signed=True)))
-        as_of = self._clock() if as_of_us is None else whole(as_of_us, "as_of_us")
-        return self._run(Mark("mark", account_id, "", "", tuple(values), as_of))
-
-    def revalue(
-        self,
-        account_id: str,
-        symbol: str,
-        position_margin: Amount,
-        *,
-        leg: str | None = None,
-        as_of_us: int | None = None,
-        request_id: str | None = None,
-    ) -> Outcome:
-        """Set the margin of a position to what a venue that holds positions at mark holds for it now.
-
-        Sets an absolute figure, so an id is needed only to remember the answer; an older `as_of_us` is dropped (flag
-        `older`), an unchanged figure is OK without a journal record. A fact: never refused for margin.
-        """
-        scale = self._scale(account_id_of(account_id))
-        margin = units(position_margin, scale, "position_margin", round_up=True)
-        now = self._clock()
-        as_of = now if as_of_us is None else whole(as_of_us, "as_of_us")
-        ident = "" if request_id is None else id_of(request_id, "request_id")
-        content = fingerprint("revalue", symbol, leg, margin) if ident else ""
-        until = now + self._timeout_us
-        return self._run(
-            Revalue(
-                "revalue", account_id, ident, content, now, until, id_of(symbol, "symbol"), _leg(leg), margin, as_of
-            )
-        )
-
-    # Asking for margin -----------------------------------------------------------------------------------------------
-
-    def reserve(
-        self,
-        account_id: str,
-        orders: Sequence[Order],
-        *,
-        request_id: str,
-        policy: Policy = "all_or_nothing",
-        holds: Sequence[Amount] | None = None,
-        terms_version: int | None = None,
-        owner: str = "",
-        send: Literal["claim", "caller"] = "claim",
-        order_type: Literal["limit", "market"] = "limit",
-        deadline_us: int | None = None,
-        good_till_us: int | None = None,
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Hold margin for a ladder of 1-500 orders, both sides, in one step.
-
-        Parameters
-        ----------
-        orders
-            In the caller's priority. An order without an id is named f"{request_id}:{index}". Its `hold` is
-            micro-units, so the account's scale must be 6 (TERMS_INVALID otherwise) unless `holds` is given.
-        request_id
-            Same id and content again: DUPLICATE with the first result.
-        policy
-            "all_or_nothing" checks the end state of the whole ladder; "best_effort" goes order by order, with a code
-            for each, and is OK when at least one is held.
-        holds
-            Charge of each order as an amount of the account's currency, rounded up to its scale; replaces `hold`.
-        terms_version
-            Version the charges were computed under; TERMS_CHANGED when the account's has moved on.
-        owner
-            Tag of the strategy, for `owner_margin_max`.
-        send
-            "claim": orders start RESERVED and a sender must `claim` each before its bytes leave; "caller": the caller
-            sends them itself now, they start SENT.
-        deadline_us
-            When an answer is due; default six times the call's time-out from issued_at.
-        good_till_us
-            Until when the venue may still accept the orders, where the venue has such a field.
-        issued_at_us, not_after_us
-            When the request was made and until when it may take effect.
-
-        Returns
-        -------
-        Outcome
-            With a code, and one `OrderOutcome` per order. Granted iff used_margin_all does not rise, or `free` after
-            the step is zero or more. INSUFFICIENT_MARGIN carries required, free and shortfall.
-        """
-        account_id_of(account_id)
-        ident = id_of(request_id, "request_id")
-        if policy not in ("all_or_nothing", "best_effort"):
-            raise InputError("policy", None, "'all_or_nothing' or 'best_effort'", policy)
-        if send not in ("claim", "caller"):
-            raise InputError("send", None, "'claim' or 'caller'", send)
-        asks = self._asks(account_id, ident, orders, holds)
-        if owner:
-            id_of(owner, "owner")
-        issued, until = self._validity(issued_at_us, not_after_us)
-        best_effort = policy == "best_effort"
-        in_micros = holds is None
-        content = fingerprint(asks, best_effort, in_micros, terms_version, owner, send, order_type, good_till_us)
-        deadline = issued + 6 * self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
-        return self._run(
-            Reserve(
-                "reserve",
-                account_id,
-                ident,
-                content,
-                issued,
-                until,
-                asks,
-                best_effort,
-                in_micros,
-                terms_version,
-                owner,
-                send == "caller",
-                _order_type(order_type),
-                deadline,
-                good_till_us,
-            )
-        )
-
-    def execute(
-        self,
-        account_id: str,
-        order: Order,
-        *,
-        request_id: str,
-        margin: Amount | None = None,
-        realised_pnl: Amount | None = None,
-        fee: Amount = 0,
-        terms_version: int | None = None,
-        owner: str = "",
-        order_type: Literal["limit", "market"] = "market",
-        issued_at_us: int | None = None,
-        not_after_us: int | None = None,
-    ) -> Outcome:
-        """Local flow: the order is executed at placement, margin and position in one step.
-
-        `margin` is what the opened lots take (default the order's `hold`, micro-units); `realised_pnl` and `fee` are
-        the result of the lots that reduce. Refused like a `reserve`.
-        """
-        account_id_of(account_id)
-        ident = id_of(request_id, "request_id")
-        scale = self._scale(account_id)
-        ask = self._asks(account_id, ident, [order], None if margin is None else [margin])[0]
-        pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
-        cost = units(fee, scale, "fee", signed=True)
-        issued, until = self._validity(issued_at_us, not_after_us)
-        content = fingerprint("execute", ask, pnl, cost, terms_version, owner, order_type)
-        if owner:
-            id_of(owner, "owner")
-        return self._run(
-            Execute(
-                "execute",
-                account_id,
-                ident,
-                content,
-                issued,
-                until,
-                ask,
-                margin is None,
-                pnl,
-                cost,
-                terms_version,
-                owner,
-                _order_type(order_type),
-            )
-        )
-
-    def _asks(
-        self, account_id: str, request_id: str, orders: Sequence[Order], holds: Sequence[Amount] | None
-    ) -> tuple[Ask, ...]:
-        """Check a ladder and turn it into integers."""
-        if not isinstance(orders, list | tuple):
-            raise InputError("orders", None, "a list or tuple of orders", type(orders).__name__)
-        if not 1 <= len(orders) <= LADDER_MAX:
-            raise InputError("orders", None, f"1-{LADDER_MAX} orders", len(orders))
-        for index, order in enumerate(orders):
-            if not isinstance(order, Order):
-                raise InputError("orders", index, "an Order", type(order).__name__)
-        if holds is None:
-            charges: list[Any] = [order.hold for order in orders]
-        else:
-            if len(holds) != len(orders):
-                raise InputError("holds", None, f"one amount per order ({len(orders)})", len(holds))
-            scale = self._scale(account_id)
-            charges = [units(hold, scale, "holds", index=i, round_up=True) for i, hold in enumerate(holds)]
-        asks = []
-        ids = set()
-        for index, order in enumerate(orders):
-            lots, ticks, hold, side = order.lots, order.price_ticks, charges[index], order.side
-            if type(lots) is not int or not 0 < lots <= AMOUNT_MAX:
-                lots = lots_of(lots, "orders.lots", index)
-            if type(ticks) is not int or not 0 < ticks <= AMOUNT_MAX:
-                ticks = lots_of(ticks, "orders.price_ticks", index)
-            if type(hold) is not int or not 0 <= hold <= AMOUNT_MAX:
-                hold = lots_of(hold, "orders.hold", index, least=0)
-            if side is not Side.BID and side is not Side.ASK:
-                raise InputError("orders.side", index, "a Side", repr(side))
-            order_id = order.order_id
-            order_id = f"{request_id}:{index}" if order_id is None else id_of(order_id, "orders.order_id", index)
-            if order_id in ids:
-                raise InputError("orders.order_id", index, "used once in a ladder", repr(order_id))
-            ids.add(order_id)
-            symbol = id_of(order.symbol, "orders.symbol", index)
-            leg = _leg(order.leg) if order.leg is not None else ""
-            if not isinstance(order.reduce_only, bool):
-                raise InputError("orders.reduce_only", index, "a bool", type(order.reduce_only).__name__)
-            word = "bid" if side is Side.BID else "ask"
-            asks.append(Ask(order_id, symbol, leg, word, lots, ticks, hold, order.reduce_only))
-        return tuple(asks)
-
-    # Facts about orders ----------------------------------------------------------------------------------------------
-
-    def claim(self, account_id: str, order_id: str, *, event_id: str) -> Outcome:
-        """Take a RESERVED order into a sender's hands. Only OK permits the bytes; DUPLICATE does not."""
-        return self._event("claim", account_id, order_id, event_id, ())
-
-    def acknowledge(
-        self, account_id: str, order_id: str, venue_id: str | None = None, *, event_id: str | None = None
-    ) -> Outcome:
-        """The venue has the order, under `venue_id`, which becomes an alias. Moves no money."""
-        if venue_id is not None:
-            id_of(venue_id, "venue_id")
-        ident = f"acknowledge:{venue_id}"[:200] if event_id is None else event_id
-        return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id)
-
-    def fill(
-        self,
-        account_id: str,
-        order_id: str,
-        lots: int,
-        *,
-        fill_id: str,
-        margin: Amount | None = None,
-        realised_pnl: Amount | None = None,
-        fee: Amount = 0,
-    ) -> Outcome:
-        """Book lots that traded: the hold shrinks, the position and the balance move, all in one step.
-
-        Parameters
-        ----------
-        lots
-            Lots of this fill.
-        fill_id
-            The venue's id of the fill; the same again is a DUPLICATE.
-        margin
-            Position margin of the lots that *open*, rounded up to the scale; default what the hold releases for them.
-            May exceed the hold (flag `under_reserved`). Ignored (flag `margin_ignored`) when nothing opens.
-        realised_pnl
-            Result of the lots that *reduce*; missing counts as 0 (flag `pnl_missing`).
-        fee
-            Taken from the balance; negative for a rebate.
-
-        Returns
-        -------
-        Outcome
-            OK in every state of the order: after a terminal state with flag `late_fill` or `overfill`.
-        """
-        scale = self._scale(account_id_of(account_id))
-        count = lots_of(lots, "lots")
-        taken = None if margin is None else units(margin, scale, "margin", round_up=True)
-        pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
-        cost = 0 if type(fee) is int and fee == 0 else units(fee, scale, "fee", signed=True)
-        content = fingerprint("fill", count, taken, pnl, cost)
-        ident = id_of(fill_id, "fill_id")
-        return self._run(Fill("fill", account_id, ident, content, id_of(order_id, "order_id"), count, taken, pnl, cost))
-
-    def reject(self, account_id: str, order_id: str, *, event_id: str = "reject", reason: str = "") -> Outcome:
-        """The venue refused the order; what it held is released. After a fill only the remainder ends (CANCELLED)."""
-        return self._event("reject", account_id, order_id, event_id, (), reason=reason)
-
-    def cancel(self, account_id: str, order_id: str, *, event_id: str = "cancel", reason: str = "") -> Outcome:
-        """The venue confirmed the cancel; what still works is released."""
-        return self._event("cancel", account_id, order_id, event_id, (), reason=reason)
-
-    def expire(self, account_id: str, order_id: str, *, event_id: str = "expire", reason: str = "") -> Outcome:
-        """The venue expired the order; what still works is released."""
-        return self._event("expire", account_id, order_id, event_id, (), reason=reason)
-
-    def request_cancel(
-        self, account_id: str, order_id: str, *, deadline_us: int | None = None, event_id: str | None = None
-    ) -> Outcome:
-        """Note that a cancel was asked of the venue, answer due by `deadline_us`. Frees nothing."""
-        deadline = self._clock() + self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
-        ident = f"request_cancel:{deadline}" if event_id is None else event_id
-        # Without a deadline of the caller's, the default differs from call to call and is not content.
-        content = () if deadline_us is None else (deadline,)
-        return self._event("request_cancel", account_id, order_id, ident, content, deadline_us=deadline)
-
-    def resolve(
-        self,
-        account_id: str,
-        order_id: str,
-        outcome: OrderState,
-        *,
-        evidence: Literal["venue", "operator", "not_at_venue"],
-        operator: str = "",
-        event_id: str | None = None,
-    ) -> Outcome:
-        """End an UNKNOWN order by evidence: LIVE, REJECTED, CANCELLED or EXPIRED (fills are booked by `fill`).
-
-        "not_at_venue" (the venue does not know the client id) is evidence only after `good_till_us` has passed.
-        """
-        if outcome not in (OrderState.LIVE, OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED):
-            raise InputError("outcome", None, "LIVE, REJECTED, CANCELLED or EXPIRED", outcome)
-        if evidence not in EVIDENCE:
-            raise InputError("evidence", None, f"one of {', '.join(EVIDENCE)}", evidence)
-        state = OrderState(outcome)
-        ident = f"resolve:{state.value}:{evidence}" if event_id is None else id_of(event_id, "event_id")
-        content = fingerprint("resolve", state.value, evidence)
-        where = id_of(order_id, "order_id")
-        return self._run(
-            Resolve("resolve", account_id_of(account_id), ident, content, where, state, evidence, operator)
-        )
-
-    def sweep(self, account_id: str) -> Outcome:
-        """Cancel RESERVED orders past their deadline (never sent); label overdue SENT and cancelling orders UNKNOWN.
-
-        Frees nothing that may be live. Safe to run at any time and many times over.
-        """
-        return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
-
-    def archive(self, account_id: str) -> Outcome:
-        """Let go of request ids and of settled orders (terminal, flat) older than the book's `horizon_s`.
-
-        Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
-        TOO_OLD_FOR_DEDUPE. The journal names every order let go; a memory book, whose journal nothing can export, also
-        drops journal records that old. Nothing is archived unless this is called.
-        """
-        return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us))
-
-    def close(
-        self,
-        account_id: str,
-        order_id: str,
-        lots: int | None = None,
-        *,
-        event_id: str,
-        realised_pnl: Amount | None = None,
-        fee: Amount = 0,
-    ) -> Outcome:
-        """Close lots of a ticket (default all): margin released and result booked in one step. Only with tickets."""
-        scale = self._scale(account_id_of(account_id))
-        count = None if lots is None else lots_of(lots, "lots")
-        pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
-        cost = units(fee, scale, "fee", signed=True)
-        content = fingerprint("close", count, pnl, cost)
-        ident = id_of(event_id, "event_id")
-        return self._run(Close("close", account_id, ident, content, id_of(order_id, "order_id"), count, pnl, cost))
-
-    def _event(
-        self,
-        op: str,
-        account_id: str,
-        order_id: str,
-        event_id: str,
-        content: tuple[object, ...],
-        *,
-        venue_id: str | None = None,
-        deadline_us: int | None = None,
-        reason: str = "",
-    ) -> Outcome:
-        return self._run(
-            OrderEvent(
-                op,
-                account_id_of(account_id),
-                id_of(event_id, "event_id"),
-                fingerprint(op, *content),
-                id_of(order_id, "order_id"),
-                venue_id,
-                deadline_us,
-                reason,
-            )
-        )
-
-    def _validity(self, issued_at_us: int | None, not_after_us: int | None) -> tuple[int, int]:
-        """(issued_at, not_after), defaulted from the clock and the call's time-out."""
-        issued = self._clock() if issued_at_us is None else whole(issued_at_us, "issued_at_us")
-        return issued, issued + self._timeout_us if not_after_us is None else whole(not_after_us, "not_after_us")
-
-
-def _leg(leg: object) -> str:
-    if leg is None:
-        return ""
-    if not isinstance(leg, str) or leg not in LEGS:
-        raise InputError("leg", None, "'long', 'short' or None", repr(leg))
-    return str(leg)
-
-
-def _order_type(order_type: str) -> str:
-    if order_type not in ("limit", "market"):
-        raise InputError("order_type", None, "'limit' or 'market'", order_type)
-    return order_type
-
-
-def _combine(rule: object) -> str:
-    """Name of the combine rule of an order-margin rule, or the name itself."""
-    name = getattr(rule, "combine", rule)
-    name = getattr(name, "value", name)
-    if isinstance(name, str) and (name in COMBINE_RULES or name in RULES_FOR_QUOTING_ONLY):
-        return name
-    raise InputError("rule", None, f"an order-margin rule or one of {', '.join(COMBINE_RULES)}", repr(rule))
-
-
-def _terms(
-    scale: int,
-    rule: object,
-    positions: str | None,
-    pnl_policy: str,
-    mark_age_ms_max: int | None,
-    orders_max: int | None,
-    order_margin_max: Amount | None,
-    margin_max: Amount | None,
-    position_lots_max: Mapping[str, int] | None,
-    owner_margin_max: Mapping[str, Amount] | None,
-) -> Terms:
-    """Terms in units of the scale, in canonical order."""
-    combine = _combine(rule)
-    mode = positions if positions is not None else ("hedge" if combine == "hedge_legs" else "net")
-    if mode not in POSITION_MODES:
-        raise InputError("positions", None, f"one of {', '.join(POSITION_MODES)}", positions)
-    if pnl_policy not in ("loss_only", "all"):
-        raise InputError("pnl_policy", None, "'loss_only' or 'all'", pnl_policy)
-    lots = {
-        id_of(name, "position_lots_max"): lots_of(most, name, least=0)
-        for name, most in (position_lots_max or {}).items()
-    }
-    owners = {
-        id_of(name, "owner_margin_max"): units(most, scale, name) for name, most in (owner_margin_max or {}).items()
-    }
-    return Terms(
-        combine=combine,
-        positions=mode,
-        pnl_policy=pnl_policy,
-        mark_age_ms_max=None if mark_age_ms_max is None else lots_of(mark_age_ms_max, "mark_age_ms_max"),
-        orders_max=None if orders_max is None else lots_of(orders_max, "orders_max", least=0),
-        order_margin_max=None if order_margin_max is None else units(order_margin_max, scale, "order_margin_max"),
-        margin_max=None if margin_max is None else units(margin_max, scale, "margin_max"),
-        position_lots_max=tuple(sorted(lots.items())),
-        owner_margin_max=tuple(sorted(owners.items())),
-    )
+    def _moments(self, *, overdue: bool, age_ms: int | None) -> tuple[int | None, int | None]:
+        """(time by which an answer was due, time since which nothing changed) of a read; None: no matter."""
+        now = self._clock() if overdue or age_ms is not None else 0
+        since = None if age_ms is None else now - lots_of(age_ms, "age_ms", least=0) * 1000
+        return (now if overdue else None), since

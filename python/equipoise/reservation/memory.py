@@ -5,25 +5,30 @@ from __future__ import annotations
 import heapq
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.reservation.audit import AuditReport, Holdings, JournalBase, audit
+from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
     BookAccount,
     BookOrder,
     BookSymbol,
     JournalRecord,
+    OutboxEntry,
     Outcome,
     RawJournal,
     Remembered,
+    Totals,
     journal_record,
 )
 from equipoise.reservation.requests import Request
-from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, RateKey
+from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, RateKey
 
 __all__ = ["CountedRates", "MemoryBook"]
 
@@ -76,6 +81,7 @@ class _Shelf:
         "journal",
         "live_ids",
         "orders",
+        "outbox",
         "owners",
         "rates",
         "requests",
@@ -93,6 +99,7 @@ class _Shelf:
         self.requests: dict[str, Remembered] = {}
         self.events: dict[str, dict[str, Remembered]] = {}
         self.journal: list[RawJournal] = []
+        self.outbox: dict[str, OutboxEntry] = {}
         self.base = JournalBase()
 
     def account(self) -> BookAccount | None:
@@ -108,7 +115,7 @@ class _Shelf:
         found = self.orders.get(order_id)
         if found is None and self.aliases:
             name = self.aliases.get(order_id)
-            return None if name is None else self.orders[name]
+            return None if name is None else self.orders.get(name)
         return found
 
     def live(self) -> Iterable[BookOrder]:
@@ -128,8 +135,27 @@ class _Shelf:
             if order.changed_us <= until_us and order.state not in NOT_TERMINAL and not order.open_lots
         ]
 
+    def forgotten(self, until_us: int) -> int:
+        return sum(kept[1] <= until_us for kept in self.requests.values())
+
+    def aged(self, until_us: int) -> int:
+        for record in self.journal:
+            if record[1] > until_us:
+                return int(record[0]) - 1
+        assert self.held is not None  # noqa: S101 - asked of open accounts only
+        return self.held.version
+
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
+
+    def outbox_entry(self, request_id: str) -> OutboxEntry | None:
+        return self.outbox.get(request_id)
+
+    def outbox_entries(self) -> Iterable[OutboxEntry]:
+        return self.outbox.values()
+
+    def every(self) -> Iterable[BookOrder]:
+        return self.orders.values()
 
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         rates = self.rates.get(key)
@@ -164,8 +190,13 @@ class _Shelf:
             self.owners[owner] = held
         for key, rate, count in counts:
             self.rates[key].set_count(rate, count)
+        for request_id, entry in effect.outbox:
+            if entry is None:
+                self.outbox.pop(request_id, None)
+            else:
+                self.outbox[request_id] = entry
         journal = effect.journal
-        if journal is not None and self.base.version + len(self.journal) < journal[0]:
+        if journal is not None and (not self.journal or self.journal[-1][0] < journal[0]):
             self.journal.append(journal)
         if effect.request is not None:
             self.requests[effect.request[0]] = effect.request[1]
@@ -173,22 +204,57 @@ class _Shelf:
             self.events.setdefault(effect.event[0], {})[effect.event[1]] = effect.event[2]
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
+        if effect.trim_version is not None:
+            self.trim(effect.trim_version)
+        if effect.indexes is not None:
+            self.reindex(effect.indexes)
         if effect.account is not None:
             self.held = effect.account
+        if effect.rebase:
+            self.rebase()
+
+    def reindex(self, indexes: Indexes) -> None:
+        """Write anew what is derived from the orders; twice is the same as once."""
+        self.live_ids = dict.fromkeys(indexes.live_ids)
+        self.owners = dict(indexes.owners)
+        self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
+        self.outbox = {entry.request_id: entry for entry in indexes.outbox}
+        self.rates = {}
+        for key, counts in indexes.rates.items():
+            rates = self.rates[key] = CountedRates()
+            for rate, count in counts.items():
+                rates.set_count(rate, count)
+
+    def rebase(self) -> None:
+        """Let the journal begin at the state as it is now; its earlier records stay for reading."""
+        assert self.held is not None  # noqa: S101 - a repair has just written it
+        self.base = JournalBase(
+            self.held.version,
+            Totals(*self.held.totals),
+            {key: tuple(row[2:6]) for key, row in self.rows.items()},
+            {name: tuple(order[STATE_AT:STATE_END]) for name, order in self.orders.items()},
+        )
 
     def forget(self, order_ids: tuple[str, ...], watermark_us: int) -> None:
-        """Delete archived orders, and ids and journal records up to the watermark; twice is the same as once."""
+        """Delete archived orders, and ids up to the watermark; twice is the same as once."""
         for order_id in order_ids:
             self.orders.pop(order_id, None)
             self.events.pop(order_id, None)
         gone = set(order_ids)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name not in gone}
         self.requests = {name: kept for name, kept in self.requests.items() if kept[1] > watermark_us}
-        old = 0
-        while old < len(self.journal) and self.journal[old][1] <= watermark_us:
-            self.base.fold(journal_record(self.journal[old]))
-            old += 1
+
+    def trim(self, version: int) -> None:
+        """Fold journal records up to a version into the base and delete them; twice is the same as once."""
+        old = self.after(version)
+        for record in self.journal[:old]:
+            if record[0] > self.base.version:
+                self.base.fold(journal_record(record))
         del self.journal[:old]
+
+    def after(self, version: int) -> int:
+        """Place of the first journal record above a version."""
+        return bisect_right(self.journal, version, key=lambda record: record[0])
 
 
 class MemoryBook(ReservationBook):
@@ -213,7 +279,7 @@ class MemoryBook(ReservationBook):
             shelf = self._shelves.get(account_id)
             if shelf is None:
                 shelf = _Shelf()
-                if request.op == "open_account":
+                if request.op in ("open_account", "import_flat"):
                     self._shelves[account_id] = shelf
             effect = STEPS[request.op](shelf, request, self._clock())
             if effect.account is not None or effect.symbols:
@@ -273,13 +339,14 @@ class MemoryBook(ReservationBook):
         *,
         symbol: str | None = None,
         overdue: bool = False,
+        age_ms: int | None = None,
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made."""
         with self._lock:
             shelf = self._shelf(account_id)
             found = list(shelf.orders.values()) if every or state is not None else list(shelf.live())
-        return selected(found, state, symbol, self._clock() if overdue else None)
+        return selected(found, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
 
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol and leg, sorted."""
@@ -290,16 +357,26 @@ class MemoryBook(ReservationBook):
         """Journal records above a version, oldest first."""
         with self._lock:
             shelf = self._shelf(account_id)
-            start = max(0, after_version - shelf.base.version)
+            start = shelf.after(after_version)
             raw = shelf.journal[start : start + limit]
         return tuple([journal_record(record) for record in raw])
 
-    def audit(self, account_id: str) -> AuditReport:
-        """Prove the totals from orders alone and from the journal alone."""
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries above a version, oldest first."""
+        with self._lock:
+            entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
+        # A request id that is used again after it was archived keeps its place in the dictionary.
+        return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
+
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        with self._lock:
+            return self._shelf(account_id).event(order_id, ident) is not None
+
+    def _holdings(self, account_id: str) -> Holdings:
         with self._lock:
             shelf = self._shelf(account_id)
             assert shelf.held is not None  # noqa: S101 - checked by _shelf
-            kept = Holdings(
+            return Holdings(
                 shelf.held,
                 tuple(shelf.rows.values()),
                 dict(shelf.orders),
@@ -309,15 +386,20 @@ class MemoryBook(ReservationBook):
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
                 [journal_record(record) for record in shelf.journal],
                 shelf.base.copy(),
+                tuple(shelf.outbox.values()),
+                len(shelf.requests),
             )
-        return audit(kept)
 
 
 def selected(
-    orders: Iterable[BookOrder], state: OrderState | Iterable[OrderState] | None, symbol: str | None, now: int | None
+    orders: Iterable[BookOrder],
+    state: OrderState | Iterable[OrderState] | None,
+    symbol: str | None,
+    overdue_at: int | None,
+    unchanged_since: int | None,
 ) -> tuple[BookOrder, ...]:
-    """Orders in the named states and symbol, and past their deadline at `now` when it is given."""
-    if state is None and symbol is None and now is None:
+    """Orders in the named states and symbol, past their deadline at a time, not changed since a time."""
+    if state is None and symbol is None and overdue_at is None and unchanged_since is None:
         return tuple(orders)
     states = None if state is None else frozenset({state} if isinstance(state, str) else state)
     return tuple(
@@ -325,5 +407,6 @@ def selected(
         for order in orders
         if (states is None or order.state in states)
         and (symbol is None or order.symbol == symbol)
-        and (now is None or (order.overdue_us is not None and order.overdue_us < now))
+        and (overdue_at is None or (order.overdue_us is not None and order.overdue_us < overdue_at))
+        and (unchanged_since is None or order.changed_us <= unchanged_since)
     )

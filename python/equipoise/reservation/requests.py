@@ -5,7 +5,7 @@ Requests are data, so that a store may run the step in this process or pack the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from equipoise.reservation.codes import OrderState
@@ -13,20 +13,27 @@ from equipoise.reservation.records import Terms
 
 __all__ = [
     "Abandon",
+    "Adopt",
+    "Amend",
     "Archive",
     "Ask",
     "Close",
     "Execute",
+    "Export",
     "Fill",
+    "FlatOrder",
+    "ImportFlat",
     "Mark",
     "Money",
     "OpenAccount",
     "OrderEvent",
+    "Repair",
     "Request",
     "Reserve",
     "Resolve",
     "Revalue",
     "SetTerms",
+    "SettleAmend",
     "Suspend",
     "Sweep",
 ]
@@ -53,6 +60,8 @@ class Request:
     account_id: str
     ident: str
     fingerprint: str
+    expected_version: int | None = field(default=None, kw_only=True)
+    """Refuse when the order (repairs: the account) has another version; None: whatever it is."""
 
 
 @dataclass(slots=True)
@@ -72,6 +81,27 @@ class OpenAccount(Timed):
     balance: int
     terms: Terms
     horizon_us: int
+
+
+class FlatOrder(NamedTuple):
+    """One order of a flat account, as far as it can be read."""
+
+    order_id: str
+    symbol: str
+    side: str
+    lots: int
+    state: OrderState
+    hold: int
+    margin: int
+
+
+@dataclass(slots=True)
+class ImportFlat(OpenAccount):
+    """Open an account with the orders and positions of a flat layout."""
+
+    orders: tuple[FlatOrder, ...]
+    faults: int
+    """How many things were wrong with it."""
 
 
 @dataclass(slots=True)
@@ -101,6 +131,13 @@ class Archive(Request):
 
 
 @dataclass(slots=True)
+class Export(Request):
+    """The journal up to a version is stored elsewhere."""
+
+    confirmed_version: int
+
+
+@dataclass(slots=True)
 class Money(Timed):
     """Deposit, withdraw or adjust: a signed change of the balance."""
 
@@ -122,6 +159,8 @@ class Reserve(Timed):
     order_type: str
     deadline_us: int
     good_till_us: int | None
+    outbox: bool = False
+    """Write an outbox entry in the same step; the orders start RESERVED."""
 
 
 @dataclass(slots=True)
@@ -166,6 +205,31 @@ class OrderEvent(Request):
 
 
 @dataclass(slots=True)
+class Amend(Request):
+    """Ask the venue for another total quantity of an order; `hold` is the charge of the whole amended order."""
+
+    order_id: str
+    lots: int
+    hold: int
+    price_ticks: int | None
+    """None: unchanged."""
+    client_id: str | None
+    terms_version: int | None
+    deadline_us: int
+    not_after_us: int
+
+
+@dataclass(slots=True)
+class SettleAmend(Request):
+    """The venue's answer to the amendment that had the event id `amend_id`."""
+
+    order_id: str
+    amend_id: str
+    accepted: bool
+    venue_id: str | None
+
+
+@dataclass(slots=True)
 class Fill(Request):
     """Lots of an order that traded."""
 
@@ -193,6 +257,27 @@ class Resolve(Request):
     order_id: str
     outcome: OrderState
     evidence: str
+    operator: str
+
+
+@dataclass(slots=True)
+class Adopt(Request):
+    """Hold for an order that the venue has and the book does not know."""
+
+    ask: Ask
+    venue_id: str | None
+    order_type: str = "limit"
+    owner: str = ""
+
+
+@dataclass(slots=True)
+class Repair(Request):
+    """Put one thing right; `where` names the order or symbol, `position` is (lots, margin) as the journal has it."""
+
+    kind: str
+    where: str
+    leg: str
+    position: tuple[int, int] | None
     operator: str
 
 

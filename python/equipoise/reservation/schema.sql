@@ -1,5 +1,5 @@
 -- The reservation book in one SQLite file. Amounts are integers of 10^-scale of the account's currency;
--- the views at the end show them as decimals. Times are microseconds since the epoch.
+-- views.sql shows them as decimals. Times are microseconds since the epoch.
 
 CREATE TABLE accounts (
     account_id TEXT PRIMARY KEY,
@@ -20,7 +20,10 @@ CREATE TABLE accounts (
     overfills INTEGER NOT NULL,
     under_reserved INTEGER NOT NULL,
     pnl_missing INTEGER NOT NULL,
-    changed_us INTEGER NOT NULL
+    changed_us INTEGER NOT NULL,
+    records INTEGER NOT NULL DEFAULT 0,
+    exported_version INTEGER NOT NULL DEFAULT 0,
+    trimmed_version INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 -- Running totals of a symbol; in hedge mode of one leg of it.
@@ -80,10 +83,16 @@ CREATE TABLE orders (
     reason TEXT NOT NULL,
     venue_id TEXT,
     cancel_deadline_us INTEGER,
+    outbox INTEGER NOT NULL,
+    amend_id TEXT,
+    amend_lots INTEGER NOT NULL CHECK (amend_lots >= 0),
+    amend_hold INTEGER NOT NULL CHECK (amend_hold >= 0),
+    amend_price_ticks INTEGER NOT NULL,
+    amend_deadline_us INTEGER,
     changed_us INTEGER NOT NULL,
     version INTEGER NOT NULL,
     UNIQUE (account_id, order_id),
-    CHECK (filled + working + released = lots)
+    CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT;
 CREATE INDEX orders_live ON orders (account_id, place_made)
     WHERE state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN');
@@ -134,6 +143,19 @@ CREATE TABLE events (
     PRIMARY KEY (account_id, order_id, ident)
 ) STRICT, WITHOUT ROWID;
 
+-- Orders of one request that somebody has to send; gone when the venue has answered for all of them.
+CREATE TABLE outbox (
+    account_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    deadline_us INTEGER NOT NULL,
+    order_ids TEXT NOT NULL,
+    open_orders INTEGER NOT NULL CHECK (open_orders > 0),
+    PRIMARY KEY (account_id, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX outbox_by_version ON outbox (account_id, version);
+
 CREATE TABLE journal (
     account_id TEXT NOT NULL,
     version INTEGER NOT NULL,
@@ -146,33 +168,24 @@ CREATE TABLE journal (
     PRIMARY KEY (account_id, version)
 ) STRICT, WITHOUT ROWID;
 
--- For people with sqlite3: amounts as decimals.
-CREATE VIEW account_amounts AS
-    WITH unit AS (SELECT *, CAST('1' || substr('000000000', 1, scale) AS INTEGER) AS one,
-        balance_units + CASE WHEN open_pnl_units < 0 OR terms LIKE '%"pnl_policy":"all"%' THEN open_pnl_units ELSE 0 END
-            - all_units AS free_units
-        FROM accounts)
-    SELECT account_id, currency, status, version,
-        (CASE WHEN balance_units < 0 THEN '-' ELSE '' END) || (abs(balance_units) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(balance_units) % one), -scale) END) AS balance,
-        (CASE WHEN open_pnl_units < 0 THEN '-' ELSE '' END) || (abs(open_pnl_units) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(open_pnl_units) % one), -scale) END) AS open_pnl,
-        (CASE WHEN executed_units < 0 THEN '-' ELSE '' END) || (abs(executed_units) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(executed_units) % one), -scale) END) AS used_margin_executed,
-        (CASE WHEN all_units < 0 THEN '-' ELSE '' END) || (abs(all_units) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(all_units) % one), -scale) END) AS used_margin_all,
-        (CASE WHEN free_units < 0 THEN '-' ELSE '' END) || (abs(free_units) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(free_units) % one), -scale) END) AS free,
-        live_orders
-    FROM unit;
+-- What the journal said before its first record that is still here: totals, and the state of symbols and orders.
+CREATE TABLE journal_base (
+    account_id TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    totals TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
-CREATE VIEW order_amounts AS
-    WITH unit AS (SELECT *, CAST('1' || substr('000000000', 1, scale) AS INTEGER) AS one FROM orders)
-    SELECT account_id, order_id, symbol, leg, side, lots, price_ticks, state, filled, working, released,
-        (CASE WHEN hold < 0 THEN '-' ELSE '' END) || (abs(hold) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(hold) % one), -scale) END) AS reserved_margin,
-        (CASE WHEN margin < 0 THEN '-' ELSE '' END) || (abs(margin) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(margin) % one), -scale) END) AS margin,
-        (CASE WHEN hold_released < 0 THEN '-' ELSE '' END) || (abs(hold_released) / one) ||
-        (CASE WHEN scale = 0 THEN '' ELSE '.' || substr('000000000' || (abs(hold_released) % one), -scale) END) AS released_margin
-    FROM unit;
+CREATE TABLE base_symbols (
+    account_id TEXT NOT NULL,
+    symbol TEXT NOT NULL,
+    leg TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, symbol, leg)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE base_orders (
+    account_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account_id, order_id)
+) STRICT, WITHOUT ROWID;

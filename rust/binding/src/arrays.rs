@@ -2,12 +2,13 @@
 
 use equipoise::units::Decimal;
 use numpy::{
-    Element, PyArray1, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods,
+    Element, PyArray1, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArray1, PyUntypedArray,
+    PyUntypedArrayMethods,
 };
 use pyo3::PyTypeCheck;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyType};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
 use crate::error::input;
 
@@ -33,22 +34,76 @@ pub(crate) fn normalised<'py>(argument: &str, value: &Bound<'py, PyAny>) -> PyRe
     {
         return array.try_readonly().map_err(|error| input(argument, None, "readable", error));
     }
+    floats(argument, &plain(argument, value, &[1], REQUIREMENT)?)
+}
+
+/// Any array of real numbers of some rank as an aligned C-contiguous float64 array.
+fn plain<'py>(
+    argument: &str,
+    value: &Bound<'py, PyAny>,
+    ranks: &[usize],
+    requirement: &str,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
     refuse_masked(argument, value)?;
     let numpy = py.import("numpy")?;
     let array =
-        numpy.call_method1("asarray", (value,)).map_err(|error| input(argument, None, REQUIREMENT, error.value(py)))?;
+        numpy.call_method1("asarray", (value,)).map_err(|error| input(argument, None, requirement, error.value(py)))?;
     let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
     let rank: usize = array.getattr("ndim")?.extract()?;
     let size: usize = array.getattr("size")?.extract()?;
     // An empty list has no type of its own: the core says what is wrong with it.
-    if rank != 1 || (!matches!(kind.as_str(), "f" | "i" | "u") && size > 0) {
+    if !ranks.contains(&rank) || (!matches!(kind.as_str(), "f" | "i" | "u") && size > 0) {
         let got =
             format!("{} of shape {} and dtype {}", self::kind(value), array.getattr("shape")?, array.getattr("dtype")?);
-        return Err(input(argument, None, REQUIREMENT, got));
+        return Err(input(argument, None, requirement, got));
     }
-    let plain = numpy.call_method1("require", (array, "f8", ("C", "A")))?;
-    floats(argument, &plain)
+    numpy.call_method1("require", (array, "f8", ("C", "A")))
+}
+
+/// A copy of one- or two-dimensional real numbers, row after row, and their shape.
+pub(crate) fn stacked(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<(Vec<f64>, Vec<usize>)> {
+    const REQUIREMENT: &str = "an array of real numbers, stacked by row";
+    let read = |value: &Bound<'_, PyAny>| {
+        let array = value.cast::<PyArrayDyn<f64>>().ok()?;
+        let usual = matches!(array.ndim(), 1 | 2) && array.is_c_contiguous();
+        if usual { Some((array.to_vec().ok()?, array.shape().to_vec())) } else { None }
+    };
+    if value.is_exact_instance_of::<PyUntypedArray>()
+        && let Some(copy) = read(value)
+    {
+        return Ok(copy);
+    }
+    let array = plain(argument, value, &[1, 2], REQUIREMENT)?;
+    read(&array).ok_or_else(|| input(argument, None, REQUIREMENT, kind(value)))
+}
+
+/// A copy of any one-dimensional sequence of real numbers.
+pub(crate) fn copied(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<f64>> {
+    if let Ok(array) = value.cast::<PyArray1<f64>>()
+        && value.is_exact_instance_of::<PyUntypedArray>()
+        && let Ok(values) = array.to_vec()
+    {
+        return Ok(values);
+    }
+    Ok(normalised(argument, value)?.as_slice()?.to_vec())
+}
+
+/// Two numbers: a tuple, a list, an array.
+pub(crate) fn pair(argument: &str, value: &Bound<'_, PyAny>, requirement: &str) -> PyResult<[f64; 2]> {
+    let wrong = || input(argument, None, requirement, show(value));
+    if let Ok(tuple) = value.cast::<PyTuple>() {
+        if tuple.len() != 2 {
+            return Err(wrong());
+        }
+        let read = |index: usize| -> PyResult<f64> {
+            let item = tuple.get_item(index)?;
+            number(argument, &item).map_err(|_| input(argument, Some(index), "a real number", kind(&item)))
+        };
+        return Ok([read(0)?, read(1)?]);
+    }
+    let values = normalised(argument, value).map_err(|_| wrong())?;
+    <[f64; 2]>::try_from(values.as_slice()?).map_err(|_| wrong())
 }
 
 /// A masked array says that some of its values do not count; `numpy.asarray` would count them all the same.

@@ -6,6 +6,7 @@ mod margin;
 mod market;
 mod quoter;
 mod shape;
+mod sides;
 mod solve;
 mod split;
 
@@ -24,6 +25,7 @@ mod _rust {
         market::register(module)?;
         quoter::register(module)?;
         shape::register(module)?;
+        sides::register(module)?;
         solve::register(module)?;
         split::register(module)
     }

@@ -1,12 +1,15 @@
 //! `LadderEngine` and what it returns: quotes with their split and certificate.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use equipoise::ladder::{self, LadderConfig, Optimizer, Source};
+use equipoise::ladder::{
+    self, Because, Jitter, JointConfig, LadderConfig, Optimizer, Policy, Returned, ShareDropped, Source,
+};
+use equipoise::margin::{Combine, OrderMarginRule};
 use equipoise::older::KellyConfig;
 use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable, Relaxed};
 use equipoise::shape::DepthSpacing;
-use equipoise::status::{Binding, Reason};
+use equipoise::status::{Binding, Reason, SidesStatus};
 use equipoise::units::Side;
 use numpy::PyArray1;
 use pyo3::prelude::*;
@@ -73,7 +76,8 @@ fn reason_name(reason: Reason) -> &'static str {
 /// total : float
 ///     Sum of the sizes, contracts.
 /// held, budget : Decimal
-///     Sum of the charges, and what they may sum to after passing (closing credit not included).
+///     Sum of the charges, and what they may sum to after passing (closing credit not included). Under policy `joint` the
+///     side's part of the answer.
 /// binding : Binding
 ///     What stopped the side from being larger.
 /// reasons : tuple[Reason, ...]
@@ -90,7 +94,7 @@ fn reason_name(reason: Reason) -> &'static str {
 ///     exp(entropy).
 /// objective, dual_bound, regret : float
 ///     Expected value of the final orders, an upper bound on any ladder of this side within its budget, and their
-///     difference; account currency.
+///     difference; account currency. Under policy `joint` the regret is read at the joint prices of margin and inventory.
 #[pyclass(frozen, module = "equipoise", name = "QuoteSide")]
 pub(crate) struct PyQuoteSide {
     quote: Arc<ladder::Quote>,
@@ -357,13 +361,208 @@ impl PyCertificate {
 /// margin_held : Decimal
 ///     What the rule holds for all orders on top of the position.
 /// margin_passed : Decimal
-///     Margin that one side could not use and the other was given; positive from bids to asks.
+///     Margin that one side could not use and the other was given; positive from bids to asks. Zero where the joint answer
+///     was returned: there is nothing to pass.
+/// policy : str
+///     "inventory" or "joint".
+/// joint : JointReport or None
+///     Under policy `joint`: objective, dual bound, prices, and which of the two ladders this is.
 /// certificate : Certificate
 ///     Proof on the final orders.
 #[pyclass(frozen, module = "equipoise", name = "Quote")]
 pub(crate) struct PyQuote {
     core: Arc<ladder::Quote>,
     market: Py<PyMarket>,
+    input: Arc<Input>,
+}
+
+/// The rule where none is given: the strictest.
+static SUM: LazyLock<OrderMarginRule> = LazyLock::new(|| OrderMarginRule::plain(Combine::Sum));
+
+/// What a quote was made from, to make it again under the other policy.
+struct Input {
+    config: LadderConfig,
+    state: Py<PyAccountState>,
+    rule: Option<Py<PyOrderMarginRule>>,
+    shape: Option<Py<PyShape>>,
+    bids: Option<Py<PyLevels>>,
+    asks: Option<Py<PyLevels>>,
+}
+
+impl Input {
+    fn quote(
+        &self,
+        py: Python<'_>,
+        engine: &mut ladder::LadderEngine,
+        market: &Py<PyMarket>,
+    ) -> PyResult<ladder::Quote> {
+        let market = &market.bind(py).get().market;
+        let account = self.state.bind(py).get().on(&market.instrument)?;
+        let source = match (&self.shape, &self.bids, &self.asks) {
+            (Some(shape), _, _) => Source::Shape(&shape.bind(py).get().core),
+            (None, Some(bids), Some(asks)) => {
+                Source::Levels { bids: &bids.bind(py).get().core, asks: &asks.bind(py).get().core }
+            }
+            _ => return Err(input("shape", None, "given, or bids and asks", "None")),
+        };
+        let rule = self.rule.as_ref().map_or(&*SUM, |rule| &rule.bind(py).get().rule);
+        engine.quote(market, &account, rule, source).map_err(from_core)
+    }
+}
+
+/// What the joint problem says of a quote. Pairs are (bids, asks).
+///
+/// Attributes
+/// ----------
+/// status : str
+///     Of the continuous problem: "optimal", "zero" or "inaccurate".
+/// returned : str
+///     Which ladder the quote carries: "joint", or the "inventory" policy's.
+/// because : str
+///     Why: "worth_more" or "worth_the_same" on final lots, "inaccurate" (the solver could not certify its answer), or
+///     "share_bound" (the other does not keep it).
+/// objective, dual_bound, regret : float
+///     Expected value of the final orders less the price of inventory; a bound that no ladders within the same
+///     constraints exceed, whole lots or not; their difference. Account currency.
+/// objective_continuous, objective_joint, objective_inventory : float
+///     The same of the continuous answer, of that answer in lots (None where it was not certified), and of the inventory
+///     policy's ladder.
+/// margin_price : tuple[float, float]
+///     Value of one more unit of margin on bids and on asks; equal where they share one pot.
+/// price_of_risk : float
+///     η, account currency per squared contract.
+/// inventory_price : float
+///     ν = η · expected position: what one more contract of position costs, account currency.
+/// position_expected : float
+///     Contracts after the horizon, fills of the final orders at their probabilities included.
+/// bid_share : tuple[float, float] or None
+///     Bounds in force on the bids' part of the contracts quoted.
+/// share_dropped : str or None
+///     Why bounds that were asked for are not: "blocked", "minimum" or "entropy".
+/// iterations : int
+///     Steps of the solver.
+#[pyclass(frozen, module = "equipoise", name = "JointReport")]
+pub(crate) struct PyJointReport {
+    report: ladder::JointReport,
+}
+
+#[pymethods]
+impl PyJointReport {
+    #[getter]
+    fn status(&self) -> &'static str {
+        match self.report.status {
+            SidesStatus::Optimal => "optimal",
+            SidesStatus::Zero => "zero",
+            SidesStatus::Inaccurate => "inaccurate",
+        }
+    }
+
+    #[getter]
+    fn returned(&self) -> &'static str {
+        match self.report.returned {
+            Returned::Joint => "joint",
+            Returned::Inventory => "inventory",
+        }
+    }
+
+    #[getter]
+    fn because(&self) -> &'static str {
+        match self.report.because {
+            Because::WorthMore => "worth_more",
+            Because::WorthTheSame => "worth_the_same",
+            Because::Inaccurate => "inaccurate",
+            Because::ShareBound => "share_bound",
+        }
+    }
+
+    #[getter]
+    fn objective(&self) -> f64 {
+        self.report.objective
+    }
+
+    #[getter]
+    fn dual_bound(&self) -> f64 {
+        self.report.dual_bound
+    }
+
+    #[getter]
+    fn regret(&self) -> f64 {
+        self.report.regret
+    }
+
+    #[getter]
+    fn objective_continuous(&self) -> f64 {
+        self.report.objective_continuous
+    }
+
+    #[getter]
+    fn objective_joint(&self) -> Option<f64> {
+        self.report.objective_joint
+    }
+
+    #[getter]
+    fn objective_inventory(&self) -> f64 {
+        self.report.objective_inventory
+    }
+
+    #[getter]
+    fn margin_price(&self) -> (f64, f64) {
+        self.report.margin_price.into()
+    }
+
+    #[getter]
+    fn price_of_risk(&self) -> f64 {
+        self.report.price_of_risk
+    }
+
+    #[getter]
+    fn inventory_price(&self) -> f64 {
+        self.report.inventory_price
+    }
+
+    #[getter]
+    fn position_expected(&self) -> f64 {
+        self.report.position_expected
+    }
+
+    #[getter]
+    fn bid_share(&self) -> Option<(f64, f64)> {
+        self.report.bid_share.map(Into::into)
+    }
+
+    #[getter]
+    fn share_dropped(&self) -> Option<&'static str> {
+        self.report.share_dropped.map(|why| match why {
+            ShareDropped::Blocked => "blocked",
+            ShareDropped::Minimum => "minimum",
+            ShareDropped::Entropy => "entropy",
+        })
+    }
+
+    #[getter]
+    fn iterations(&self) -> u32 {
+        self.report.iterations
+    }
+
+    fn to_dict<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        present(slf.py(), "joint_dict", slf.into_any())
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| self.report == other.get().report)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "JointReport(returned={:?}, because={:?}, objective={}, dual_bound={}, margin_price=({}, {}))",
+            self.returned(),
+            self.because(),
+            self.report.objective,
+            self.report.dual_bound,
+            self.report.margin_price[0],
+            self.report.margin_price[1]
+        )
+    }
 }
 
 #[pymethods]
@@ -417,6 +616,46 @@ impl PyQuote {
         micros_to_decimal(py, self.core.margin_passed)
     }
 
+    #[getter]
+    fn policy(&self) -> &'static str {
+        match self.core.policy {
+            Policy::Inventory => "inventory",
+            Policy::Joint => "joint",
+        }
+    }
+
+    #[getter]
+    fn joint(&self) -> Option<PyJointReport> {
+        self.core.joint.map(|report| PyJointReport { report })
+    }
+
+    /// The same input quoted under another policy; everything else of the configuration stays.
+    fn under(&self, py: Python<'_>, policy: &str) -> PyResult<Self> {
+        let policy = choice("policy", policy, &POLICIES)?;
+        if policy == self.core.policy {
+            let (core, input) = (Arc::clone(&self.core), Arc::clone(&self.input));
+            return Ok(Self { core, market: self.market.clone_ref(py), input });
+        }
+        let config = LadderConfig { policy, ..self.input.config.clone() };
+        let mut engine = ladder::LadderEngine::new(config.clone()).map_err(named)?;
+        let core = Arc::new(self.input.quote(py, &mut engine, &self.market)?);
+        let kept = |object: &Option<Py<PyLevels>>| object.as_ref().map(|levels| levels.clone_ref(py));
+        let input = Arc::new(Input {
+            config,
+            state: self.input.state.clone_ref(py),
+            rule: self.input.rule.as_ref().map(|rule| rule.clone_ref(py)),
+            shape: self.input.shape.as_ref().map(|shape| shape.clone_ref(py)),
+            bids: kept(&self.input.bids),
+            asks: kept(&self.input.asks),
+        });
+        Ok(Self { core, market: self.market.clone_ref(py), input })
+    }
+
+    /// The inventory rule against the joint policy for the same input: value, margin, sizes, and why.
+    fn compare<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        present(slf.py(), "quote_compare", slf.into_any())
+    }
+
     /// The orders as `Order` values, innermost bids first, then innermost asks first.
     fn orders<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         present(slf.py(), "quote_orders", slf.into_any())
@@ -463,7 +702,21 @@ impl PyQuote {
 pub(crate) struct PyLadderEngine {
     // The interpreter lock makes contention impossible today; the mutex keeps the class sound without it.
     core: Mutex<ladder::LadderEngine>,
-    sum: equipoise::margin::OrderMarginRule,
+}
+
+const POLICIES: [(&str, Policy); 2] = [("inventory", Policy::Inventory), ("joint", Policy::Joint)];
+
+/// The core speaks of spacings; the caller named depths.
+fn named(mut error: equipoise::Error) -> PyErr {
+    error.argument = match error.argument {
+        "inner_bps" => "depth_inner_bps",
+        "outer_bps" => "depth_outer_bps",
+        "fraction" => "kelly.fraction",
+        "toxicity" => "kelly.toxicity",
+        "toxicity_decay_bps" => "kelly.toxicity_decay_bps",
+        other => other,
+    };
+    from_core(error)
 }
 
 fn choice<T: Copy>(argument: &str, value: &str, table: &[(&str, T)]) -> PyResult<T> {
@@ -478,7 +731,7 @@ impl PyLadderEngine {
     #[new]
     #[pyo3(signature = (*, levels, spacing, depth_inner_bps, depth_outer_bps, entropy_min, temperature_factor, optimizer,
         kelly_fraction, kelly_toxicity, kelly_toxicity_decay_bps, split, share_floor, share_cap, breadth, on_infeasible,
-        on_unprofitable))]
+        on_unprofitable, policy, price_of_risk, bid_share, fill_variance, jitter, jitter_seed))]
     #[expect(clippy::too_many_arguments, reason = "one argument a configuration field, all by name")]
     fn new(
         levels: &Bound<'_, PyAny>,
@@ -497,6 +750,12 @@ impl PyLadderEngine {
         breadth: &str,
         on_infeasible: &str,
         on_unprofitable: &str,
+        policy: &str,
+        price_of_risk: Option<&Bound<'_, PyAny>>,
+        bid_share: Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+        fill_variance: bool,
+        jitter: &Bound<'_, PyAny>,
+        jitter_seed: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
         let kelly = KellyConfig {
             fraction: number("kelly.fraction", kelly_fraction)?,
@@ -537,21 +796,21 @@ impl PyLadderEngine {
                 on_unprofitable,
                 &[("empty", OnUnprofitable::Empty), ("least_bad", OnUnprofitable::LeastBad)],
             )?,
+            policy: choice("policy", policy, &POLICIES)?,
+            joint: JointConfig {
+                price_of_risk: price_of_risk.map(|value| number("price_of_risk", value)).transpose()?,
+                bid_share: bid_share
+                    .map(|(lo, hi)| Ok::<_, PyErr>([number("bid_share", &lo)?, number("bid_share", &hi)?]))
+                    .transpose()?,
+                fill_variance,
+            },
+            jitter: Jitter {
+                strength: number("jitter", jitter)?,
+                seed: u64::from_ne_bytes(integer("jitter_seed", None, jitter_seed)?.to_ne_bytes()),
+            },
         };
-        let core = ladder::LadderEngine::new(config).map_err(|mut error| {
-            // The core speaks of spacings; the caller named depths.
-            error.argument = match error.argument {
-                "inner_bps" => "depth_inner_bps",
-                "outer_bps" => "depth_outer_bps",
-                "fraction" => "kelly.fraction",
-                "toxicity" => "kelly.toxicity",
-                "toxicity_decay_bps" => "kelly.toxicity_decay_bps",
-                other => other,
-            };
-            from_core(error)
-        })?;
-        let sum = equipoise::margin::OrderMarginRule::plain(equipoise::margin::Combine::Sum);
-        Ok(Self { core: Mutex::new(core), sum })
+        let core = ladder::LadderEngine::new(config).map_err(named)?;
+        Ok(Self { core: Mutex::new(core) })
     }
 
     fn quote(
@@ -569,25 +828,31 @@ impl PyLadderEngine {
         let shape = shape.map(|value| instance::<PyShape>("shape", value, "a Shape")).transpose()?;
         let bids = bids.map(|value| instance::<PyLevels>("bids", value, "Levels")).transpose()?;
         let asks = asks.map(|value| instance::<PyLevels>("asks", value, "Levels")).transpose()?;
-        let source = match (shape, bids, asks) {
-            (Some(shape), None, None) => Source::Shape(&shape.get().core),
-            (None, Some(bids), Some(asks)) => Source::Levels { bids: &bids.get().core, asks: &asks.get().core },
+        match (shape, bids, asks) {
+            (Some(_), None, None) | (None, Some(_), Some(_)) => {}
             (Some(_), _, _) => return Err(input("shape", None, "given without bids and asks", "both")),
             (None, None, None) => return Err(input("shape", None, "given, or bids and asks", "None")),
             (None, None, Some(_)) => return Err(input("bids", None, "given together with asks", "None")),
             (None, Some(_), None) => return Err(input("asks", None, "given together with bids", "None")),
-        };
-        let core_market = &market.get().market;
-        let account = state.get().on(&core_market.instrument)?;
-        let rule = rule.map_or(&self.sum, |rule| &rule.get().rule);
+        }
+        let (py, market) = (market.py(), market.clone().unbind());
         let mut engine = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        let quote = engine.quote(core_market, &account, rule, source).map_err(from_core)?;
-        Ok(PyQuote { core: Arc::new(quote), market: market.clone().unbind() })
+        let given = Input {
+            config: engine.config().clone(),
+            state: state.clone().unbind(),
+            rule: rule.map(|rule| rule.clone().unbind()),
+            shape: shape.map(|shape| shape.clone().unbind()),
+            bids: bids.map(|levels| levels.clone().unbind()),
+            asks: asks.map(|levels| levels.clone().unbind()),
+        };
+        let core = Arc::new(given.quote(py, &mut engine, &market)?);
+        Ok(PyQuote { core, market, input: Arc::new(given) })
     }
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyCertificate>()?;
+    module.add_class::<PyJointReport>()?;
     module.add_class::<PyLadderEngine>()?;
     module.add_class::<PyQuote>()?;
     module.add_class::<PyQuoteSide>()

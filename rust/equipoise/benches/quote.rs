@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use equipoise::ladder::{LadderConfig, LadderEngine, Optimizer, Source};
+use equipoise::ladder::{Jitter, JointConfig, LadderConfig, LadderEngine, Optimizer, Policy, Source};
 use equipoise::margin::OrderMarginRule;
 use equipoise::market::{Account, Market};
 use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable};
@@ -64,6 +64,9 @@ fn engine(levels: usize, buffer: &str) -> LadderEngine {
         breadth: Breadth::default(),
         on_infeasible: OnInfeasible::Relax,
         on_unprofitable: OnUnprofitable::Empty,
+        policy: Policy::Inventory,
+        joint: JointConfig::default(),
+        jitter: Jitter::default(),
     })
     .unwrap()
 }

@@ -7,7 +7,7 @@
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
 use equipoise::entropy::{Bound, SideProblem, SideSolver, Warm};
-use equipoise::ladder::{LadderConfig, LadderEngine, Optimizer, Source};
+use equipoise::ladder::{Jitter, JointConfig, LadderConfig, LadderEngine, Optimizer, Policy, Source};
 use equipoise::margin::OrderMarginRule;
 use equipoise::market::{Account, Market};
 use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable};
@@ -110,6 +110,9 @@ fn quotes(rule: &str, buffer_bps: i64, levels: usize, times: usize) -> f64 {
         breadth: Breadth::default(),
         on_infeasible: OnInfeasible::Relax,
         on_unprofitable: OnUnprofitable::Empty,
+        policy: Policy::Inventory,
+        joint: JointConfig::default(),
+        jitter: Jitter::default(),
     })
     .expect("a configuration in range");
     let rule = OrderMarginRule::venue(rule).expect("a rule of that name");

@@ -110,6 +110,10 @@ pub struct Split {
     pub bid_part: i64,
     /// Budget of the asks.
     pub ask_part: i64,
+    /// What the bids could hold if the asks held nothing, closing credit of rules with separate budgets included.
+    pub bid_budget: i64,
+    /// What the asks could hold if the bids held nothing.
+    pub ask_budget: i64,
     /// The parts come out of one pot, so margin that one side cannot use may pass to the other.
     pub pooled: bool,
     /// Most lots the bids may hold together.
@@ -149,7 +153,7 @@ pub fn split(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, acco
         share().ok_or_else(|| too_large(budget))
     };
     let pooled = matches!(rule.combine, Combine::Sum | Combine::HedgeLegs);
-    let (bid_part, ask_part) = if pooled {
+    let ((bid_budget, ask_budget), (bid_part, ask_part)) = if pooled {
         let (mut bids, mut asks) = (part(usable, bid, whole)?, part(usable, ask, whole)?);
         // The parts sum to the whole: what flooring left goes to the side that reduces the position.
         let rest = usable - bids - asks;
@@ -158,7 +162,7 @@ pub fn split(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, acco
         } else {
             bids += rest;
         }
-        (bids, asks)
+        ((usable, usable), (bids, asks))
     } else {
         let held = rule.position_margin(&ctx, position)?;
         let credit = if rule.combine == Combine::LargerLeg {
@@ -171,7 +175,8 @@ pub fn split(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, acco
             usable.checked_add(credit).ok_or_else(|| too_large(usable))
         };
         let heavier = bid.max(ask);
-        (part(budget(Side::Bid)?, bid, heavier)?, part(budget(Side::Ask)?, ask, heavier)?)
+        let budgets = (budget(Side::Bid)?, budget(Side::Ask)?);
+        (budgets, (part(budgets.0, bid, heavier)?, part(budgets.1, ask, heavier)?))
     };
     let (bid_limit_lots, ask_limit_lots) = limits(account);
     let (free_by, bid_free_lots, ask_free_lots) = free_lots(rule, account);
@@ -184,6 +189,8 @@ pub fn split(config: &SplitConfig, rule: &OrderMarginRule, market: &Market, acco
         ask_weight: ask as f64 / whole as f64,
         bid_part,
         ask_part,
+        bid_budget,
+        ask_budget,
         pooled,
         bid_limit_lots,
         ask_limit_lots,

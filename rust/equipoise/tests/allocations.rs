@@ -5,7 +5,7 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use equipoise::entropy::{Bound, SideProblem, SideSolver};
-use equipoise::ladder::{LadderConfig, LadderEngine, Optimizer, Quote, Source};
+use equipoise::ladder::{Jitter, JointConfig, LadderConfig, LadderEngine, Optimizer, Policy, Quote, Source};
 use equipoise::margin::{ChargeRate, OrderMarginRule};
 use equipoise::market::{Account, Market};
 use equipoise::older::KellyConfig;
@@ -172,6 +172,9 @@ fn engine(optimizer: Optimizer, levels: usize, buffer: &str) -> LadderEngine {
         breadth: Breadth::default(),
         on_infeasible: OnInfeasible::Relax,
         on_unprofitable: OnUnprofitable::Empty,
+        policy: Policy::Inventory,
+        joint: JointConfig::default(),
+        jitter: Jitter::default(),
     })
     .unwrap()
 }

@@ -20,6 +20,52 @@ pub enum Optimizer {
     Kelly(KellyConfig),
 }
 
+/// How the two sides share the margin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// By the inventory rule, one side at a time.
+    #[default]
+    Inventory,
+    /// Both sides in one problem (P2) that prices margin and inventory.
+    Joint,
+}
+
+/// Terms of the joint problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct JointConfig {
+    /// `η`, account currency per squared contract; `None`: `γ_c (σ·price)² τ` of the shape.
+    pub price_of_risk: Option<f64>,
+    /// Bounds on the bids' part of the contracts quoted, `0 ≤ lo ≤ hi ≤ 1`; `None`: no bound, the lean emerges.
+    pub bid_share: Option<[f64; 2]>,
+    /// Whether the variance of fills is priced besides that of the expected position.
+    pub fill_variance: bool,
+}
+
+impl JointConfig {
+    fn check(&self) -> Result<()> {
+        if let Some(price) = self.price_of_risk
+            && !(price.is_finite() && price >= 0.0)
+        {
+            return Err(Error::new("price_of_risk", "finite and at least 0", price));
+        }
+        if let Some([lo, hi]) = self.bid_share
+            && !(0.0 <= lo && lo <= hi && hi <= 1.0)
+        {
+            return Err(Error::new("bid_share", "a pair lo ≤ hi between 0 and 1", format_args!("({lo}, {hi})")));
+        }
+        Ok(())
+    }
+}
+
+/// Randomised shares; off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Jitter {
+    /// Standard deviation of a share `p` as a multiple of `√(p (1 − p))`, below 1; zero: none.
+    pub strength: f64,
+    /// Another seed, another draw.
+    pub seed: u64,
+}
+
 /// Everything a quoter is told once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LadderConfig {
@@ -47,6 +93,12 @@ pub struct LadderConfig {
     pub on_infeasible: OnInfeasible,
     /// What to do where no size has value.
     pub on_unprofitable: OnUnprofitable,
+    /// How the two sides share the margin.
+    pub policy: Policy,
+    /// Terms of the joint problem; only policy `joint` and comparisons look at them.
+    pub joint: JointConfig,
+    /// Randomised shares.
+    pub jitter: Jitter,
 }
 
 impl LadderConfig {
@@ -78,6 +130,13 @@ impl LadderConfig {
         }
         if let Optimizer::Kelly(kelly) = self.optimizer {
             kelly_checked(kelly)?;
+        }
+        if self.policy == Policy::Joint && self.optimizer != Optimizer::Entropy {
+            return Err(Error::new("optimizer", "entropy under policy joint", "an older optimizer"));
+        }
+        self.joint.check()?;
+        if !(0.0..1.0).contains(&self.jitter.strength) {
+            return Err(Error::new("jitter", "at least 0 and below 1", self.jitter.strength));
         }
         self.spacing.check()?;
         Ok(Self { split: self.split.checked()?, ..self })

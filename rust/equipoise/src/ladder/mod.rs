@@ -7,8 +7,13 @@
 //! 3. per side: entropy-constrained optimum (or an older optimizer) → integer lots ([`crate::project`]);
 //! 4. what one side could not use passes once to the other, where both draw on one pot;
 //! 5. the venue's own rule on the final orders: the quote's certificate.
+//!
+//! Under policy `joint` the steps 1, 3 and 4 are one problem ([`crate::sides`]), and the ladder of the steps above is the
+//! one to beat.
 
 mod config;
+mod jitter;
+mod joint;
 mod side;
 
 use crate::entropy::SideSolver;
@@ -23,9 +28,11 @@ use crate::shape::{Levels, Shape};
 use crate::split::{self, FreeBy, Split};
 use crate::status::{Binding, Reason};
 use crate::units::{Decimal, Side};
-use side::{Pricers, SideTask, SideWork, size_target};
+use joint::JointWork;
+use side::{Pricers, SideTask, SideWork, randomise, size_target};
 
-pub use config::{LEVELS_MAX, LadderConfig, Optimizer};
+pub use config::{Jitter, JointConfig, LEVELS_MAX, LadderConfig, Optimizer, Policy};
+pub use joint::{Because, JointReport, Returned, ShareDropped};
 
 /// Where depths, fill probabilities and edges come from.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +122,10 @@ pub struct Certificate {
 pub struct Quote {
     /// The market the quote was made for.
     pub market: Market,
+    /// How the two sides shared the margin.
+    pub policy: Policy,
+    /// What the joint problem says; `None` under policy `inventory`.
+    pub joint: Option<JointReport>,
     /// How the margin was shared.
     pub split: Split,
     /// Margin that one side could not use and the other was given, micro-units; positive: from bids to asks.
@@ -137,6 +148,9 @@ struct Request<'a> {
     margin_usable: i64,
 }
 
+/// Makes both sides again at a share of what they may hold.
+type AtShare = fn(&mut LadderEngine, &Request<'_>, &[SideTask; 2], f64, &mut [SideQuote; 2]) -> Result<()>;
+
 /// The quoting pipeline with its buffers. One per strategy; a result does not depend on what came before it.
 #[derive(Debug)]
 pub struct LadderEngine {
@@ -146,6 +160,7 @@ pub struct LadderEngine {
     solver: SideSolver,
     projector: Projector,
     orders: Vec<Order>,
+    joint: JointWork,
 }
 
 impl LadderEngine {
@@ -161,6 +176,7 @@ impl LadderEngine {
             solver: SideSolver::new(),
             projector: Projector::new(),
             orders: Vec::new(),
+            joint: JointWork::default(),
         })
     }
 
@@ -175,6 +191,19 @@ impl LadderEngine {
     /// # Errors
     /// An argument is malformed, or an amount leaves the range of exact arithmetic.
     pub fn quote(
+        &mut self,
+        market: &Market,
+        account: &Account,
+        rule: &OrderMarginRule,
+        source: Source<'_>,
+    ) -> Result<Quote> {
+        match self.config.policy {
+            Policy::Inventory => self.quote_inventory(market, account, rule, source),
+            Policy::Joint => self.quote_joint(market, account, rule, source),
+        }
+    }
+
+    fn quote_inventory(
         &mut self,
         market: &Market,
         account: &Account,
@@ -202,7 +231,19 @@ impl LadderEngine {
             self.solve(&request, tasks[taker], &mut sides[taker])?;
         }
         self.offer_reduction(&request, &split, &mut tasks, &mut sides)?;
-        let acceptance = self.fit(&request, &tasks, &mut sides)?;
+        let acceptance = self.fit(&request, &tasks, &mut sides, Self::at_share)?;
+        Ok(self.certified(market, split, margin_passed, sides, acceptance))
+    }
+
+    /// The orders with their proof.
+    fn certified(
+        &self,
+        market: &Market,
+        split: Split,
+        margin_passed: i64,
+        sides: [SideQuote; 2],
+        acceptance: Acceptance,
+    ) -> Quote {
         let [bids, asks] = sides;
         let margin_held = acceptance.required_after - acceptance.position_only;
         let certificate = Certificate {
@@ -211,7 +252,8 @@ impl LadderEngine {
             margin_held,
             margin_usable: split.usable,
         };
-        Ok(Quote { market: *market, split, margin_passed, bids, asks, certificate })
+        let policy = self.config.policy;
+        Quote { market: *market, policy, joint: None, split, margin_passed, bids, asks, certificate }
     }
 
     /// Exposure in lots that the charges assume. Only leverage tiers look at it: the smallest exposure that no ladder within
@@ -341,9 +383,10 @@ impl LadderEngine {
         let budget = task.budget.saturating_add(work.credit(task.credit_lots));
         let entropy_min = tempered_floor(&self.config, &mut self.solver, &work.lot_utility)?;
         let bound = size_target(&self.config, request, work, budget, task.limit_lots)?;
+        let drawn = randomise(&self.config, &mut self.solver, work, task, budget, entropy_min)?;
         let target = match self.config.optimizer {
-            Optimizer::Entropy => Target::Entropy,
-            Optimizer::Proportional | Optimizer::Kelly(_) => Target::Given(&work.target),
+            Optimizer::Entropy if !drawn => Target::Entropy,
+            _ => Target::Given(&work.target),
         };
         self.projector.project(&ProjectInput {
             price_ticks: &work.price_ticks,
@@ -396,7 +439,13 @@ impl LadderEngine {
 
     /// The venue's rule on the final orders. Budgets are exact for the rules with a linear charge; for the others they are
     /// sized by the worst side, and here the largest share of both is sought that the rule itself accepts.
-    fn fit(&mut self, request: &Request<'_>, tasks: &[SideTask; 2], sides: &mut [SideQuote; 2]) -> Result<Acceptance> {
+    fn fit(
+        &mut self,
+        request: &Request<'_>,
+        tasks: &[SideTask; 2],
+        sides: &mut [SideQuote; 2],
+        at_share: AtShare,
+    ) -> Result<Acceptance> {
         /// Solves at most; a quote that is accepted as it stands needs none.
         const ATTEMPTS: usize = 16;
         /// Stop where the margin left idle is below this share of the usable.
@@ -414,7 +463,7 @@ impl LadderEngine {
             // What is raised is nearly linear in the share: the first guess is in proportion, the rest halve the bracket.
             let raised = (refused.required_after - refused.position_only) as f64;
             let share = if low == 0.0 && high == 1.0 && raised > usable { usable / raised } else { 0.5 * (low + high) };
-            self.at_share(request, tasks, share, sides)?;
+            at_share(self, request, tasks, share, sides)?;
             acceptance = self.accepts(request, sides)?;
             if acceptance.accepted {
                 low = share;

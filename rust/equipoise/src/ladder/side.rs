@@ -1,14 +1,16 @@
 //! One side on the way to orders: prices on the grid, values, exact charges, what an older optimizer asks for.
 
 use super::config::{LadderConfig, Optimizer};
+use super::jitter::jittered;
 use super::{Request, SideQuote, Source};
+use crate::entropy::{Bound, SideProblem, SideSolver};
 use crate::error::Result;
 use crate::margin::{AMOUNT_MAX, ChargeRate, Pricer};
 use crate::market::{Account, Market};
 use crate::older::{self, KellyConfig, KellyProblem};
 use crate::project::Projector;
 use crate::shape;
-use crate::status::{Binding, Reason};
+use crate::status::{Binding, Reason, Status};
 use crate::units::{Instrument, Side};
 
 /// Charges as the venue makes them, and with the mark buffer where there is one.
@@ -328,4 +330,62 @@ pub(super) fn size_target(
         return Ok(Binding::Position);
     }
     Ok(bound)
+}
+
+/// Randomised sizes in `work.target`, around the optimum or what an older optimizer asks for; false where the side stays as
+/// it is: nothing to randomise, no optimum, or a draw without value.
+pub(super) fn randomise(
+    config: &LadderConfig,
+    solver: &mut SideSolver,
+    work: &mut SideWork,
+    task: SideTask,
+    budget: i64,
+    entropy_min: f64,
+) -> Result<bool> {
+    let count = work.price_ticks.len();
+    if config.jitter.strength <= 0.0 || count < 2 {
+        return Ok(false);
+    }
+    let boxed = (config.share_floor.min(1.0 / count as f64), config.share_cap.max(1.0 / count as f64));
+    let worth = |share: &[f64]| work.lot_utility.iter().zip(share).map(|(value, share)| value * share).sum::<f64>();
+    let charge =
+        |share: &[f64]| work.buffered.iter().zip(share).map(|(rate, share)| rate.per_lot() * share).sum::<f64>();
+    let entropic = config.optimizer == Optimizer::Entropy;
+    let mut share = if entropic {
+        let problem = SideProblem {
+            utility: &work.lot_utility,
+            entropy_min,
+            floor: Bound::Scalar(boxed.0),
+            cap: Bound::Scalar(boxed.1),
+        };
+        let solution = solver.solve(&problem)?;
+        if !matches!(solution.status, Status::Optimal | Status::Inaccurate) || solution.objective <= 0.0 {
+            return Ok(false);
+        }
+        solver.share().to_vec()
+    } else {
+        work.target.clone()
+    };
+    let total: f64 = share.iter().sum();
+    let spent = charge(&share);
+    if total <= 0.0 {
+        return Ok(false);
+    }
+    share.iter_mut().for_each(|share| *share /= total);
+    if !jittered(config.jitter, task.side, &work.price_ticks, entropy_min, boxed, &mut share)
+        || (entropic && worth(&share) <= 0.0)
+    {
+        return Ok(false);
+    }
+    let (per_lot, limit) = (charge(&share), task.limit_lots.max(0) as f64);
+    let size = match (entropic, per_lot > 0.0) {
+        (true, true) => limit.min(budget.max(0) as f64 / per_lot),
+        (true, false) => limit,
+        // The draw may lean to dearer levels: the margin stays what it was.
+        (false, true) => total.min(spent / per_lot),
+        (false, false) => total,
+    };
+    work.target.clear();
+    work.target.extend(share.iter().map(|share| share * size));
+    Ok(true)
 }

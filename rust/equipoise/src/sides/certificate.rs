@@ -9,26 +9,59 @@
 //! V_x = min over n of  n − T (1 + h) + Σ max { (w_i − n) p − T (p ln p − p) : φ_i ≤ p ≤ κ_i },    w = u − μ m ∓ ν λ − γ
 //! ```
 //!
-//! where the totals range over what limits on size and share leave, a polygon whose corners are few.
+//! where the totals range over what limits on size and share leave, a polygon whose corners are few. Any normaliser `n` gives
+//! a bound; a few Newton steps from the searches' own give a tight one.
 
-use super::{Certificate, Multipliers, Side, Sides};
-use crate::entropy::ENTROPY_TIE;
-use crate::entropy::water::{clip, entropy_of, kl_term, sum, water_level};
+use super::{Certificate, Multipliers, Saturation, Side, Sides};
+use crate::entropy::water::{SUM_TIE, clip, entropy_of, kl_term, sum, water_level};
+use crate::entropy::{Bound, ENTROPY_TIE};
+use crate::lanes::{EXPONENT_MAX, LANES, Lanes};
+
+/// Sums over more levels than this carry their rounding errors along.
+const PLAIN_SUM_MAX: usize = 4096;
+/// Newton steps on a normaliser.
+const STEPS_MAX: u32 = 200;
+
+/// What one side's sizes come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    total: f64,
+    margin: f64,
+    fills: f64,
+    value: f64,
+    largest: f64,
+    violation: f64,
+}
 
 impl Sides<'_> {
-    /// Prices ladders; concave values are linearised at the second pair.
-    pub(super) fn certify(&self, sizes: [&[f64]; 2], at: [&[f64]; 2], multipliers: &Multipliers) -> Certificate {
-        let objective = self.objective(sizes);
-        let dual_bound = self.bound(at, multipliers);
+    /// Prices ladders; concave values are linearised at the ladders themselves.
+    #[inline(always)]
+    pub(super) fn certify<L: Lanes>(
+        &self,
+        sizes: [&[f64]; 2],
+        multipliers: &Multipliers,
+        weights: &mut Vec<f64>,
+    ) -> Certificate {
+        let (eta, position, _) = self.risk();
+        let tally = [self.tally::<L>(0, sizes[0]), self.tally::<L>(1, sizes[1])];
+        let mut objective = tally[0].value + tally[1].value;
+        if eta > 0.0 {
+            let expected = position + tally[0].fills - tally[1].fills;
+            objective -= 0.5 * eta * expected * expected;
+        }
+        let largest = tally[0].largest.max(tally[1].largest) * self.side[0].size_max.max(self.side[1].size_max);
+        let bound = self.bound::<L>(sizes, multipliers, weights);
+        let dual_bound = if bound.is_nan() { f64::INFINITY } else { bound };
         Certificate {
             objective,
             dual_bound,
             gap: dual_bound - objective,
-            scale: self.scale(objective),
-            violation: self.violation(sizes),
+            scale: objective.abs().max(0.5 * eta * position * position).max(1e-6 * largest),
+            violation: self.violation(&tally),
         }
     }
 
+    /// `η`, `q`, and whether fills vary.
     fn risk(&self) -> (f64, f64, bool) {
         match self.inventory {
             Some(inventory) => (inventory.price_of_risk, inventory.position, inventory.fill_variance),
@@ -36,91 +69,73 @@ impl Sides<'_> {
         }
     }
 
-    /// `q` and what fills are expected to add.
-    pub(super) fn expected(&self, sizes: [&[f64]; 2]) -> f64 {
-        let (_, position, _) = self.risk();
-        position + self.fills(sizes)
-    }
-
-    fn fills(&self, sizes: [&[f64]; 2]) -> f64 {
-        let fills = |x: usize| {
-            let side = &self.side[x];
-            sum(sizes[x].iter().enumerate().map(|(i, size)| size * side.fill_probability.at(i)))
-        };
-        fills(0) - fills(1)
-    }
-
-    /// The objective of any ladders.
-    pub(super) fn objective(&self, sizes: [&[f64]; 2]) -> f64 {
+    /// Sums of one side, and the largest amount by which a bound of its own is missed.
+    #[inline(always)]
+    fn tally<L: Lanes>(&self, x: usize, sizes: &[f64]) -> Tally {
         let (eta, _, variance) = self.risk();
-        let mut value = 0.0;
-        for (side, sizes) in self.side.iter().zip(sizes) {
-            value += sum(sizes.iter().enumerate().map(|(i, &size)| {
-                let utility = side.utility[i];
-                side.saturation.value(utility, side.saturation.inverse_scale(utility, i), size)
+        let side = &self.side[x];
+        let levels = sizes.len();
+        let (mut total, mut margin, mut fills) = (L::zero(), L::zero(), L::zero());
+        let (mut value, mut largest, mut negative) = (L::zero(), L::zero(), L::zero());
+        for chunk in 0..levels.div_ceil(LANES) {
+            let size = load::<L>(sizes, chunk);
+            let utility = load::<L>(side.utility, chunk);
+            total = total.add(size);
+            negative = negative.max(L::zero().sub(size));
+            margin = size.mul_add(load::<L>(side.margin, chunk), margin);
+            fills = size.mul_add(load_bound::<L>(&side.fill_probability, chunk), fills);
+            value = size.mul_add(utility, value);
+            largest = largest.max(utility).max(L::zero().sub(utility));
+        }
+        let mut tally = Tally {
+            total: total.sum(),
+            margin: margin.sum(),
+            fills: fills.sum(),
+            value: value.sum(),
+            largest: largest.largest(),
+            violation: negative.largest(),
+        };
+        if levels > PLAIN_SUM_MAX {
+            tally.total = sum(sizes.iter().copied());
+            tally.margin = sum(sizes.iter().zip(side.margin).map(|(size, margin)| size * margin));
+            tally.fills = sum(sizes.iter().enumerate().map(|(i, size)| size * side.fill_probability.at(i)));
+            tally.value = sum(sizes.iter().zip(side.utility).map(|(size, utility)| size * utility));
+        }
+        let varies = variance && eta > 0.0;
+        if varies || !matches!(side.saturation, Saturation::None) {
+            tally.value = sum(sizes.iter().enumerate().map(|(i, &size)| {
+                let risk = if varies { 0.5 * eta * side.variance(i) * size * size } else { 0.0 };
+                side.saturation.value(side.utility[i], side.bend(i), size) - risk
             }));
-            if variance && eta > 0.0 {
-                value -= 0.5 * eta * sum(sizes.iter().enumerate().map(|(i, &size)| side.variance(i) * size * size));
-            }
         }
-        if eta > 0.0 {
-            let expected = self.expected(sizes);
-            value -= 0.5 * eta * expected * expected;
+        if tally.total > 0.0 {
+            tally.violation = tally.violation.max(side.bounds_missed::<L>(sizes, tally.total));
         }
-        value
-    }
-
-    /// What gaps are read against.
-    pub(super) fn scale(&self, objective: f64) -> f64 {
-        let (eta, position, _) = self.risk();
-        let largest = |side: &Side<'_>| side.utility.iter().fold(0.0_f64, |largest, u| largest.max(u.abs()));
-        let utility = largest(&self.side[0]).max(largest(&self.side[1]));
-        let size = self.side[0].size_max.max(self.side[1].size_max);
-        objective.abs().max(0.5 * eta * position * position).max(1e-6 * utility * size)
+        tally
     }
 
     /// The largest relative amount by which any constraint is missed.
-    pub(super) fn violation(&self, sizes: [&[f64]; 2]) -> f64 {
-        let mut worst = 0.0_f64;
-        let (mut totals, mut used) = ([0.0; 2], [0.0; 2]);
-        for x in 0..2 {
-            let (side, sizes) = (&self.side[x], sizes[x]);
-            let total = sum(sizes.iter().copied());
-            totals[x] = total;
-            used[x] = sum(sizes.iter().zip(side.margin).map(|(size, margin)| size * margin));
-            worst = worst.max(over(total, side.size_max));
-            if total <= 0.0 {
-                worst = worst.max(if sizes.iter().any(|size| *size < 0.0) { f64::INFINITY } else { 0.0 });
-                continue;
-            }
-            let mut entropy = 0.0;
-            for (i, &size) in sizes.iter().enumerate() {
-                let share = size / total;
-                worst = worst.max(-share).max(side.share_floor.at(i) - share).max(share - side.share_cap.at(i));
-                worst = worst.max(over(size, side.size_cap.at(i)));
-                if share > 0.0 {
-                    entropy -= share * share.ln();
-                }
-            }
-            worst = worst.max(side.entropy_min - entropy);
+    fn violation(&self, tally: &[Tally; 2]) -> f64 {
+        let mut worst = tally[0].violation.max(tally[1].violation);
+        for ((tally, side), budget) in tally.iter().zip(&self.side).zip(self.budget.side) {
+            worst = worst.max(over(tally.total, side.size_max)).max(over(tally.margin, budget));
         }
-        for x in 0..2 {
-            worst = worst.max(over(used[x], self.budget.side[x]));
-        }
-        worst = worst.max(over(used[0] + used[1], self.budget.total));
+        worst = worst.max(over(tally[0].margin + tally[1].margin, self.budget.total));
         if let Some([lo, hi]) = self.bid_share {
-            let both = totals[0] + totals[1];
+            let both = tally[0].total + tally[1].total;
             if both > 0.0 {
-                worst = worst.max(lo - totals[0] / both).max(totals[0] / both - hi);
+                let share = tally[0].total / both;
+                worst = worst.max(lo - share).max(share - hi);
             }
         }
         worst
     }
 
     /// No feasible ladders are worth more than this; concave values are linearised at `at`.
-    pub(super) fn bound(&self, at: [&[f64]; 2], multipliers: &Multipliers) -> f64 {
+    #[inline(always)]
+    fn bound<L: Lanes>(&self, at: [&[f64]; 2], multipliers: &Multipliers, weights: &mut Vec<f64>) -> f64 {
         let (eta, position, variance) = self.risk();
-        let nu = if eta > 0.0 { multipliers.inventory } else { 0.0 };
+        let nu = multipliers.inventory;
         let mut rest = if eta > 0.0 { nu * nu / (2.0 * eta) - nu * position } else { 0.0 };
         for (k, budget) in [self.budget.side[0], self.budget.side[1], self.budget.total].into_iter().enumerate() {
             if budget.is_finite() {
@@ -128,44 +143,64 @@ impl Sides<'_> {
             }
         }
         let (mut values, mut most) = ([0.0; 2], [0.0; 2]);
-        let mut weights = Vec::new();
         for x in 0..2 {
             let side = &self.side[x];
-            for (i, &size) in at[x].iter().enumerate() {
-                let (utility, bend) = (side.utility[i], side.saturation.inverse_scale(side.utility[i], i));
-                if bend > 0.0 {
+            let varies = variance && eta > 0.0;
+            if varies || !matches!(side.saturation, Saturation::None) {
+                for (i, &size) in at[x].iter().enumerate() {
+                    let (utility, bend) = (side.utility[i], side.bend(i));
                     let (slope, _) = side.saturation.derivatives(utility, bend, size);
                     rest += side.saturation.value(utility, bend, size) - slope * size;
+                    if varies {
+                        rest += 0.5 * eta * side.variance(i) * size * size;
+                    }
                 }
-                if variance && eta > 0.0 {
-                    rest += 0.5 * eta * side.variance(i) * size * size;
-                }
-                rest += cap_price(&multipliers.level[x], side, i) * side.cap_or_zero(i);
             }
-            most[x] = self.most(x);
+            for (i, _) in multipliers.level[x].iter().enumerate() {
+                rest += side.cap_price(&multipliers.level[x], i) * side.cap_or_zero(i);
+            }
+            let broke = self.budget.side[x].min(self.budget.total) <= 0.0;
+            most[x] = if side.quotable(broke) { self.most::<L>(x) } else { 0.0 };
             if most[x] > 0.0 {
-                self.weights(x, at[x], multipliers, &mut weights);
-                values[x] = side.value(&weights, multipliers.temperature[x].max(0.0), multipliers.normaliser[x]);
+                self.weights::<L>(x, at[x], multipliers, weights);
+                let (heat, start) = (multipliers.temperature[x].max(0.0), multipliers.normaliser[x]);
+                values[x] = side.value::<L>(weights, heat, start);
             }
         }
         rest + self.best_corner(values, most)
     }
 
     /// What one unit of size at each level of a side is worth after all prices, values linearised at `at`.
-    pub(super) fn weights(&self, x: usize, at: &[f64], multipliers: &Multipliers, weights: &mut Vec<f64>) {
+    #[inline(always)]
+    pub(super) fn weights<L: Lanes>(&self, x: usize, at: &[f64], multipliers: &Multipliers, weights: &mut Vec<f64>) {
         let (eta, _, variance) = self.risk();
         let side = &self.side[x];
         let sign = if x == 0 { 1.0 } else { -1.0 };
         let nu = if eta > 0.0 { sign * multipliers.inventory } else { 0.0 };
         let price = self.price(x, multipliers) + self.price(2, multipliers);
+        let levels = side.utility.len();
         weights.clear();
-        weights.extend(at.iter().enumerate().map(|(i, &size)| {
-            let (utility, bend) = (side.utility[i], side.saturation.inverse_scale(side.utility[i], i));
-            let (slope, _) = side.saturation.derivatives(utility, bend, size);
-            let risk = if variance { eta * side.variance(i) * size } else { 0.0 };
-            let limit = cap_price(&multipliers.level[x], side, i);
-            slope - risk - limit - price * side.margin[i] - nu * side.fill_probability.at(i)
-        }));
+        weights.resize(levels.next_multiple_of(LANES), 0.0);
+        let (price_all, nu_all) = (L::splat(-price), L::splat(-nu));
+        let (chunks, _) = weights.as_chunks_mut::<LANES>();
+        for (chunk, to) in chunks.iter_mut().enumerate() {
+            let weight = price_all.mul_add(load::<L>(side.margin, chunk), load::<L>(side.utility, chunk));
+            nu_all.mul_add(load_bound::<L>(&side.fill_probability, chunk), weight).store(to);
+        }
+        weights.truncate(levels);
+        let varies = variance && eta > 0.0;
+        if varies || !matches!(side.saturation, Saturation::None) {
+            for (i, (weight, &size)) in weights.iter_mut().zip(at).enumerate() {
+                let (slope, _) = side.saturation.derivatives(side.utility[i], side.bend(i), size);
+                let risk = if varies { eta * side.variance(i) * size } else { 0.0 };
+                *weight = slope - risk - price * side.margin[i] - nu * side.fill_probability.at(i);
+            }
+        }
+        if !multipliers.level[x].is_empty() {
+            for (i, weight) in weights.iter_mut().enumerate() {
+                *weight -= side.cap_price(&multipliers.level[x], i);
+            }
+        }
     }
 
     /// The price of one budget that counts: bids, asks, total.
@@ -175,23 +210,36 @@ impl Sides<'_> {
     }
 
     /// A total that no ladder of the side exceeds; zero where it can only be empty.
-    fn most(&self, x: usize) -> f64 {
+    #[inline(always)]
+    fn most<L: Lanes>(&self, x: usize) -> f64 {
         let side = &self.side[x];
         let budget = self.budget.side[x].min(self.budget.total).max(0.0);
-        let (mut caps, mut most, mut least) = (0.0, side.size_max, f64::INFINITY);
-        for i in 0..side.utility.len() {
-            let cap = side.size_cap.at(i);
-            caps += cap;
-            let floor = side.share_floor.at(i);
-            if floor > 0.0 {
-                most = most.min(cap / floor);
+        let mut most = side.size_max;
+        if !matches!(side.size_cap, Bound::Scalar(cap) if cap == f64::INFINITY) {
+            let mut caps = L::zero();
+            for chunk in 0..side.utility.len().div_ceil(LANES) {
+                caps = caps.add(load_bound_to::<L>(&side.size_cap, chunk, side.utility.len()));
             }
-            least = least.min(side.margin[i]);
+            most = most.min(caps.sum());
+            if !matches!(side.share_floor, Bound::Scalar(0.0)) {
+                for i in 0..side.utility.len() {
+                    if side.share_floor.at(i) > 0.0 {
+                        most = most.min(side.size_cap.at(i) / side.share_floor.at(i));
+                    }
+                }
+            }
         }
-        most = most.min(caps);
+        let mut least = L::splat(f64::NEG_INFINITY);
+        let (whole, rest) = side.margin.as_chunks::<LANES>();
+        for margin in whole {
+            least = least.max(L::zero().sub(L::load(margin)));
+        }
+        let least = rest.iter().fold(-least.largest(), |least, margin| least.min(*margin));
         if least > 0.0 { most.min(budget / least) } else { most }
     }
 
+    /// The largest worth of totals at given values of one unit.
+    #[inline(always)]
     pub(super) fn best_corner(&self, values: [f64; 2], most: [f64; 2]) -> f64 {
         let worth = |bid: f64, ask: f64| values[0] * bid + values[1] * ask;
         let Some([lo, hi]) = self.bid_share else {
@@ -220,7 +268,10 @@ fn reach(most: f64, part: f64) -> f64 {
 
 /// By how much a quantity exceeds a limit, relative to it.
 fn over(value: f64, limit: f64) -> f64 {
-    if value <= limit {
+    if value.is_nan() {
+        // Numbers that leave the range of arithmetic prove nothing.
+        f64::INFINITY
+    } else if value <= limit {
         0.0
     } else if limit > 0.0 {
         (value - limit) / limit
@@ -231,19 +282,60 @@ fn over(value: f64, limit: f64) -> f64 {
     }
 }
 
-/// The price of one level's cap on size, where there is such a cap.
-fn cap_price(level: &[f64], side: &Side<'_>, index: usize) -> f64 {
-    let price = level.get(index).copied().unwrap_or(0.0);
-    if price > 0.0 && side.size_cap.at(index).is_finite() { price } else { 0.0 }
+/// Eight numbers of a slice; zeros behind its end.
+#[inline(always)]
+fn load<L: Lanes>(values: &[f64], chunk: usize) -> L {
+    let from = &values[chunk * LANES..];
+    match from.first_chunk::<LANES>() {
+        Some(whole) => L::load(whole),
+        None => {
+            let mut padded = [0.0; LANES];
+            padded[..from.len()].copy_from_slice(from);
+            L::load(&padded)
+        }
+    }
+}
+
+/// Eight numbers of a bound; what stands behind the last level does not matter.
+#[inline(always)]
+fn load_bound<L: Lanes>(bound: &Bound<'_>, chunk: usize) -> L {
+    match bound {
+        Bound::Scalar(value) => L::splat(*value),
+        Bound::Each(values) => load::<L>(values, chunk),
+    }
+}
+
+/// Eight numbers of a bound; zeros behind the last level.
+#[inline(always)]
+fn load_bound_to<L: Lanes>(bound: &Bound<'_>, chunk: usize, levels: usize) -> L {
+    match bound {
+        Bound::Scalar(value) if (chunk + 1) * LANES > levels => {
+            let mut padded = [0.0; LANES];
+            padded[..levels - chunk * LANES].fill(*value);
+            L::load(&padded)
+        }
+        _ => load_bound::<L>(bound, chunk),
+    }
 }
 
 impl Side<'_> {
+    /// `1/c` of one level, zero where its value is linear.
+    fn bend(&self, index: usize) -> f64 {
+        self.saturation.inverse_scale(self.utility[index], index)
+    }
+
     fn cap_or_zero(&self, index: usize) -> f64 {
         let cap = self.size_cap.at(index);
         if cap.is_finite() { cap } else { 0.0 }
     }
 
-    pub(super) fn variance(&self, index: usize) -> f64 {
+    /// The price of one level's cap on size, where there is such a cap.
+    fn cap_price(&self, level: &[f64], index: usize) -> f64 {
+        let price = level.get(index).copied().unwrap_or(0.0);
+        if price > 0.0 && self.size_cap.at(index).is_finite() { price } else { 0.0 }
+    }
+
+    fn variance(&self, index: usize) -> f64 {
         let probability = self.fill_probability.at(index);
         probability * (1.0 - probability)
     }
@@ -254,67 +346,158 @@ impl Side<'_> {
         (self.share_floor.at(index).min(cap), cap)
     }
 
-    /// The most that one unit of the side's size can be worth at the given weights, entropy priced at `heat` per nat.
-    fn value(&self, weights: &[f64], heat: f64, start: f64) -> f64 {
-        let levels = weights.len() as f64;
-        if self.entropy_min > 0.0 && self.entropy_min > 0.5 * levels.ln() {
-            let boxes = (0..weights.len()).map(|index| self.share_box(index));
-            let level = water_level(boxes.clone(), 1.0);
-            let flattest: Vec<f64> = boxes.map(|(floor, cap)| clip(level, floor, cap)).collect();
-            let most = entropy_of(&flattest);
-            if self.entropy_min >= most - ENTROPY_TIE {
-                // Only the flattest shares keep the entropy floor.
-                let total: f64 = flattest.iter().sum();
-                return sum(weights.iter().zip(&flattest).map(|(weight, share)| weight * share)) / total;
-            }
-            if heat > 0.0 && self.entropy_min > 0.999 * most {
-                return self.value_near_flattest(weights, heat, start, &flattest, level, most - self.entropy_min);
-            }
+    /// Whether any positive total is feasible, from the statement alone. Without budget only levels without charge are.
+    fn quotable(&self, broke: bool) -> bool {
+        let levels = self.utility.len();
+        if levels == 0 || self.size_max <= 0.0 {
+            return false;
         }
-        let floor_entropy = self.entropy_min.max(0.0);
-        minimum(weights, heat, start, |n| {
-            let (mut value, mut slope, mut curve) = (n, 1.0, 0.0);
-            for (i, &weight) in weights.iter().enumerate() {
-                let (floor, cap) = self.share_box(i);
-                let off = weight - n;
-                let raw = raw_share(off, heat);
-                let p = raw.max(floor).min(cap);
-                if p == raw {
-                    value += heat * p;
-                    curve += p;
-                } else {
-                    value += off * p;
-                    if heat > 0.0 && p > 0.0 {
-                        value -= heat * p * (p.ln() - 1.0);
-                    }
-                }
-                slope -= p;
+        let unlimited = matches!(self.size_cap, Bound::Scalar(cap) if cap > 0.0);
+        if self.open() && unlimited && !broke {
+            return self.entropy_min <= (levels as f64).ln() + ENTROPY_TIE;
+        }
+        let cap = |index: usize| {
+            let usable = self.size_cap.at(index) > 0.0 && !(broke && self.margin[index] > 0.0);
+            if usable { self.share_cap.at(index) } else { 0.0 }
+        };
+        let (mut floors, mut caps) = (0.0, 0.0);
+        for index in 0..levels {
+            if self.share_floor.at(index) > cap(index) {
+                return false;
             }
-            if heat > 0.0 {
-                value -= heat * (1.0 + floor_entropy);
-            }
-            (value, slope, curve / heat)
-        })
+            floors += self.share_floor.at(index);
+            caps += cap(index);
+        }
+        if floors > 1.0 + SUM_TIE || caps < 1.0 - SUM_TIE {
+            return false;
+        }
+        // Far below the logarithm of the levels there is nothing to compute, unless some cannot be used.
+        if self.entropy_min <= 0.0 {
+            return true;
+        }
+        let boxes = (0..levels).map(|index| (self.share_floor.at(index), cap(index))).filter(|(_, cap)| *cap > 0.0);
+        let level = water_level(boxes.clone(), 1.0);
+        let entropy = -sum(boxes.map(|(floor, cap)| clip(level, floor, cap)).map(|p| if p > 0.0 { p * p.ln() } else { 0.0 }));
+        self.entropy_min <= entropy + ENTROPY_TIE + 1e-15 * (levels as f64).ln()
     }
 
-    /// The same, written around the flattest shares `p̂ = clip(t, φ, κ)`: there the temperature is large and the terms of
-    /// the sum would cancel.
-    fn value_near_flattest(
-        &self,
-        weights: &[f64],
-        heat: f64,
-        start: f64,
-        flattest: &[f64],
-        level: f64,
-        slack: f64,
-    ) -> f64 {
-        minimum(weights, heat, start, |n| {
+    /// Shares run from zero to one on every level.
+    fn open(&self) -> bool {
+        matches!((&self.share_floor, &self.share_cap), (Bound::Scalar(0.0), Bound::Scalar(1.0)))
+    }
+
+    /// The largest amount by which floors, caps and the entropy floor are missed.
+    #[inline(always)]
+    fn bounds_missed<L: Lanes>(&self, sizes: &[f64], total: f64) -> f64 {
+        let inverse = L::splat(1.0 / total);
+        let (mut entropy, mut worst) = (L::zero(), L::zero());
+        let open = self.open();
+        let limited = !matches!(self.size_cap, Bound::Scalar(cap) if cap == f64::INFINITY);
+        let levels = sizes.len();
+        for chunk in 0..levels.div_ceil(LANES) {
+            let size = load::<L>(sizes, chunk);
+            let share = size.mul(inverse);
+            entropy = entropy.sub(share.mul(share.max(L::splat(1e-300)).ln()));
+            if !open {
+                let floor = load_bound_to::<L>(&self.share_floor, chunk, levels);
+                worst = worst.max(floor.sub(share)).max(share.sub(load_bound::<L>(&self.share_cap, chunk)));
+            }
+            if limited {
+                let cap = load_bound::<L>(&self.size_cap, chunk).max(L::splat(1e-300)).min(L::splat(1e300));
+                worst = worst.max(size.sub(cap).div(cap));
+            }
+        }
+        let entropy = if levels > PLAIN_SUM_MAX {
+            -sum(sizes.iter().map(|size| size / total).map(|p| if p > 0.0 { p * p.ln() } else { 0.0 }))
+        } else {
+            entropy.sum()
+        };
+        let lacking = if entropy.is_nan() { f64::INFINITY } else { self.entropy_min - entropy };
+        worst.largest().max(lacking)
+    }
+
+    /// The most that one unit of the side's size can be worth at the given weights, entropy priced at `heat` per nat.
+    #[inline(always)]
+    fn value<L: Lanes>(&self, weights: &[f64], heat: f64, start: f64) -> f64 {
+        let floor = self.entropy_min.max(0.0);
+        let open = self.open() && matches!(self.size_cap, Bound::Scalar(cap) if cap == f64::INFINITY);
+        // Whether the floor is close to the largest entropy can only be told from the boxes.
+        let close = floor > if open { 0.99 } else { 0.5 } * (weights.len() as f64).ln();
+        if floor > 0.0 && close
+            && let Some(value) = self.value_without_room(weights, heat, start)
+        {
+            return value;
+        }
+        let mut minimum = Minimum::new(weights, heat, start);
+        if heat > 0.0 {
+            while minimum.step(self.value_at::<L>(weights, heat, floor, minimum.n)) {}
+        } else {
+            while minimum.step(self.value_cold(weights, minimum.n)) {}
+        }
+        minimum.best
+    }
+
+    /// The dual function of a side at one normaliser, with its slope and curvature.
+    #[inline(always)]
+    fn value_at<L: Lanes>(&self, weights: &[f64], heat: f64, floor_entropy: f64, n: f64) -> (f64, f64, f64) {
+        let levels = weights.len();
+        let (rate, n_all) = (L::splat(1.0 / heat), L::splat(n));
+        let (mut shares, mut free, mut rest) = (L::zero(), L::zero(), L::zero());
+        for chunk in 0..levels.div_ceil(LANES) {
+            let off = load::<L>(weights, chunk).sub(n_all);
+            let x = off.mul(rate);
+            let raw = x.max(L::splat(-EXPONENT_MAX)).min(L::splat(EXPONENT_MAX)).exp();
+            let cap = load_bound_to::<L>(&self.share_cap, chunk, levels);
+            let room = load_bound_to::<L>(&self.size_cap, chunk, levels);
+            let cap = room.if_equal(L::zero(), L::zero(), cap);
+            let floor = load_bound_to::<L>(&self.share_floor, chunk, levels).min(cap);
+            let p = raw.max(floor).min(cap);
+            shares = shares.add(p);
+            free = free.add(p.if_equal(raw, p, L::zero()));
+            let log = p.max(L::splat(1e-300)).ln();
+            let clipped = p.mul(x.add(L::splat(1.0)).sub(log));
+            rest = rest.add(p.if_equal(raw, L::zero(), clipped));
+        }
+        let (shares, free) = (shares.sum(), free.sum());
+        (n + heat * (free + rest.sum() - 1.0 - floor_entropy), 1.0 - shares, free / heat)
+    }
+
+    /// The same without a temperature: levels worth more than the normaliser at their caps, the others at their floors.
+    fn value_cold(&self, weights: &[f64], n: f64) -> (f64, f64, f64) {
+        let (mut value, mut slope) = (n, 1.0);
+        for (i, weight) in weights.iter().enumerate() {
+            let (floor, cap) = self.share_box(i);
+            let p = if *weight > n { cap } else { floor };
+            value += (weight - n) * p;
+            slope -= p;
+        }
+        (value, slope, 0.0)
+    }
+
+    /// The value of one unit where the entropy floor leaves little or nothing beside the flattest shares `p̂ = clip(t, φ, κ)`:
+    /// there the temperature is large and the terms of the sum would cancel. Nothing where there is room enough.
+    #[cold]
+    fn value_without_room(&self, weights: &[f64], heat: f64, start: f64) -> Option<f64> {
+        let boxes = (0..weights.len()).map(|index| self.share_box(index));
+        let level = water_level(boxes.clone(), 1.0);
+        let flattest: Vec<f64> = boxes.map(|(floor, cap)| clip(level, floor, cap)).collect();
+        let most = entropy_of(&flattest);
+        if self.entropy_min >= most - ENTROPY_TIE {
+            let total: f64 = flattest.iter().sum();
+            return Some(sum(weights.iter().zip(&flattest).map(|(weight, share)| weight * share)) / total);
+        }
+        if heat <= 0.0 || self.entropy_min <= 0.999 * most {
+            return None;
+        }
+        let slack = most - self.entropy_min;
+        let mut minimum = Minimum::new(weights, heat, start);
+        loop {
+            let n = minimum.n;
             let (mut value, mut slope, mut curve, mut deficit) = (0.0, 1.0, 0.0, 0.0);
-            for (i, &weight) in weights.iter().enumerate() {
+            for (i, (&weight, &flat)) in weights.iter().zip(&flattest).enumerate() {
                 let (floor, cap) = self.share_box(i);
-                let raw = raw_share(weight - n, heat);
+                let raw = ((weight - n) / heat).exp();
                 let p = raw.max(floor).min(cap);
-                let flat = flattest[i];
                 if p == raw {
                     curve += p;
                 }
@@ -324,45 +507,59 @@ impl Side<'_> {
                     deficit += flat * kl_term(p / flat - 1.0) + (p - flat) * (flat / level).ln();
                 }
             }
-            (value + slope * (n + heat * level.ln()) + heat * (slack - deficit), slope, curve / heat)
-        })
+            let value = value + slope * (n + heat * level.ln()) + heat * (slack - deficit);
+            if !minimum.step((value, slope, curve / heat)) {
+                return Some(minimum.best);
+            }
+        }
     }
 }
 
-fn raw_share(off: f64, heat: f64) -> f64 {
-    if heat > 0.0 {
-        (off / heat).exp()
-    } else if off > 0.0 {
-        f64::INFINITY
-    } else {
-        0.0
-    }
+/// The minimum of a convex function of the normaliser: Newton inside a bracket. Any point visited is a bound.
+struct Minimum {
+    low: f64,
+    high: f64,
+    n: f64,
+    best: f64,
+    /// Gains below this are rounding.
+    small: f64,
+    steps: u32,
 }
 
-/// The minimum of a convex function of the normaliser, given its value, slope and curvature; any point visited is a bound.
-fn minimum(weights: &[f64], heat: f64, start: f64, at: impl Fn(f64) -> (f64, f64, f64)) -> f64 {
-    // Below the least weight every share is at its cap, above this end none is above one part of all.
-    let mut low = weights.iter().fold(f64::INFINITY, |a, b| a.min(*b));
-    let mut high = weights.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b)) + heat * (weights.len() as f64).ln();
-    let mut n = if low <= start && start <= high { start } else { high };
-    let mut best = f64::INFINITY;
-    for _ in 0..200 {
-        let (value, slope, curve) = at(n);
-        best = best.min(value);
-        if slope.abs() <= 2.0 * f64::EPSILON {
-            break;
+impl Minimum {
+    #[inline(always)]
+    fn new(weights: &[f64], heat: f64, start: f64) -> Self {
+        // Below the least weight every share is at its cap, above this end none is above one part of all.
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for &weight in weights {
+            low = if weight < low { weight } else { low };
+            high = if weight > high { weight } else { high };
+        }
+        let small = 1e-17 * (low.abs().max(high.abs()) + heat);
+        high += heat * (weights.len() as f64).ln();
+        let n = if low <= start && start <= high { start } else { high };
+        Self { low, high, n, best: f64::INFINITY, small, steps: 0 }
+    }
+
+    /// Takes value, slope and curvature at the normaliser in force and moves on; false when that is not worth it.
+    #[inline(always)]
+    fn step(&mut self, (value, slope, curve): (f64, f64, f64)) -> bool {
+        self.steps += 1;
+        self.best = self.best.min(value);
+        let settled = slope.abs() <= 2.0 * f64::EPSILON || slope * slope <= self.small * curve;
+        if settled || self.steps >= STEPS_MAX {
+            return false;
         }
         if slope > 0.0 {
-            high = n;
+            self.high = self.n;
         } else {
-            low = n;
+            self.low = self.n;
         }
-        let newton = n - slope / curve;
-        let next = if low < newton && newton < high { newton } else { 0.5 * (low + high) };
-        if next == n || !(low <= next && next <= high) {
-            break;
-        }
-        n = next;
+        let newton = self.n - slope / curve;
+        let inside = self.low < newton && newton < self.high;
+        let next = if inside { newton } else { 0.5 * (self.low + self.high) };
+        let moves = next != self.n && self.low <= next && next <= self.high;
+        self.n = next;
+        moves
     }
-    best
 }

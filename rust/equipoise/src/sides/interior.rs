@@ -87,10 +87,14 @@ struct Levels<'r> {
     log: &'r mut [Chunk],
     /// `1/D`.
     inverse: &'r mut [Chunk],
-    /// Coefficient of the total.
-    pull: &'r mut [Chunk],
+    /// Where the stiffness of a level centres it, as a share of the total, and how far that is above its floor and below
+    /// its cap: differences that cancel where a bound is in force, so they are kept.
+    lean: &'r mut [Chunk],
+    above: &'r mut [Chunk],
+    below: &'r mut [Chunk],
     gradient: &'r mut [Chunk],
     right: &'r mut [Chunk],
+    /// Step of the size beside its lean on the total.
     step: &'r mut [Chunk],
     bounds: [Bounds<'r>; 3],
 }
@@ -107,7 +111,7 @@ struct Bounds<'r> {
 
 impl Store {
     fn levels(&mut self, levels: usize) -> Levels<'_> {
-        const COUNT: usize = 17 + 3 * 4;
+        const COUNT: usize = 19 + 3 * 4;
         let count = levels.div_ceil(LANES).max(1);
         self.chunks.clear();
         self.chunks.resize(count * COUNT, [0.0; LANES]);
@@ -127,7 +131,9 @@ impl Store {
             bow: next(),
             log: next(),
             inverse: next(),
-            pull: next(),
+            lean: next(),
+            above: next(),
+            below: next(),
             gradient: next(),
             right: next(),
             step: next(),
@@ -188,13 +194,17 @@ struct Ladder<'r, 'a> {
     normaliser: f64,
 }
 
-/// Columns of one side that the small system sees (log, margin, fill, total), by their moments under the weights `1/D`.
+/// Columns of one side that the small system sees (log, margin, fill), by their moments under the weights `1/D`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Moments {
     weight: f64,
-    mean: [f64; 4],
+    mean: [f64; 3],
     /// `Σ c' c'/D` of centred columns.
-    square: [[f64; 4]; 4],
+    square: [[f64; 3]; 3],
+    /// `Σ c' r` of centred columns against the leans.
+    cross: [f64; 3],
+    /// `1 − Σ r`.
+    loose: f64,
 }
 
 /// Newton's matrix of one iteration.
@@ -277,6 +287,7 @@ impl Reduced {
 
 impl<'r, 'a> Interior<'r, 'a> {
     /// Scales the problem and takes a starting point strictly inside. `size` is what each side may be expected to reach.
+    #[inline(always)]
     pub(super) fn new<L: Lanes>(
         problem: &Sides<'a>,
         reduced: &'a [Reduced; 2],
@@ -388,6 +399,7 @@ impl<'r, 'a> Interior<'r, 'a> {
     }
 
     /// A point strictly inside every bound, and multipliers that make all products of slack and multiplier alike.
+    #[inline(always)]
     fn start<L: Lanes>(&mut self, problem: &Sides<'a>) {
         // The shares, and the total at which half of every limit is used.
         let (mut totals, mut charge) = ([0.0; 2], [0.0; 2]);
@@ -439,7 +451,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             room.slack = problem.side[x].size_max / ladder.unit - totals[x];
             let heat = &mut self.row[HEAT + x];
             heat.present = ladder.entropy_min > 0.0;
-            self.over_entropy[x] = ladder.over_entropy::<L>(0.0);
+            self.over_entropy[x] = ladder.over_entropy::<L>();
             heat.slack = self.over_entropy[x];
             heat.weight = ladder.count as f64 + 1.0;
             let entropic = heat.present;
@@ -495,6 +507,7 @@ impl<'r, 'a> Interior<'r, 'a> {
     }
 
     /// Iterates until the products of slacks and multipliers are negligible or nothing moves any more.
+    #[inline(always)]
     pub(super) fn run<L: Lanes>(&mut self) {
         let mut settled = 0;
         for iteration in 0..ITERATIONS_MAX {
@@ -526,7 +539,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             }
             if mean < 1e-16 {
                 settled += 1;
-                if settled > 4 || mean < 1e-24 || self.off_value::<L>() < 1e-13 && self.apart() < 1e-12 {
+                if settled > 4 || mean < 1e-24 || self.off_value() < 1e-13 && self.apart() < 1e-12 {
                     return;
                 }
             }
@@ -586,14 +599,12 @@ impl<'r, 'a> Interior<'r, 'a> {
                             dense.a[row][column] -= moments.square[k][j];
                         }
                     }
-                    if k != 3 {
-                        dense.a[row][total] += moments.mean[k];
-                        dense.a[total][row] += moments.mean[k];
-                    }
+                    dense.a[row][total] += moments.cross[k] + moments.mean[k];
+                    dense.a[total][row] += moments.cross[k] + moments.mean[k];
                 }
             }
             dense.a[total][total] +=
-                own + 1.0 / moments.weight + 2.0 * moments.mean[3] + self.row[ROOM + x].stiffness()
+                own + moments.loose * moments.loose / moments.weight + self.row[ROOM + x].stiffness()
                     + self.row[FLOOR + x].stiffness();
             if heat.present {
                 let at = place[HEAT + x];
@@ -646,8 +657,8 @@ impl<'r, 'a> Interior<'r, 'a> {
                 total += self.share_price * self.share_of[0][x];
             }
             right[place[TOTAL + x]] +=
-                total + (sum - drift[x]) / moments[x].weight - against[3] - moments[x].mean[3] * drift[x];
-            for (k, unknowns) in columns(x)[..3].iter().enumerate() {
+                total + moments[x].loose * (sum - drift[x]) / moments[x].weight;
+            for (k, unknowns) in columns(x).iter().enumerate() {
                 for at in unknowns.iter().filter(|u| **u != ABSENT).map(|u| place[*u]).filter(|at| *at != ABSENT) {
                     right[at] -= against[k] + moments[x].mean[k] * drift[x];
                 }
@@ -679,11 +690,11 @@ impl<'r, 'a> Interior<'r, 'a> {
         for x in self.sides() {
             let total = direction.x[TOTAL + x];
             let price = direction.x[MARGIN + x] + direction.x[MARGIN + 2];
-            let columns = [direction.x[HEAT + x], price, direction.x[NU], total];
-            let shift = (weighted[x] - total - drift[x]) / moments[x].weight;
-            let mean: f64 = (0..4).map(|k| moments[x].mean[k] * columns[k]).sum();
+            let columns = [direction.x[HEAT + x], price, direction.x[NU]];
+            let shift = (weighted[x] - drift[x] - moments[x].loose * total) / moments[x].weight;
+            let mean: f64 = (0..3).map(|k| moments[x].mean[k] * columns[k]).sum();
             direction.normaliser[x] = shift - mean;
-            let (margin, log) = self.ladder[x].spread::<L>(&moments[x], columns, shift);
+            let (margin, log) = self.ladder[x].spread::<L>(&moments[x], columns, shift, total);
             used[x] = margin;
             used[2] += margin;
             self.row[HEAT + x].slack_step =
@@ -746,7 +757,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             row.slack += primal * row.slack_step;
         }
         for x in self.sides() {
-            self.over_entropy[x] = self.ladder[x].over_entropy::<L>(0.0);
+            self.over_entropy[x] = self.ladder[x].over_entropy::<L>();
         }
         self.nu += dual * direction.x[NU];
         self.share_price += dual * direction.x[FIXED];
@@ -759,7 +770,7 @@ impl<'r, 'a> Interior<'r, 'a> {
             .fold(0.0_f64, f64::max)
     }
 
-    fn off_value<L: Lanes>(&self) -> f64 {
+    fn off_value(&self) -> f64 {
         let mut worst = 0.0_f64;
         for x in self.sides() {
             let ladder = &self.ladder[x];
@@ -783,6 +794,7 @@ impl<'r, 'a> Interior<'r, 'a> {
     }
 
     /// The largest residual of the stationarity equations.
+    #[inline(always)]
     fn residual<L: Lanes>(&self) -> f64 {
         let mut worst = 0.0_f64;
         for x in self.sides() {
@@ -822,7 +834,7 @@ impl<'r, 'a> Interior<'r, 'a> {
                 // The cap that stops the ray is the one that its shares reach first.
                 let mut first = (f64::INFINITY, 0, 1.0);
                 for (&index, &share) in ladder.reduced.keep.iter().zip(&ladder.reduced.flattest) {
-                    sizes[index as usize] = size[0] * ladder.unit * share;
+                    sizes[index as usize] = (size[0] * ladder.unit * share).max(0.0);
                     let reach = ladder.side.size_cap.at(index as usize) / share;
                     if reach < first.0 {
                         first = (reach, index as usize, share);
@@ -834,7 +846,7 @@ impl<'r, 'a> Interior<'r, 'a> {
                 continue;
             }
             for (at, &index) in ladder.reduced.keep.iter().enumerate() {
-                sizes[index as usize] = size[at] * ladder.unit;
+                sizes[index as usize] = (size[at] * ladder.unit).max(0.0);
                 if ladder.bounded[2] {
                     level[index as usize] = price[at] * per_size;
                 }
@@ -847,9 +859,9 @@ impl<'r, 'a> Interior<'r, 'a> {
     }
 }
 
-/// Which unknowns a column of one side belongs to: log, margin (its own and the total), fill, total.
-const fn columns(x: usize) -> [[usize; 2]; 4] {
-    [[HEAT + x, ABSENT], [MARGIN + x, MARGIN + 2], [NU, ABSENT], [TOTAL + x, ABSENT]]
+/// Which unknowns a column of one side belongs to: log, margin (its own and the total), fill.
+const fn columns(x: usize) -> [[usize; 2]; 3] {
+    [[HEAT + x, ABSENT], [MARGIN + x, MARGIN + 2], [NU, ABSENT]]
 }
 
 impl<'r, 'a> Ladder<'r, 'a> {
@@ -938,9 +950,9 @@ impl<'r, 'a> Ladder<'r, 'a> {
         count
     }
 
-    /// `G(s) − h S` after a step of some length; one where there is no entropy floor.
+    /// `G(s) − h S`; one where there is no entropy floor.
     #[inline(always)]
-    fn over_entropy<L: Lanes>(&self, length: f64) -> f64 {
+    fn over_entropy<L: Lanes>(&self) -> f64 {
         if self.entropy_min <= 0.0 {
             return 1.0;
         }
@@ -949,17 +961,11 @@ impl<'r, 'a> Ladder<'r, 'a> {
             return self.over_entropy_near_flattest(spare);
         }
         let levels = &self.levels;
-        let length = L::splat(length);
-        let moved = |index: usize| L::load(&levels.step[index]).mul_add(length, L::load(&levels.size[index]));
-        let mut total = L::zero();
-        for index in 0..levels.size.len() {
-            total = moved(index).mul_add(L::load(&levels.one[index]), total);
-        }
-        let total = total.sum();
+        let total = self.sum::<L>();
         let inverse = L::splat(1.0 / total);
         let mut sum = L::zero();
         for index in 0..levels.size.len() {
-            let size = moved(index);
+            let size = L::load(&levels.size[index]);
             let log = size.mul(inverse).max(L::splat(1e-300)).ln();
             sum = size.mul(L::load(&levels.one[index])).mul_add(log, sum);
         }
@@ -1033,12 +1039,11 @@ impl<'r, 'a> Ladder<'r, 'a> {
         self.levels.bow[0][0] = bow * self.per_value * self.unit + risk;
     }
 
-    /// Gradients, the inverse of the diagonal block and the column of the total; returns the total's own curvature.
+    /// Gradients, the inverse of the diagonal block and the leans; returns the curvature that the total has for itself.
     #[inline(always)]
     fn derive<L: Lanes>(&mut self, heat: f64, price: f64, nu: f64, least: f64) -> f64 {
         self.slopes::<L>();
-        let total = self.total;
-        let (inverse_total, heat_over_total) = (L::splat(1.0 / total), L::splat(heat / total));
+        let inverse_total = L::splat(1.0 / self.total);
         let entropic = self.entropy_min > 0.0;
         let (heat, price, nu, normaliser) = (L::splat(heat), L::splat(price), L::splat(nu), L::splat(self.normaliser));
         let bounded = self.bounded;
@@ -1047,99 +1052,114 @@ impl<'r, 'a> Ladder<'r, 'a> {
         for index in 0..levels.size.len() {
             let one = L::load(&levels.one[index]);
             let size = L::load(&levels.size[index]);
-            let mut diagonal = L::load(&levels.bow[index]);
-            let mut pull = L::zero();
+            let (floor, cap) = (L::load(&levels.floor[index]), L::load(&levels.cap[index]));
             let mut gradient = L::load(&levels.slope[index]).sub(normaliser);
             gradient = gradient.sub(nu.mul(L::load(&levels.fill[index])));
             gradient = gradient.sub(price.mul(L::load(&levels.margin[index])));
+            // A level is tied by springs to a share of the total: entropy to the present share, floor and cap to theirs, all
+            // else to nothing.
+            let share = size.mul(inverse_total);
+            let mut entropy = L::zero();
             if entropic {
-                let log = size.mul(inverse_total).max(L::splat(1e-300)).ln().add(L::splat(1.0)).mul(one);
+                let log = share.max(L::splat(1e-300)).ln().add(L::splat(1.0)).mul(one);
                 log.store(&mut levels.log[index]);
                 gradient = gradient.sub(heat.mul(log));
-                diagonal = diagonal.add(heat.div(size));
-                pull = pull.sub(heat_over_total);
-                own = own.add(heat_over_total.mul(size).mul(inverse_total).mul(one));
+                entropy = heat.div(size);
             }
-            let kinds = [L::load(&levels.floor[index]), L::load(&levels.cap[index]), L::zero()];
-            for (kind, bounds) in levels.bounds.iter().enumerate() {
-                if bounded[kind] {
-                    let stiff = L::load(&bounds.price[index]).div(L::load(&bounds.slack[index]));
-                    let share = kinds[kind];
-                    diagonal = diagonal.add(stiff);
-                    pull = pull.sub(stiff.mul(share));
-                    own = own.add(stiff.mul(share).mul(share));
-                }
+            let stiff_floor = L::load(&levels.bounds[0].price[index]).div(L::load(&levels.bounds[0].slack[index]));
+            let stiff_cap = if bounded[1] {
+                L::load(&levels.bounds[1].price[index]).div(L::load(&levels.bounds[1].slack[index]))
+            } else {
+                L::zero()
+            };
+            let mut free = L::load(&levels.bow[index]).add(L::splat(least));
+            if bounded[2] {
+                free = free.add(L::load(&levels.bounds[2].price[index]).div(L::load(&levels.bounds[2].slack[index])));
             }
-            // Padding: its diagonal is one and its weight zero.
-            let padding = L::splat(1.0).sub(one).add(L::splat(least));
-            one.div(diagonal.add(padding)).store(&mut levels.inverse[index]);
-            pull.mul(one).store(&mut levels.pull[index]);
+            let diagonal = entropy.add(stiff_floor).add(stiff_cap).add(free);
+            // Padding: its diagonal is positive and its weight zero.
+            let inverse = one.div(diagonal);
+            inverse.store(&mut levels.inverse[index]);
+            let lean = entropy.mul(share).add(stiff_floor.mul(floor)).add(stiff_cap.mul(cap)).mul(inverse);
+            let above = entropy.mul(share.sub(floor)).add(stiff_cap.mul(cap.sub(floor))).sub(free.mul(floor)).mul(inverse);
+            let below = entropy.mul(cap.sub(share)).add(stiff_floor.mul(cap.sub(floor))).add(free.mul(cap)).mul(inverse);
+            lean.store(&mut levels.lean[index]);
+            above.store(&mut levels.above[index]);
+            below.store(&mut levels.below[index]);
             gradient.mul(one).store(&mut levels.gradient[index]);
+            let off = share.sub(lean);
+            let curve = entropy.mul(off).mul(off).add(free.mul(lean).mul(lean));
+            let curve = curve.add(stiff_floor.mul(above).mul(above)).add(stiff_cap.mul(below).mul(below));
+            own = curve.mul_add(one, own);
         }
         own.sum()
     }
 
-    /// Moments of the four columns.
+    /// Moments of the three columns.
     #[inline(always)]
     fn moments<L: Lanes>(&self) -> Moments {
         let levels = &self.levels;
-        let mut weight = L::zero();
-        let mut first = [L::zero(); 4];
+        let (mut weight, mut leans) = (L::zero(), L::zero());
+        let mut first = [L::zero(); 3];
         for index in 0..levels.size.len() {
             let inverse = L::load(&levels.inverse[index]);
             weight = weight.add(inverse);
-            for (first, column) in first.iter_mut().zip(levels.columns::<L>(index)) {
-                *first = column.mul_add(inverse, *first);
+            leans = leans.add(L::load(&levels.lean[index]));
+            let columns = levels.columns::<L>(index);
+            for k in 0..3 {
+                first[k] = columns[k].mul_add(inverse, first[k]);
             }
         }
         let weight = weight.sum();
-        let mean = first.map(|first| first.sum() / weight);
-        let means = mean.map(L::splat);
-        let mut second = [[L::zero(); 4]; 4];
+        let mean = [first[0].sum() / weight, first[1].sum() / weight, first[2].sum() / weight];
+        let means = splat_all::<L>(&mean);
+        let (mut second, mut cross) = ([[L::zero(); 3]; 3], [L::zero(); 3]);
         for index in 0..levels.size.len() {
-            let inverse = L::load(&levels.inverse[index]);
+            let (inverse, lean) = (L::load(&levels.inverse[index]), L::load(&levels.lean[index]));
             let columns = levels.columns::<L>(index);
-            let centred: [L; 4] = std::array::from_fn(|k| columns[k].sub(means[k]));
-            for k in 0..4 {
-                let weighted = centred[k].mul(inverse);
-                for j in k..4 {
-                    second[k][j] = weighted.mul_add(centred[j], second[k][j]);
+            for k in 0..3 {
+                let centred = columns[k].sub(means[k]);
+                cross[k] = centred.mul_add(lean, cross[k]);
+                let weighted = centred.mul(inverse);
+                for j in k..3 {
+                    second[k][j] = weighted.mul_add(columns[j].sub(means[j]), second[k][j]);
                 }
             }
         }
-        let mut square = [[0.0; 4]; 4];
-        for k in 0..4 {
-            for j in k..4 {
+        let mut square = [[0.0; 3]; 3];
+        for k in 0..3 {
+            for j in k..3 {
                 square[k][j] = second[k][j].sum();
                 square[j][k] = square[k][j];
             }
         }
-        Moments { weight, mean, square }
+        let cross = [cross[0].sum(), cross[1].sum(), cross[2].sum()];
+        Moments { weight, mean, square, cross, loose: 1.0 - leans.sum() }
     }
 
-    /// The right-hand side of the levels; returns what their bounds add to that of the total.
+    /// The right-hand side of the levels; returns what they add to that of the total.
     #[inline(always)]
     fn right<L: Lanes>(&mut self, target: f64, bent: bool) -> f64 {
         let levels = &mut self.levels;
-        if !bent {
-            levels.right.copy_from_slice(levels.gradient);
-            return 0.0;
-        }
         let target = L::splat(target);
         let mut own = L::zero();
         for index in 0..levels.size.len() {
+            let lean = L::load(&levels.lean[index]);
             let mut right = L::load(&levels.gradient[index]);
-            let kinds = [L::load(&levels.floor[index]), L::load(&levels.cap[index]), L::zero()];
-            for (kind, bounds) in levels.bounds.iter().enumerate() {
-                if self.bounded[kind] {
-                    let has = L::load(&bounds.has[index]);
-                    let pulled = target.mul(has).sub(L::load(&bounds.bent[index])).div(L::load(&bounds.slack[index]));
-                    if kind == 0 {
-                        right = right.add(pulled);
-                        own = own.sub(pulled.mul(kinds[kind]));
-                    } else {
-                        right = right.sub(pulled);
-                        own = own.add(pulled.mul(kinds[kind]));
+            own = right.mul_add(lean, own);
+            if bent {
+                let pulls = [
+                    L::load(&levels.above[index]),
+                    L::load(&levels.below[index]),
+                    L::zero().sub(lean),
+                ];
+                for (kind, bounds) in levels.bounds.iter().enumerate() {
+                    if self.bounded[kind] {
+                        let has = L::load(&bounds.has[index]);
+                        let pulled =
+                            target.mul(has).sub(L::load(&bounds.bent[index])).div(L::load(&bounds.slack[index]));
+                        right = if kind == 0 { right.add(pulled) } else { right.sub(pulled) };
+                        own = pulled.mul_add(pulls[kind], own);
                     }
                 }
             }
@@ -1150,39 +1170,40 @@ impl<'r, 'a> Ladder<'r, 'a> {
 
     /// The right-hand side against one, and against the centred columns.
     #[inline(always)]
-    fn project<L: Lanes>(&self, moments: &Moments) -> (f64, [f64; 4]) {
+    fn project<L: Lanes>(&self, moments: &Moments) -> (f64, [f64; 3]) {
         let levels = &self.levels;
-        let means = moments.mean.map(L::splat);
-        let (mut sum, mut against) = (L::zero(), [L::zero(); 4]);
+        let means = splat_all::<L>(&moments.mean);
+        let (mut sum, mut against) = (L::zero(), [L::zero(); 3]);
         for index in 0..levels.size.len() {
             let weighted = L::load(&levels.right[index]).mul(L::load(&levels.inverse[index]));
             sum = sum.add(weighted);
             let columns = levels.columns::<L>(index);
-            for k in 0..4 {
+            for k in 0..3 {
                 against[k] = columns[k].sub(means[k]).mul_add(weighted, against[k]);
             }
         }
-        (sum.sum(), against.map(|against| against.sum()))
+        (sum.sum(), [against[0].sum(), against[1].sum(), against[2].sum()])
     }
 
     /// Steps of the sizes; returns the change of margin and of `Σ (ln p + 1) Δs`.
     #[inline(always)]
-    fn spread<L: Lanes>(&mut self, moments: &Moments, x: [f64; 4], shift: f64) -> (f64, f64) {
-        let means = moments.mean.map(L::splat);
-        let x = x.map(L::splat);
-        let shift = L::splat(shift);
+    fn spread<L: Lanes>(&mut self, moments: &Moments, x: [f64; 3], shift: f64, total: f64) -> (f64, f64) {
+        let means = splat_all::<L>(&moments.mean);
+        let x = splat_all::<L>(&x);
+        let (shift, total) = (L::splat(shift), L::splat(total));
         let levels = &mut self.levels;
         let (mut margin, mut log) = (L::zero(), L::zero());
         for index in 0..levels.size.len() {
             let columns = levels.columns::<L>(index);
             let mut right = L::load(&levels.right[index]).sub(shift);
-            for k in 0..4 {
+            for k in 0..3 {
                 right = right.sub(columns[k].sub(means[k]).mul(x[k]));
             }
             let step = right.mul(L::load(&levels.inverse[index]));
             step.store(&mut levels.step[index]);
-            margin = step.mul_add(columns[1], margin);
-            log = step.mul_add(columns[0], log);
+            let whole = total.mul_add(L::load(&levels.lean[index]), step);
+            margin = whole.mul_add(columns[1], margin);
+            log = whole.mul_add(columns[0], log);
         }
         (margin.sum(), log.sum())
     }
@@ -1195,10 +1216,11 @@ impl<'r, 'a> Ladder<'r, 'a> {
         let mut sums = [L::zero(); 4];
         for index in 0..levels.size.len() {
             let step = L::load(&levels.step[index]);
+            let whole = total.mul_add(L::load(&levels.lean[index]), step);
             let slack_steps = [
-                step.sub(total.mul(L::load(&levels.floor[index]))),
-                total.mul(L::load(&levels.cap[index])).sub(step),
-                L::zero().sub(step),
+                total.mul_add(L::load(&levels.above[index]), step),
+                total.mul(L::load(&levels.below[index])).sub(step),
+                L::zero().sub(whole),
             ];
             for (kind, bounds) in levels.bounds.iter_mut().enumerate() {
                 if !self.bounded[kind] {
@@ -1235,10 +1257,11 @@ impl<'r, 'a> Ladder<'r, 'a> {
         let levels = &mut self.levels;
         for index in 0..levels.size.len() {
             let step = L::load(&levels.step[index]);
+            let whole = total.mul_add(L::load(&levels.lean[index]), step);
             let slack_steps = [
-                step.sub(total.mul(L::load(&levels.floor[index]))),
-                total.mul(L::load(&levels.cap[index])).sub(step),
-                L::zero().sub(step),
+                total.mul_add(L::load(&levels.above[index]), step),
+                total.mul(L::load(&levels.below[index])).sub(step),
+                L::zero().sub(whole),
             ];
             for (kind, bounds) in levels.bounds.iter_mut().enumerate() {
                 if !self.bounded[kind] {
@@ -1253,20 +1276,24 @@ impl<'r, 'a> Ladder<'r, 'a> {
                 price_step.mul_add(dual, price).store(&mut bounds.price[index]);
                 slack_step.mul_add(primal, slack).store(&mut bounds.slack[index]);
             }
-            step.mul_add(primal, L::load(&levels.size[index])).store(&mut levels.size[index]);
+            whole.mul_add(primal, L::load(&levels.size[index])).store(&mut levels.size[index]);
         }
     }
 }
 
+#[inline(always)]
+fn splat_all<L: Lanes>(values: &[f64; 3]) -> [L; 3] {
+    [L::splat(values[0]), L::splat(values[1]), L::splat(values[2])]
+}
+
 impl Levels<'_> {
-    /// The four columns of the small system: log, margin, fill, total.
+    /// The three columns of the small system: log, margin, fill.
     #[inline(always)]
-    fn columns<L: Lanes>(&self, index: usize) -> [L; 4] {
+    fn columns<L: Lanes>(&self, index: usize) -> [L; 3] {
         [
             L::load(&self.log[index]),
             L::load(&self.margin[index]),
             L::load(&self.fill[index]),
-            L::load(&self.pull[index]),
         ]
     }
 }

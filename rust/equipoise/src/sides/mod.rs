@@ -17,11 +17,14 @@
 //! the most, however many levels there are (`interior`). Neither is believed: every answer is priced by a dual bound computed
 //! from the statement of the problem, the sizes and the multipliers alone (`certificate`).
 
+mod batch;
 mod certificate;
 mod interior;
 mod linear;
 mod quick;
 mod read;
+
+pub use batch::{Batch, Stopped, solve_batch};
 
 use crate::entropy::{Bound, SideProblem, SideSolver};
 use crate::error::Result;
@@ -166,7 +169,22 @@ pub struct Certificate {
 pub fn certify(problem: &Sides<'_>, sizes: [&[f64]; 2], multipliers: &Multipliers) -> Result<Certificate> {
     read::check(problem)?;
     read::check_ladders(problem, sizes, multipliers)?;
-    Ok(problem.certify(sizes, sizes, multipliers))
+    Ok(dispatch(Certify { problem, sizes, multipliers }, widest()))
+}
+
+struct Certify<'p, 'a> {
+    problem: &'p Sides<'a>,
+    sizes: [&'p [f64]; 2],
+    multipliers: &'p Multipliers,
+}
+
+impl Kernel for Certify<'_, '_> {
+    type Output = Certificate;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> Certificate {
+        self.problem.certify::<L>(self.sizes, self.multipliers, &mut Vec::new())
+    }
 }
 
 /// Ladders with the multipliers that price them.
@@ -183,6 +201,7 @@ pub struct SidesSolver {
     store: [interior::Store; 2],
     one_side: SideSolver,
     shape: [quick::Shape; 2],
+    prices: Option<quick::Prices>,
     weights: Vec<f64>,
     caps: Vec<f64>,
     trial: Answer,
@@ -214,6 +233,7 @@ impl SidesSolver {
             store: Default::default(),
             one_side: SideSolver::limited(width),
             shape: [0, 1].map(|_| quick::Shape::new(SideSolver::limited(width))),
+            prices: None,
             weights: Vec::new(),
             caps: Vec::new(),
             trial: Answer::default(),
@@ -241,9 +261,22 @@ impl SidesSolver {
     /// # Errors
     /// When an argument is malformed. A side that cannot be quoted is a status, not an error.
     pub fn solve(&mut self, problem: &Sides<'_>) -> Result<SidesSolution> {
+        self.run(problem, false)
+    }
+
+    /// Solves `problem` starting at the prices and shapes of the last problem, which should be one nearby. They change the
+    /// work, and the answer within the stated gap.
+    ///
+    /// # Errors
+    /// As [`SidesSolver::solve`].
+    pub fn solve_warm(&mut self, problem: &Sides<'_>) -> Result<SidesSolution> {
+        self.run(problem, true)
+    }
+
+    fn run(&mut self, problem: &Sides<'_>, warm: bool) -> Result<SidesSolution> {
         read::check(problem)?;
         let width = self.width;
-        dispatch(Solve { problem, solver: self }, width)
+        dispatch(Solve { problem, solver: self, warm }, width)
     }
 }
 
@@ -274,6 +307,7 @@ impl SidesSolver {
 struct Solve<'s, 'p, 'a> {
     problem: &'p Sides<'a>,
     solver: &'s mut SidesSolver,
+    warm: bool,
 }
 
 impl Kernel for Solve<'_, '_, '_> {
@@ -281,11 +315,15 @@ impl Kernel for Solve<'_, '_, '_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) -> Self::Output {
-        let Self { problem, solver } = self;
+        let Self { problem, solver, warm } = self;
         solver.iterations = 0;
         solver.best.reset(problem);
-        if let Some(certificate) = solver.quick(problem) {
-            return Ok(solver.publish(certificate, [true; 2], [SideStatus::Quoted; 2]));
+        if !warm {
+            solver.shape.iter_mut().for_each(quick::Shape::forget);
+            solver.prices = None;
+        }
+        if let Some((certificate, present, side)) = solver.quick::<L>(problem) {
+            return Ok(solver.publish(certificate, present, side));
         }
         let mut side = [SideStatus::Quoted; 2];
         for x in 0..2 {
@@ -337,12 +375,17 @@ impl SidesSolver {
     }
 
     /// Shapes and totals in turn, where the problem allows it and the search settles.
-    fn quick(&mut self, problem: &Sides<'_>) -> Option<Certificate> {
-        let mut present = [false; 2];
+    #[inline(always)]
+    fn quick<L: Lanes>(&mut self, problem: &Sides<'_>) -> Option<(Certificate, [bool; 2], [SideStatus; 2])> {
+        let mut present = [true; 2];
+        let mut status = [SideStatus::Quoted; 2];
         let (mut largest, mut most) = (0.0_f64, 0.0_f64);
         for (x, side) in problem.side.iter().enumerate() {
-            let budget = problem.budget.side[x].min(problem.budget.total);
-            present[x] = !side.utility.is_empty() && side.size_max > 0.0 && budget > 0.0;
+            if side.utility.is_empty() || side.size_max <= 0.0 {
+                (present[x], status[x]) = (false, SideStatus::Blocked);
+            } else if problem.budget.side[x].min(problem.budget.total) <= 0.0 {
+                return None;
+            }
             if !matches!(side.saturation, Saturation::None) {
                 return None;
             }
@@ -355,11 +398,14 @@ impl SidesSolver {
         if varied || !any || (!both && problem.bid_share.is_some()) {
             return None;
         }
-        let start =
-            quick::Prices { margin: [0.0; 3], inventory: inventory.price_of_risk * inventory.position };
+        let start = self.prices.unwrap_or(quick::Prices {
+            margin: [0.0; 3],
+            inventory: inventory.price_of_risk * inventory.position,
+        });
         let floor = (0.5 * inventory.price_of_risk * inventory.position * inventory.position).max(1e-6 * largest * most);
         let (size, prices, rounds) = quick::search(problem, &mut self.shape, present, start, floor)?;
         self.iterations += rounds;
+        self.prices = Some(prices);
         self.trial.reset(problem);
         for x in 0..2 {
             if !present[x] {
@@ -378,13 +424,13 @@ impl SidesSolver {
         }
         self.trial.multipliers.margin = prices.margin;
         self.trial.multipliers.inventory = prices.inventory;
-        let certificate = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+        let certificate = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
         let good = certificate.gap.abs() <= 1e-10 * certificate.scale && certificate.violation <= 0.1 * VIOLATION_MAX;
         if !good {
             return None;
         }
         std::mem::swap(&mut self.best, &mut self.trial);
-        Some(certificate)
+        Some((certificate, present, status))
     }
 }
 
@@ -393,7 +439,7 @@ impl SidesSolver {
     #[inline(always)]
     fn search<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
         let mut found: Option<Certificate> = None;
-        let mut last = self.zero(problem);
+        let mut last = self.zero::<L>(problem);
         let none = !present[0] && !present[1];
         for manner in interior::MANNERS {
             if none {
@@ -401,14 +447,15 @@ impl SidesSolver {
             }
             last = self.interior::<L>(problem, present, manner);
             if !convincing(&last) {
-                (0..2).filter(|x| present[*x]).for_each(|x| self.judge(problem, x));
-                let judged = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+                (0..2).filter(|x| present[*x]).for_each(|x| self.judge::<L>(problem, x));
+                let judged = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
                 last = if judged.gap < last.gap { judged } else { last };
             }
-            if self.keep(last, &mut found) {
+            let certified = self.keep(last, &mut found);
+            if certified && last.objective > self.worth_of_nothing(problem) {
                 return last;
             }
-            last = self.zero(problem);
+            last = self.zero::<L>(problem);
             if self.keep(last, &mut found) {
                 return last;
             }
@@ -421,8 +468,8 @@ impl SidesSolver {
                 };
                 if present == [true; 2] && alone {
                     self.interior::<L>(problem, [x == 0, x == 1], manner);
-                    self.judge(problem, 1 - x);
-                    last = problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers);
+                    self.judge::<L>(problem, 1 - x);
+                    last = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
                     if self.keep(last, &mut found) {
                         return last;
                     }
@@ -433,6 +480,11 @@ impl SidesSolver {
             self.keep(last, &mut found);
         }
         found.unwrap_or(last)
+    }
+
+    /// Objective of the empty ladders.
+    fn worth_of_nothing(&self, problem: &Sides<'_>) -> f64 {
+        problem.inventory.map_or(0.0, |risk| -0.5 * risk.price_of_risk * risk.position * risk.position)
     }
 
     /// Keeps the trial if it is the best so far; whether it needs no other.
@@ -465,24 +517,26 @@ impl SidesSolver {
                 self.trial.size[x].fill(0.0);
             }
         }
-        problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers)
+        problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights)
     }
 
     /// The empty pair of ladders, with the temperatures at which each side is judged.
-    fn zero(&mut self, problem: &Sides<'_>) -> Certificate {
+    #[inline(always)]
+    fn zero<L: Lanes>(&mut self, problem: &Sides<'_>) -> Certificate {
         self.trial.reset(problem);
         if let Some(inventory) = problem.inventory {
             self.trial.multipliers.inventory = inventory.price_of_risk * inventory.position;
         }
         for x in 0..2 {
-            self.judge(problem, x);
+            self.judge::<L>(problem, x);
         }
-        problem.certify(self.trial.sizes(), self.trial.sizes(), &self.trial.multipliers)
+        problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights)
     }
 
     /// The temperature that bounds a side's value best, at the other prices in force.
-    fn judge(&mut self, problem: &Sides<'_>, x: usize) {
-        problem.weights(x, &self.trial.size[x], &self.trial.multipliers, &mut self.weights);
+    #[inline(always)]
+    fn judge<L: Lanes>(&mut self, problem: &Sides<'_>, x: usize) {
+        problem.weights::<L>(x, &self.trial.size[x], &self.trial.multipliers, &mut self.weights);
         let side = &problem.side[x];
         let multipliers = &mut self.trial.multipliers;
         self.caps.clear();

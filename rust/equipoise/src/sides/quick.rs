@@ -42,6 +42,11 @@ impl Shape {
         Self { solver, weights: Vec::new(), warm: None, present: false, value: 0.0, margin: 0.0, fill: 0.0 }
     }
 
+    /// Forgets where to start.
+    pub(super) fn forget(&mut self) {
+        self.warm = None;
+    }
+
     pub(super) fn multipliers(&self) -> (f64, f64) {
         self.warm.map_or((0.0, f64::NAN), |warm| (warm.temperature, warm.normaliser))
     }

@@ -336,8 +336,12 @@ impl Reduced {
         if !self.ray && largest > self.size_free && self.entropy_min > 0.0 {
             let (mut low, mut high) = (self.size_free, largest);
             if !self.admits(side, high) {
-                while high > 1.25 * low {
-                    let middle = (low * high).sqrt();
+                // In the logarithm, whose whole range is halved below a factor of 1.25 in so many steps.
+                for _ in 0..64 {
+                    let middle = low.sqrt() * high.sqrt();
+                    if high <= 1.25 * low || !(low < middle && middle < high) {
+                        break;
+                    }
                     if self.admits(side, middle) {
                         low = middle;
                     } else {

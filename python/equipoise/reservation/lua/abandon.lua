@@ -1,0 +1,22 @@
+-- Return the effect of an id, or plant a tombstone that refuses a late arrival.
+
+local moved = away()
+if moved then
+    return moved
+end
+if not A then
+    return answer('ACCOUNT_NOT_FOUND')
+end
+local kept, tombstone = kept_request()
+if tombstone then
+    return answer('DUPLICATE')
+end
+if kept then
+    print_ = match(kept, '^%d+ (.*)$')
+    return again(kept)
+end
+local reply, written = finish('OK')
+if written then
+    remember_request(0)
+end
+return reply

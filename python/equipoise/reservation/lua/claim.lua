@@ -1,0 +1,20 @@
+-- Take an order into a sender's hands; only this call's OK permits the bytes.
+
+local o, refusal = event_order()
+if not o then
+    return refusal
+end
+if A.status == 'RECOVERING' then
+    return answer('ACCOUNT_RECOVERING')
+end
+if o.state ~= 'RESERVED' then
+    return answer('ILLEGAL_TRANSITION', { order = o.id, state = o.state })
+end
+local after = changed(o)
+after.state = 'SENT'
+journal_order(o, after)
+local reply, written = finish('OK', o.id, 'SENT')
+if written then
+    put_order(o, after, true)
+end
+return reply

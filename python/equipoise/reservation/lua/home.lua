@@ -1,0 +1,16 @@
+-- The account is met on another node than the one that wrote it last. After a promotion the last steps may be lost:
+-- facts pass, no grants and no claims until reconciled. After a planned move of the slot nothing is lost.
+-- ARGV 7 the home the caller was told   8 1: a promotion
+
+if not A or A.home ~= ARGV[7] then
+    return answer('OK')
+end
+if ARGV[8] ~= '1' then
+    call('HSET', PORTFOLIO, 'home', ARGV[3])
+    return answer('OK')
+end
+detail('status', '"RECOVERING"')
+detail('from', quoted(A.home))
+detail('to', quoted(ARGV[3]))
+D.more = { 'status', 'RECOVERING', 'home', ARGV[3] }
+return (finish('OK'))

@@ -1,0 +1,25 @@
+-- Deposit, withdraw or adjust the balance. ARGV 9 signed amount   10 kind
+
+local refused = away() or gate()
+if refused then
+    return refused
+end
+local amount = tonumber(ARGV[9])
+if op == 'withdraw' then
+    refused = growth_gate() or (stale() and answer('STALE_MARK'))
+    if refused then
+        return refused
+    end
+    local room = max(0, sum(A.balance, A.pnl < 0 and A.pnl or 0, 0 - A.all))
+    if 0 - amount > room then
+        return answer('INSUFFICIENT_MARGIN', { required = text(0 - amount), free = room })
+    end
+end
+D.balance = D.balance + amount
+detail('amount', text(amount))
+detail('kind', quoted(ARGV[10]))
+local reply, written = finish('OK')
+if written then
+    remember_request(A.version + 1)
+end
+return reply

@@ -1,0 +1,421 @@
+-- Shared by every script of the book: the account, its symbols, and the one way a step answers and writes.
+--
+-- A script reads and checks everything, computes every new value, and only then writes; the first write is the journal
+-- entry under the id <version>-0, which the stream refuses to take twice. A reply is one string:
+--   O<scale><record>   done now; the record is what the journal keeps
+--   D<scale><record>   the id was used before for the same content; the record of that first time
+--   E<scale><answer>   the same for an event of an order, whose answer outlives the journal
+--   R<answer>          anything else, as JSON; nothing was written to the journal
+--   K<order id>        the id given is an alias: ask again with the keys of this order
+--   H<home>            the account was last written on another node: see home.lua
+--
+-- KEYS of every script
+--   1 user_portfolio:{a}  hash: the account        2 user_symbols:{a}   hash: running totals per symbol and leg
+--   3 user_orders:{a}     zset: every order, by place made; terminal ones negative
+--   4 user_due:{a}        zset: when an answer is due; settled orders by minus the time of their last change
+--   5 user_aliases:{a}    hash: venue id to order  6 user_requests:{a}  hash: ids of account-level requests
+--   7 user_journal:{a}    stream                   8 user_owners:{a}    hash: hold per owner tag
+--   9 user_rates:{a}      zset, lexical: charge per lot of each order and ticket (larger_leg)
+--  10 user_outbox:{a}     stream: orders to be sent  11 user_waiting:{a}  hash: how many of an entry are unanswered
+--  12 user_base:{a}       hash: what the journal said up to the last record that was trimmed
+--  13 …                   records of orders
+-- ARGV of every script
+--   1 operation   2 time in microseconds, empty: the server's   3 identity of the node the caller talks to, or empty
+--   4 1: a repeat must write too, so that WAIT has something to wait for   5 id   6 fingerprint of the content
+
+local call, error_with = redis.call, error
+local format, match, find, sub, concat = string.format, string.match, string.find, string.sub, table.concat
+local fmod, max, unpack, tonumber = math.fmod, math.max, unpack, tonumber
+local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS, JOURNAL, OWNERS, RATES, OUTBOX, WAITING, BASE =
+    unpack(KEYS, 1, 12)
+local RECORD = 13
+local op, ident, print_ = ARGV[1], ARGV[5], ARGV[6]
+local SCHEMA = '1'
+-- Doubles are exact up to here; every amount of the book stays within.
+local MOST = 9007199254740991
+
+local function corrupt(what)
+    error_with({ err = 'CORRUPT ' .. what })
+end
+
+-- The only way a number becomes text. Adding 0 turns a negative zero into zero.
+local function text(n)
+    return format('%.0f', n + 0)
+end
+
+local function number(value, what)
+    local n = tonumber(value)
+    if not n or n % 1 ~= 0 then
+        corrupt(what .. ' is ' .. tostring(value))
+    end
+    return n
+end
+
+local function quoted(value)
+    if find(value, '[%c"\\]') then
+        return cjson.encode(value)
+    end
+    return '"' .. value .. '"'
+end
+
+local function optional(value)
+    return value and quoted(value) or 'null'
+end
+
+-- Part of an amount that stays held when `left` of `lots` remain; see `held` in money.py. No product above `amount`.
+local function held(amount, lots, left)
+    if left == lots then
+        return amount
+    end
+    local extra = fmod(amount, lots)
+    return (amount - extra) / lots * left + (left < extra and left or extra)
+end
+
+local function divide_up(amount, lots)
+    local extra = fmod(amount, lots)
+    return (amount - extra) / lots + (extra > 0 and 1 or 0)
+end
+
+-- a + b + c without leaving the exact range on the way when the sum is inside it.
+local function sum(a, b, c)
+    if (a < 0) ~= (b < 0) or (b < 0) == (c < 0) then
+        return a + b + c
+    end
+    return b + c + a
+end
+
+local now
+if ARGV[2] == '' then
+    local time = call('TIME')
+    now = time[1] * 1000000 + time[2]
+else
+    now = tonumber(ARGV[2])
+end
+
+-- The account; nil where there is none. -----------------------------------------------------------------------------
+
+local function load_account()
+    local got = call(
+        'HMGET', PORTFOLIO, 'schema', 'version', 'balance', 'open_pnl', 'used_margin_executed', 'used_margin_all',
+        'live_orders', 'status', 'terms', 'terms_version', 'watermark_us', 'scale', 'records', 'digest',
+        'home'
+    )
+    if not got[1] then
+        if got[2] or got[3] then
+            corrupt('account without schema')
+        end
+        return nil
+    end
+    if got[1] ~= SCHEMA then
+        corrupt('schema ' .. got[1])
+    end
+    local combine, positions, policy, limits = match(got[9] or '', '^([%l_]+) (%l+) ([%l_]+) ?(.*)$')
+    if not combine then
+        corrupt('terms')
+    end
+    local version, balance, pnl, executed = tonumber(got[2]), tonumber(got[3]), tonumber(got[4]), tonumber(got[5])
+    local all, live, watermark, records = tonumber(got[6]), tonumber(got[7]), tonumber(got[11]), tonumber(got[13])
+    if not (version and balance and pnl and executed and all and live and watermark and records and got[14])
+        or version % 1 + balance % 1 + pnl % 1 + executed % 1 + all % 1 + live % 1 + watermark % 1 + records % 1 ~= 0 then
+        corrupt('a figure of the account')
+    end
+    return {
+        version = version, balance = balance, pnl = pnl, counted = (pnl < 0 or policy == 'all') and pnl or 0,
+        executed = executed, all = all, live = live, status = got[8], combine = combine, positions = positions,
+        all_pnl = policy == 'all', limits = limits ~= '' and cjson.decode(limits) or nil, terms_version = got[10],
+        watermark = watermark, scale = got[12], records = records, digest = got[14], home = got[15] or '',
+    }
+end
+
+local A = load_account()
+
+-- Figures of the account that only some steps need.
+local function more_of(...)
+    local got = call('HMGET', PORTFOLIO, ...)
+    for i = 1, #got do
+        got[i] = number(got[i], (select(i, ...)))
+    end
+    return unpack(got)
+end
+
+-- A promotion may have lost the last steps: the caller settles that before anything else (home.lua).
+local function away()
+    return A and ARGV[3] ~= '' and A.home ~= ARGV[3] and 'H' .. A.home or nil
+end
+
+local function totals(balance, counted, executed, all)
+    return '[' .. text(balance) .. ',' .. text(counted) .. ',' .. text(executed) .. ',' .. text(all) .. ']'
+end
+
+-- Symbols: arrays of lots, margin, hold_bids, hold_asks, bid_lots, ask_lots, reduce_bid_lots, reduce_ask_lots,
+-- long_lots, short_lots, rate_orders, rate_tickets, open_pnl, marked_us, revalued_us. --------------------------------
+
+local LOTS, MARGIN, HOLD_BIDS, HOLD_ASKS, BID_LOTS, ASK_LOTS, REDUCE_BID, REDUCE_ASK = 1, 2, 3, 4, 5, 6, 7, 8
+local LONG, SHORT, RATE_ORDERS, RATE_TICKETS, OPEN_PNL, MARKED, REVALUED = 9, 10, 11, 12, 13, 14, 15
+local ROW_OUT = '%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f'
+local ROW_IN = '^(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) '
+    .. '(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)$'
+
+local function row_of(packed)
+    if not packed then
+        return nil
+    end
+    local row = { match(packed, ROW_IN) }
+    if not row[15] then
+        corrupt('symbol ' .. packed)
+    end
+    for i = 1, 15 do
+        row[i] = tonumber(row[i])
+    end
+    return row
+end
+
+local function fresh_row()
+    return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1 }
+end
+
+local function copy_of(row)
+    return { unpack(row) }
+end
+
+local function row_field(symbol, leg)
+    return leg == '' and symbol or symbol .. '\31' .. leg
+end
+
+-- Every row, by field name.
+local function all_rows()
+    local got, rows = call('HGETALL', SYMBOLS), {}
+    for i = 1, #got, 2 do
+        rows[got[i]] = row_of(got[i + 1])
+    end
+    return rows
+end
+
+local function has_position(row)
+    return row[LOTS] ~= 0 or row[LONG] ~= 0 or row[SHORT] ~= 0
+end
+
+-- (margin of the position alone, margin of position and resting orders) of one row
+local function requirement(row)
+    local combine, margin, lots = A.combine, row[MARGIN], row[LOTS]
+    if combine == 'sum' or combine == 'hedge_legs' then
+        return margin, margin + row[HOLD_BIDS] + row[HOLD_ASKS]
+    elseif combine == 'worst_side' or combine == 'per_side' then
+        local up = lots >= 0
+        local bids = up and margin + row[HOLD_BIDS] or row[HOLD_BIDS] - margin
+        local asks = up and margin - row[HOLD_ASKS] or margin + row[HOLD_ASKS]
+        return margin, max(bids < 0 and -bids or bids, asks < 0 and -asks or asks)
+    elseif combine ~= 'larger_leg' then
+        corrupt('combine ' .. combine)
+    end
+    local long, short, rate = row[LONG], row[SHORT], row[RATE_TICKETS]
+    if long == 0 and short == 0 then
+        long, short = max(lots, 0), max(0 - lots, 0)
+        rate = lots ~= 0 and divide_up(margin, long + short) or 0
+    end
+    return rate * max(long, short), max(rate, row[RATE_ORDERS]) * max(long + row[BID_LOTS], short + row[ASK_LOTS])
+end
+
+local function fits(row)
+    for i = LOTS, SHORT do
+        if row[i] > MOST then
+            return false
+        end
+    end
+    return row[LOTS] >= -MOST
+end
+
+-- Whether a position has not been marked for longer than the terms allow.
+local function stale()
+    local age = A.limits and A.limits.mark_age_ms_max
+    if not age then
+        return false
+    end
+    local oldest = now - age * 1000
+    for _, row in pairs(all_rows()) do
+        if row[MARKED] < oldest and has_position(row) then
+            return true
+        end
+    end
+    return false
+end
+
+-- Answers ------------------------------------------------------------------------------------------------------------
+
+-- An answer without a journal record. `more`: order, state, flags, rows, required (text), free, after (text), all optional.
+local function answer(code, more)
+    more = more or {}
+    local was = A and totals(A.balance, A.counted, A.executed, A.all) or 'null'
+    return 'R["' .. code .. '",' .. (A and text(A.version) or '0') .. ',' .. (A and A.scale or '6') .. ',' .. was .. ','
+        .. (more.after or was) .. ',' .. optional(more.order) .. ',' .. optional(more.state) .. ',['
+        .. (more.flags or '') .. '],[' .. (more.rows or '') .. '],' .. (more.required or 'null')
+        .. ',' .. (more.free and text(more.free) or 'null') .. ']'
+end
+
+-- The answer to a request id that was used before, from what was kept under it: "<version> <fingerprint>".
+local function again(kept)
+    local version, first = match(kept, '^(%d+) (.*)$')
+    if not version then
+        corrupt('id ' .. ident)
+    end
+    if first ~= print_ then
+        return answer('REQUEST_CONFLICT')
+    end
+    if ARGV[4] == '1' then
+        call('HSET', PORTFOLIO, 'version', text(A.version))
+    end
+    local entry = call('XRANGE', JOURNAL, version .. '-0', version .. '-0')[1]
+    if not entry then
+        corrupt('journal has no version ' .. version)
+    end
+    return 'D' .. A.scale .. entry[2][2]
+end
+
+-- The next state of the account while a step computes it.
+local D = A and {
+    balance = A.balance, pnl = A.pnl, live = A.live, status = A.status,
+    rows = {}, orders = {}, details = {}, more = {}, rates_out = {}, rates_in = {}, rates_gone = {}, entries = {},
+    added = 0, forgotten = 0,
+}
+
+-- A digest of the orders that stand, which does not depend on their order: two sums of 48 bits over a hash of each.
+local WRAP = 281474976710656
+local function digest_of(order_id, snapshot, sign)
+    local hash = redis.sha1hex(order_id .. '\31' .. snapshot)
+    -- Wrapped each time: 33 of these would leave the range in which doubles are exact.
+    D.high = fmod((D.high or 0) + sign * tonumber(sub(hash, 1, 12), 16), WRAP)
+    D.low = fmod((D.low or 0) + sign * tonumber(sub(hash, 13, 24), 16), WRAP)
+end
+
+local function next_digest()
+    local high, low = match(A.digest, '^(%d+)-(%d+)$')
+    if not D.high then
+        return A.digest
+    end
+    high, low = fmod(high + D.high, WRAP), fmod(low + D.low, WRAP)
+    return text(high < 0 and high + WRAP or high) .. '-' .. text(low < 0 and low + WRAP or low)
+end
+
+-- One order of an outbox entry needs no sender any more; the last one takes the entry away.
+local function settle_outbox(request_id)
+    local entry = D.entries[request_id]
+    if not entry then
+        call('XLEN', OUTBOX)
+        local version, open = match(call('HGET', WAITING, request_id) or '', '^(%d+) (%d+)$')
+        if not version then
+            return
+        end
+        entry = { version, tonumber(open) }
+        D.entries[request_id] = entry
+    end
+    entry[2] = entry[2] - 1
+end
+
+local function put_row(symbol, leg, was, row)
+    local rows = D.rows
+    rows[#rows + 1] = { symbol, leg, was, row }
+end
+
+local function detail(name, value)
+    D.details[#D.details + 1] = '["' .. name .. '",' .. value .. ']'
+end
+
+-- Highest rate of a symbol after the step, `best` being the highest it adds.
+local function rate_top(kind, symbol, best)
+    local prefix = kind .. '\31' .. symbol .. '\31'
+    local gone = D.rates_gone
+    -- At most one stored member more than the step takes away has to be looked at.
+    local found = call('ZREVRANGEBYLEX', RATES, '[' .. prefix .. ':', '[' .. prefix, 'LIMIT', 0, #D.rates_out + 1)
+    for _, member in ipairs(found) do
+        if not gone[member] then
+            return max(best, tonumber(sub(member, #prefix + 1, #prefix + 16)))
+        end
+    end
+    return best
+end
+
+local function rate_member(kind, symbol, rate, order_id)
+    return kind .. '\31' .. symbol .. '\31' .. format('%016.0f', rate) .. '\31' .. order_id
+end
+
+local function rate_less(member)
+    D.rates_out[#D.rates_out + 1] = member
+    D.rates_gone[member] = true
+end
+
+-- Totals after the step: executed, all, counted; and whether every figure stays in range.
+local function next_totals()
+    local executed, all, good = A.executed, A.all, true
+    for _, row in ipairs(D.rows) do
+        if row[3] then
+            local was_executed, was_all = requirement(row[3])
+            executed, all = executed - was_executed, all - was_all
+        end
+        local now_executed, now_all = requirement(row[4])
+        executed, all = executed + now_executed, all + now_all
+        good = good and fits(row[4])
+    end
+    local counted = (D.pnl < 0 or A.all_pnl) and D.pnl or 0
+    local free = sum(D.balance, counted, 0 - all)
+    good = good and D.balance <= MOST and D.balance >= -MOST and D.pnl <= MOST and D.pnl >= -MOST and executed >= 0 and executed <= MOST and all >= 0
+        and all <= MOST and free <= MOST and free >= -MOST
+    return executed, all, counted, free, good
+end
+
+-- Write the step, its journal record first; returns the reply and whether it was written. Orders are the caller's to
+-- write afterwards, from values computed before. `refused`: rows of a ladder that were not held, as JSON.
+local function finish(code, order_id, state, flags, refused)
+    local executed, all, counted, _, good = next_totals()
+    if not good or D.overflow then
+        return answer('AMOUNT_OVERFLOW', { order = order_id }), false
+    end
+    local version = text(A.version + 1)
+    local changes, writes = {}, {}
+    for i, item in ipairs(D.rows) do
+        local symbol, leg, was, row = item[1], item[2], item[3], item[4]
+        local before = 'null'
+        if was then
+            before = format('[%.0f,%.0f,%.0f,%.0f]', was[1], was[2], was[3], was[4])
+        end
+        changes[i] = '[' .. quoted(symbol) .. ',"' .. leg .. '",' .. before
+            .. format(',[%.0f,%.0f,%.0f,%.0f]]', row[1], row[2], row[3], row[4])
+        writes[2 * i - 1] = row_field(symbol, leg)
+        writes[2 * i] = format(ROW_OUT, unpack(row))
+    end
+    if flags and flags ~= '' then
+        detail('flags', '[' .. flags .. ']')
+    end
+    local moved = totals(A.balance, A.counted, A.executed, A.all) .. ',' .. totals(D.balance, counted, executed, all)
+    if order_id and not D.timed then
+        D.answer = '["' .. code .. '","' .. op .. '",' .. version .. ',' .. moved .. ',' .. quoted(order_id) .. ','
+            .. optional(state) .. ',[' .. (flags or '') .. ']]'
+    end
+    local record = '[' .. version .. ',' .. text(now) .. ',"' .. op .. '",' .. quoted(ident) .. ','
+        .. quoted(order_id or '') .. ',"' .. code .. '",' .. moved .. ',[' .. concat(changes, ',') .. '],[' .. concat(D.orders, ',')
+        .. '],[' .. concat(D.details, ',') .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
+    call('XADD', JOURNAL, version .. '-0', 'r', record)
+    call(
+        'HSET', PORTFOLIO, 'version', version, 'balance', text(D.balance), 'open_pnl', text(D.pnl),
+        'used_margin_executed', text(executed), 'used_margin_all', text(all), 'live_orders', text(D.live),
+        'changed_us', text(now), 'records', text(A.records + D.added + (D.timed and 1 or 0) - D.forgotten), 'digest',
+        next_digest(), unpack(D.more)
+    )
+    if writes[1] then
+        call('HSET', SYMBOLS, unpack(writes))
+    end
+    for request_id, entry in pairs(D.entries) do
+        if entry[2] > 0 then
+            call('HSET', WAITING, request_id, entry[1] .. ' ' .. text(entry[2]))
+        else
+            call('HDEL', WAITING, request_id)
+            call('XDEL', OUTBOX, entry[1] .. '-0')
+        end
+    end
+    if D.rates_out[1] then
+        call('ZREM', RATES, unpack(D.rates_out))
+    end
+    if D.rates_in[1] then
+        call('ZADD', RATES, unpack(D.rates_in))
+    end
+    return 'O' .. A.scale .. record, true
+end

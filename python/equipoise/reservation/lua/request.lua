@@ -1,0 +1,74 @@
+-- Account-level requests: looked up by id, valid from `issued` to `not_after`.
+-- ARGV 7 issued_us   8 not_after_us
+-- Kept under an id: "<version> <fingerprint>"; version 0 is a tombstone (abandoned). issued_us is kept apart, in front.
+
+local issued, not_after = ARGV[7], ARGV[8]
+if D then
+    D.timed = ident ~= ''
+end
+
+local function kept_request()
+    local kept = ident ~= '' and call('HGET', REQUESTS, ident)
+    if not kept then
+        return nil
+    end
+    local rest = match(kept, '^%-?%d+ (%d+ .*)$')
+    if not rest then
+        corrupt('id ' .. ident)
+    end
+    return rest, sub(rest, 1, 2) == '0 '
+end
+
+-- Id first, then the watermark, then the validity, then the tombstone. Nil: go on.
+local function gate()
+    local kept, tombstone = kept_request()
+    if kept and not tombstone then
+        return again(kept)
+    end
+    if A and tonumber(issued) <= A.watermark then
+        return answer('TOO_OLD_FOR_DEDUPE')
+    end
+    if now > tonumber(not_after) then
+        return answer('REQUEST_EXPIRED')
+    end
+    if kept then
+        return answer('REQUEST_ABANDONED')
+    end
+    if not A and op ~= 'open_account' and op ~= 'import_flat' then
+        return answer('ACCOUNT_NOT_FOUND')
+    end
+    return nil
+end
+
+local function remember_request(version)
+    if ident ~= '' then
+        call('HSET', REQUESTS, ident, issued .. ' ' .. text(version) .. ' ' .. print_)
+    end
+end
+
+-- Accounts that may not ask for more.
+local function growth_gate()
+    if A.status == 'ACTIVE' then
+        return nil
+    end
+    return answer(A.status == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+end
+
+-- The account before its first step.
+local function open_blank(terms, currency, scale, balance, horizon_us)
+    local combine, positions, policy = match(terms, '^([%l_]+) (%l+) ([%l_]+)')
+    A = {
+        version = 0, balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, status = 'ACTIVE',
+        combine = combine, positions = positions, all_pnl = policy == 'all', scale = scale, records = 0, digest = '0-0',
+    }
+    D = {
+        balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = {}, rates_out = {},
+        rates_in = {}, entries = {}, added = 0, forgotten = 0, timed = true,
+        more = {
+            'schema', SCHEMA, 'currency', currency, 'scale', scale, 'opened_us', text(now), 'status', 'ACTIVE', 'terms',
+            terms, 'terms_version', '1', 'watermark_us', text(now - tonumber(horizon_us)), 'late_fills', '0',
+            'overfills', '0', 'under_reserved', '0', 'pnl_missing', '0', 'exported_version', '0', 'trimmed_version',
+            '0', 'home', ARGV[3],
+        },
+    }
+end

@@ -1,0 +1,276 @@
+-- Hold margin for a whole ladder: all of it, or what fits in the caller's order.
+-- KEYS 13, 14, … records of the new orders
+-- ARGV 9 1: best effort   10 1: holds are micro-units   11 terms version the charges were computed under, or empty
+--      12 owner   13 first state   14 order type   15 deadline_us   16 good_till_us or empty
+--      17 1: an outbox entry too   18, 19, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
+
+local refusal = away() or gate() or growth_gate()
+if refusal then
+    return refusal
+end
+local best_effort, in_micros, owner, state = ARGV[9] == '1', ARGV[10] == '1', ARGV[12], ARGV[13]
+local limits, count = A.limits, #ARGV - 17
+-- Codes of an order in order of precedence.
+local PRECEDENCE = 'ORDER_EXISTS TERMS_CHANGED TERMS_INVALID AMOUNT_OVERFLOW STALE_MARK POSITION_LIMIT ORDER_LIMIT '
+    .. 'OWNER_LIMIT INSUFFICIENT_MARGIN'
+
+-- Read: which ids are taken, and the symbols' totals.
+call('ZCARD', ORDERS)
+call('ZCARD', DUE)
+local asks, ids, fields, place_of = {}, {}, {}, {}
+for i = 1, count do
+    local side, lots, ticks, hold, reduce, leg, symbol, id =
+        match(ARGV[17 + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
+    local field = row_field(symbol, leg)
+    if not place_of[field] then
+        fields[#fields + 1] = field
+        place_of[field] = #fields
+    end
+    asks[i] = {
+        bid = side == 'bid', side = side, lots = tonumber(lots), lots_text = lots, ticks = ticks,
+        hold = tonumber(hold), reduce = reduce == '1', leg = leg, symbol = symbol, id = id, field = field,
+    }
+    ids[i] = id
+end
+local aliased = call('HMGET', ALIASES, unpack(ids))
+local taken = call('EXISTS', unpack(KEYS, RECORD))
+local packed = call('HMGET', SYMBOLS, unpack(fields))
+local owned = owner ~= '' and number(call('HGET', OWNERS, owner) or '0', 'owner') or 0
+local owner_most = limits and limits.owner_margin_max and limits.owner_margin_max[owner]
+if A.combine == 'larger_leg' then
+    call('ZCARD', RATES)
+end
+
+local is_stale = stale()
+local terms_changed = ARGV[11] ~= '' and ARGV[11] ~= A.terms_version
+local free = sum(A.balance, A.counted, 0 - A.all)
+local all, live = A.all, A.live
+local stored, seen, holds = {}, {}, 0
+local rows, granted, refused, worst = {}, {}, {}, nil
+local rate_of = A.combine == 'larger_leg'
+
+-- First limit, in order of precedence, that an order meets; nil: none.
+local function limit_met(ask, after, hold, rise, reduces)
+    if all + rise > MOST or not fits(after) then
+        return 'AMOUNT_OVERFLOW'
+    end
+    if is_stale then
+        return 'STALE_MARK'
+    end
+    if not limits then
+        return nil
+    end
+    local most = not reduces and limits.position_lots_max and limits.position_lots_max[ask.symbol]
+    if most then
+        local reached
+        if A.positions == 'tickets' then
+            reached = ask.bid and after[LONG] + after[BID_LOTS] or after[SHORT] + after[ASK_LOTS]
+        else
+            reached = ask.bid and after[LOTS] + after[BID_LOTS] or after[ASK_LOTS] - after[LOTS]
+        end
+        if reached > most then
+            return 'POSITION_LIMIT'
+        end
+    end
+    if (limits.orders_max and live >= limits.orders_max)
+        or (limits.records_max and A.records + 1 + live - A.live >= limits.records_max)
+        or (limits.order_margin_max and hold > limits.order_margin_max)
+        or (limits.margin_max and rise > 0 and all + rise > limits.margin_max) then
+        return 'ORDER_LIMIT'
+    end
+    if owner_most and hold > 0 and owned + holds + hold > owner_most then
+        return 'OWNER_LIMIT'
+    end
+    return nil
+end
+
+-- Code, rise of used_margin_all; takes the order in when nothing forbids it.
+local function judge(i, ask)
+    if aliased[i] then
+        return 'ORDER_EXISTS', 0
+    end
+    if taken > 0 and call('EXISTS', KEYS[RECORD - 1 + i]) > 0 then
+        if call('TYPE', KEYS[RECORD - 1 + i]).ok ~= 'hash' then
+            corrupt('order ' .. ask.id)
+        end
+        return 'ORDER_EXISTS', 0
+    end
+    if (in_micros and A.scale ~= '6') or (A.positions == 'hedge') ~= (ask.leg ~= '')
+        or (ask.reduce and A.positions == 'tickets') then
+        return 'TERMS_INVALID', 0
+    end
+    local field = ask.field
+    local row = seen[field]
+    if not row then
+        row = row_of(packed[place_of[field]])
+        stored[field] = row
+        row = row or fresh_row()
+    end
+    local hold, reduces = ask.hold, ask.reduce
+    if A.positions == 'hedge' and (ask.leg == 'long') ~= ask.bid then
+        hold, reduces = 0, true
+    elseif reduces then
+        local queued = ask.bid and row[REDUCE_BID] or row[REDUCE_ASK]
+        if queued + ask.lots <= (ask.bid and 0 - row[LOTS] or row[LOTS]) then
+            hold = 0
+        end
+    end
+    local after = copy_of(row)
+    local hold_at = ask.bid and HOLD_BIDS or HOLD_ASKS
+    local lots_at = reduces and (ask.bid and REDUCE_BID or REDUCE_ASK) or (ask.bid and BID_LOTS or ASK_LOTS)
+    after[hold_at] = after[hold_at] + hold
+    after[lots_at] = after[lots_at] + ask.lots
+    if rate_of and not reduces then
+        after[RATE_ORDERS] = max(after[RATE_ORDERS], divide_up(hold, ask.lots))
+    end
+    local _, was_all = requirement(row)
+    local _, now_all = requirement(after)
+    local rise = now_all - was_all
+    local code = limit_met(ask, after, hold, rise, reduces)
+    if not code and best_effort and rise > 0 and free - (all - A.all) < rise then
+        code = 'INSUFFICIENT_MARGIN'
+    end
+    if code then
+        return code, rise
+    end
+    if not seen[field] then
+        rows[#rows + 1] = { ask.symbol, ask.leg, stored[field], after }
+        after.at = #rows
+    else
+        after.at = row.at
+        rows[row.at][4] = after
+    end
+    seen[field] = after
+    all, live, holds = all + rise, live + 1, holds + hold
+    ask.hold, ask.reduces = hold, reduces
+    return nil, rise
+end
+
+for i = 1, count do
+    local ask = asks[i]
+    local code, rise = judge(i, ask)
+    if terms_changed and code ~= 'ORDER_EXISTS' then
+        code = 'TERMS_CHANGED'
+    end
+    if not code then
+        granted[#granted + 1] = i
+    else
+        if not worst or find(PRECEDENCE, code, 1, true) < find(PRECEDENCE, worst, 1, true) then
+            worst = code
+        end
+        local asked = code == 'INSUFFICIENT_MARGIN'
+        refused[#refused + 1] = { i, code, asked and rise or 0, asked and free - (all - A.all) or 0 }
+    end
+end
+
+-- Refuse: nothing of the ladder is held; orders without a fault of their own carry the ladder's code.
+local rise = all - A.all
+if not best_effort and not worst and rise > 0 and free < rise then
+    worst = 'INSUFFICIENT_MARGIN'
+end
+if (worst and not best_effort) or #granted == 0 then
+    local own, out, required, met = {}, {}, nil, nil
+    for _, item in ipairs(refused) do
+        own[item[1]] = item
+        if best_effort and not required and item[2] == worst and worst == 'INSUFFICIENT_MARGIN' then
+            required, met = item[3], item[4]
+        end
+    end
+    if worst == 'INSUFFICIENT_MARGIN' and not best_effort then
+        required, met = rise, free
+    end
+    for i, ask in ipairs(asks) do
+        local item = own[i] or { i, worst, 0, 0 }
+        out[i] = '[' .. quoted(ask.id) .. ',"' .. item[2] .. '",0,' .. text(item[3]) .. ',' .. text(item[4]) .. ']'
+    end
+    return answer(worst, { rows = concat(out, ','), required = required and text(required), free = met })
+end
+
+-- Compute.
+local version = A.version + 1
+local places, dues, names = {}, {}, {}
+local deadline = ARGV[15]
+local due = text(max(tonumber(deadline), 1))
+for n, i in ipairs(granted) do
+    local ask = asks[i]
+    local after = format('["%s",%.0f,0,%s,0,0,0,0,0]', state, ask.hold, ask.lots_text)
+    names[n] = quoted(ask.id)
+    D.orders[n] = '[' .. names[n] .. ',null,' .. after .. ']'
+    digest_of(ask.id, after, 1)
+    places[2 * n - 1], places[2 * n] = text(version * 1000 + i - 1), ask.id
+    dues[2 * n - 1], dues[2 * n] = due, ask.id
+    if rate_of and not ask.reduces then
+        D.rates_in[#D.rates_in + 1] = '0'
+        D.rates_in[#D.rates_in + 1] = rate_member('orders', ask.symbol, divide_up(ask.hold, ask.lots), ask.id)
+    end
+end
+for n, item in ipairs(refused) do
+    refused[n] = '[' .. text(item[1] - 1) .. ',' .. quoted(asks[item[1]].id) .. ',"' .. item[2] .. '",' .. text(item[3])
+        .. ',' .. text(item[4]) .. ']'
+end
+D.rows, D.live, D.added = rows, live, #granted
+-- Under rules that do not add up, an owner's holds may exceed what the account holds.
+D.overflow = owner ~= '' and owned + holds > MOST
+local common = { 'request_id', ident }
+if owner ~= '' then
+    detail('owner', quoted(owner))
+    common[3], common[4] = 'owner', owner
+end
+local outbox, left_over = ARGV[17] == '1', nil
+if outbox then
+    detail('send', '"outbox"')
+    call('XLEN', OUTBOX)
+    -- An entry is known by its request: one left over from before the id was archived gives way.
+    left_over = match(call('HGET', WAITING, ident) or '', '^(%d+) ')
+    common[#common + 1] = 'outbox'
+    common[#common + 1] = '1'
+end
+if ARGV[14] ~= 'limit' then
+    common[#common + 1] = 'order_type'
+    common[#common + 1] = ARGV[14]
+end
+if ARGV[16] ~= '' then
+    common[#common + 1] = 'good_till_us'
+    common[#common + 1] = ARGV[16]
+end
+
+-- Write.
+local reply, written = finish('OK', nil, nil, nil, concat(refused, ','))
+if not written then
+    return reply
+end
+local created, hold_at = text(now), #common + 1
+for n, i in ipairs(granted) do
+    local ask, key = asks[i], KEYS[RECORD - 1 + i]
+    local hold = ask.hold > 0 and text(ask.hold) or nil
+    common[hold_at], common[hold_at + 1] = hold and 'hold_start', hold
+    common[hold_at + 2], common[hold_at + 3] = hold and 'reserved_margin', hold
+    call(
+        'HSET', key, 'symbol', ask.symbol, 'side', ask.side, 'lots', ask.lots_text, 'price_ticks', ask.ticks, 'state',
+        state, 'order_status', 'QUEUED', 'execution_status', 'QUEUED', 'created_us', created, 'deadline_us', deadline,
+        'seq', places[2 * n - 1], unpack(common)
+    )
+    if ask.leg ~= '' then
+        call('HSET', key, 'leg', ask.leg)
+    end
+    if ask.reduces then
+        call('HSET', key, 'reduces', '1', 'reduce_only', ask.reduce and '1' or '0')
+    end
+end
+if outbox then
+    if left_over then
+        call('XDEL', OUTBOX, left_over .. '-0')
+    end
+    call(
+        'XADD', OUTBOX, text(version) .. '-0', 'request_id', ident, 'created_us', created, 'deadline_us', deadline,
+        'order_ids', '[' .. concat(names, ',') .. ']'
+    )
+    call('HSET', WAITING, ident, text(version) .. ' ' .. text(#granted))
+end
+call('ZADD', ORDERS, unpack(places))
+call('ZADD', DUE, unpack(dues))
+if owner ~= '' and holds > 0 then
+    call('HSET', OWNERS, owner, text(owned + holds))
+end
+remember_request(version)
+return reply

@@ -1,0 +1,62 @@
+-- Cancel what was never sent, and label what is overdue UNKNOWN. Frees nothing that may be live.
+-- KEYS 13, 14, … records of orders that may be due. ARGV 7, 8, … their ids
+
+local moved = away()
+if moved then
+    return moved
+end
+if not A then
+    return answer('ACCOUNT_NOT_FOUND')
+end
+check_indexes()
+local overdue = {}
+for i = 7, #ARGV do
+    local o = load_order(KEYS[RECORD + i - 7], ARGV[i], '')
+    if o and not terminal(o) and o.state ~= 'UNKNOWN' then
+        local at = overdue_at(o, o.changed)
+        if at and tonumber(at) < now then
+            overdue[#overdue + 1] = o
+        end
+    end
+end
+if not overdue[1] then
+    return answer('OK')
+end
+table.sort(overdue, function(a, b)
+    if a.created ~= b.created then
+        return a.created < b.created
+    elseif a.version ~= b.version then
+        return a.version < b.version
+    end
+    return fmod(a.seq, 1000) < fmod(b.seq, 1000)
+end)
+local rows, owners, pairs_ = {}, {}, {}
+for i, o in ipairs(overdue) do
+    local after = changed(o)
+    pairs_[i] = after
+    if o.state == 'RESERVED' then
+        local field = row_field(o.symbol, o.leg)
+        if not rows[field] then
+            local was, row = load_row(o.symbol, o.leg)
+            rows[field] = row
+            put_row(o.symbol, o.leg, was, row)
+        end
+        end_order(o, after, rows[field], 'CANCELLED', 'never_sent')
+        if o.owner ~= '' then
+            owners[o.owner] = (owners[o.owner] or number(call('HGET', OWNERS, o.owner) or '0', 'owner')) - o.hold
+        end
+    else
+        after.state = 'UNKNOWN'
+        journal_order(o, after)
+    end
+end
+local reply, written = finish('OK')
+if written then
+    for i, after in ipairs(pairs_) do
+        put_order(overdue[i], after)
+    end
+    for owner, held_now in pairs(owners) do
+        call('HSET', OWNERS, owner, text(held_now))
+    end
+end
+return reply

@@ -1,0 +1,234 @@
+"""Figures of a reservation book for Prometheus (extra `metrics`). The Grafana dashboard beside this file shows them.
+
+=============================================  =======================================================================
+metric                                         says
+=============================================  =======================================================================
+equipoise_book_balance, _free,                 an account's money, by account and currency
+_used_margin_executed, _used_margin_all
+equipoise_book_orders, equipoise_book_holds    orders that are not terminal and what they hold, by account and state
+equipoise_book_overdue_orders                  orders whose answer is past due, swept or not
+equipoise_book_order_age_seconds               histogram of the time since orders in flight were made
+equipoise_book_outbox_entries                  requests that wait for a sender or for an answer
+equipoise_book_late_fills, _overfills,         what has gone otherwise than held for, since the account was opened
+_under_reserved, _pnl_missing
+equipoise_book_leak                            held by the symbols' totals beyond what their orders hold: always 0
+equipoise_book_steps_total                     answers since this process began, by step and code
+equipoise_book_step_seconds                    histogram of the time a step took, store included
+equipoise_book_store_errors_total              failures of the store, by kind
+=============================================  =======================================================================
+
+Prometheus keeps floats: these figures are for looking at, and nothing is ever computed back from them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from equipoise.errors import StoreError
+from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.contract import ReservationBook
+from equipoise.reservation.records import BookAccount, BookOrder, Outcome
+from equipoise.reservation.requests import Request
+
+__all__ = ["DASHBOARD", "BookMetrics", "serve_metrics"]
+
+DASHBOARD = Path(__file__).with_name("grafana.json")
+"""Dashboard to import into Grafana; it asks for the Prometheus data source."""
+AGES_S = (1.0, 5.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0)
+TIMES_S = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0, 5.0)
+LOOKS = 5
+"""Attempts to read an account and its orders at one version."""
+
+
+class BookMetrics(Collector):
+    """Counts every step of a book from now on, and reads its accounts when Prometheus asks.
+
+    Parameters
+    ----------
+    book
+        A book of this process. A scrape reads all orders in flight. Of an `AsyncReservationBook` the awaited steps are
+        counted, not those that `reconcile`, `export` and `import_flat` take on the way.
+    registry
+        Where the figures are registered; default the process's registry.
+
+    Examples
+    --------
+    >>> from prometheus_client import CollectorRegistry, generate_latest
+    >>> registry = CollectorRegistry()
+    >>> with ReservationBook.connect("memory:") as book, BookMetrics(book, registry):
+    ...     _ = book.open_account("live:6", balance=100)
+    ...     lines = generate_latest(registry).decode().splitlines()
+    >>> [line for line in lines if line.startswith("equipoise_book_free")]
+    ['equipoise_book_free{account="live:6",currency="USD"} 100.0']
+    """
+
+    def __init__(self, book: ReservationBook | AsyncReservationBook, registry: CollectorRegistry = REGISTRY) -> None:
+        self._asked, self._registry = book, registry
+        self._book = book.reader if isinstance(book, AsyncReservationBook) else book
+        self._steps = Counter(
+            "equipoise_book_steps", "Answers of the book by step and code", ["op", "code"], registry=registry
+        )
+        self._seconds = Histogram(
+            "equipoise_book_step_seconds", "Time a step took", ["op"], buckets=TIMES_S, registry=registry
+        )
+        self._errors = Counter(
+            "equipoise_book_store_errors", "Failures of the store by kind", ["kind"], registry=registry
+        )
+        registry.register(self)
+        # In the instance, over the store's method: a book that nobody measures pays nothing for it.
+        if isinstance(book, AsyncReservationBook):
+            self._name, inner = "_step", book._step  # noqa: SLF001
+
+            async def step(request: Request) -> Outcome:
+                with self._watch(request) as seen:
+                    seen.append(await inner(request))
+                return seen[0]
+
+            book.__dict__[self._name] = step
+        else:
+            self._name, plain = "_run", book._run  # noqa: SLF001
+
+            def run(request: Request) -> Outcome:
+                with self._watch(request) as seen:
+                    seen.append(plain(request))
+                return seen[0]
+
+            book.__dict__[self._name] = run
+
+    def close(self) -> None:
+        """Stop counting; the book goes on."""
+        if self._asked.__dict__.pop(self._name, None) is not None:
+            for collector in (self, self._steps, self._seconds, self._errors):
+                self._registry.unregister(collector)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _watch(self, request: Request) -> Iterator[list[Outcome]]:
+        """Time one step and count its answer, which the block puts into the list."""
+        start, seen = time.perf_counter(), list[Outcome]()
+        try:
+            yield seen
+        except StoreError as error:
+            self._errors.labels(type(error).__name__).inc()
+            raise
+        finally:
+            self._seconds.labels(request.op).observe(time.perf_counter() - start)
+        for outcome in seen:
+            self._steps.labels(request.op, outcome.code.value).inc()
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing beforehand: registering must not read the store."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Figures of every account as of now."""
+        families = _families()
+        for account_id in self._book.accounts():
+            self._look_at(account_id, families)
+        yield from families.values()
+
+    def _look_at(self, account_id: str, families: dict[str, Any]) -> None:
+        book = self._book
+        for _ in range(LOOKS):
+            account, orders, rows = book.account(account_id), book.orders(account_id), book.symbols(account_id)
+            if book.account(account_id).version == account.version:
+                held = sum(row.hold_bids + row.hold_asks for row in rows)
+                leak = held - sum(order.hold for order in orders)
+                families["leak"].add_metric([account_id], _number(leak, account.scale))
+                break
+        now = book._clock()  # noqa: SLF001
+        _add_account(families, account)
+        _add_orders(families, account, orders, now)
+        families["outbox_entries"].add_metric([account_id], len(book.outbox(account_id, limit=10_000)))
+
+
+def _number(count: int, scale: int) -> float:
+    return float(count / 10**scale)
+
+
+def _families() -> dict[str, Any]:
+    """Empty metric families."""
+    money = (
+        ("balance", "Balance"),
+        ("free", "Margin another order may take"),
+        ("used_margin_executed", "Margin of positions"),
+        ("used_margin_all", "Margin of positions and of orders in flight"),
+    )
+    counts = (
+        ("overdue_orders", "Orders whose answer is past due"),
+        ("outbox_entries", "Requests that wait for a sender or an answer"),
+        ("late_fills", "Fills after a terminal state"),
+        ("overfills", "Fills beyond the ordered quantity"),
+        ("under_reserved", "Fills that took more than was held"),
+        ("pnl_missing", "Reductions booked without a result"),
+        ("leak", "Held by symbol totals beyond what their orders hold"),
+    )
+    by_state = (("orders", "Orders that are not terminal"), ("holds", "Margin they hold"))
+    made: dict[str, Any] = {}
+    for names, labels in ((money, ["account", "currency"]), (counts, ["account"]), (by_state, ["account", "state"])):
+        for name, words in names:
+            made[name] = GaugeMetricFamily(f"equipoise_book_{name}", words, labels=labels)
+    made["order_age_seconds"] = HistogramMetricFamily(
+        "equipoise_book_order_age_seconds", "Time since orders in flight were made", labels=["account"]
+    )
+    return made
+
+
+def _add_account(families: dict[str, Any], account: BookAccount) -> None:
+    labels = [account.account_id, account.currency]
+    for name in ("balance", "free", "used_margin_executed", "used_margin_all"):
+        families[name].add_metric(labels, float(getattr(account, name)))
+    for name in ("late_fills", "overfills", "under_reserved", "pnl_missing"):
+        families[name].add_metric(labels[:1], getattr(account, name))
+
+
+def _add_orders(families: dict[str, Any], account: BookAccount, orders: tuple[BookOrder, ...], now: int) -> None:
+    counts = {state: [0, 0] for state in ("RESERVED", "SENT", "LIVE", "UNKNOWN")}
+    ages = []
+    overdue = 0
+    for order in orders:
+        mine = counts[order.state.value]
+        mine[0] += 1
+        mine[1] += order.hold
+        overdue += order.overdue_us is not None and order.overdue_us < now
+        ages.append(max(now - order.created_us, 0) / 1e6)
+    name = account.account_id
+    for state, (count, hold) in counts.items():
+        families["orders"].add_metric([name, state], count)
+        families["holds"].add_metric([name, state], _number(hold, account.scale))
+    families["overdue_orders"].add_metric([name], overdue)
+    buckets = [(str(limit), float(sum(age <= limit for age in ages))) for limit in AGES_S]
+    families["order_age_seconds"].add_metric([name], [*buckets, ("+Inf", float(len(ages)))], sum(ages))
+
+
+def serve_metrics(
+    book: ReservationBook | AsyncReservationBook,
+    port: int,
+    *,
+    address: str = "127.0.0.1",
+    registry: CollectorRegistry = REGISTRY,
+) -> tuple[BookMetrics, Callable[[], None]]:
+    """Answer Prometheus on `http://address:port/metrics` in a thread of its own; (metrics, how to stop)."""
+    metrics = BookMetrics(book, registry)
+    server, thread = start_http_server(port, addr=address, registry=registry)
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        metrics.close()
+
+    return metrics, stop

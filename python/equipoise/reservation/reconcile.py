@@ -1,0 +1,483 @@
+"""The book against itself and against the venue: what differs, what would repair it, and the repairs.
+
+Looking is pure: `compare` takes what the book keeps and what the venue says, and returns a list. Repairing goes through
+the book's ordinary steps, one a finding, each with the version the finding was made on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from equipoise.orders import Side
+from equipoise.reservation.audit import Finding, Holdings, JournalBase, audit
+from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.money import Amount, held
+from equipoise.reservation.records import BookOrder, Outcome
+from equipoise.reservation.steps import NOT_TERMINAL
+from equipoise.reservation.steps.repairs import mended_order, mended_symbols
+
+__all__ = ["Discrepancy", "ReconcileReport", "VenueFill", "VenueOrder", "VenueView", "compare"]
+
+REOPENED = "#live"
+"""Added to the id of an order that has ended in the book and is open at the venue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueOrder:
+    """An open order as the venue has it.
+
+    Parameters
+    ----------
+    order_id, venue_id
+        Client id and the venue's id; at least one.
+    lots, filled
+        Quantity of the order, and what of it has traded.
+    hold
+        Charge of the whole order under the account's terms: what an adopted order holds.
+    """
+
+    symbol: str
+    side: Side
+    lots: int
+    price_ticks: int
+    hold: Amount
+    order_id: str | None = None
+    venue_id: str | None = None
+    filled: int = 0
+    reduce_only: bool = False
+    leg: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueFill:
+    """A fill as the venue reports it; the arguments of `ReservationBook.fill`. `order_id` may be the venue's id."""
+
+    fill_id: str
+    order_id: str
+    lots: int
+    margin: Amount | None = None
+    realised_pnl: Amount | None = None
+    fee: Amount = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueView:
+    """What a venue says of an account as of one moment.
+
+    Parameters
+    ----------
+    as_of_us
+        When it was true.
+    orders
+        *All* open orders: absence is evidence.
+    fills
+        Fills since some cursor of the caller's, with overlap: those the book knows are passed over.
+    positions
+        Signed lots per symbol, or per (symbol, leg); None: not asked.
+    balance
+        None: not asked.
+    """
+
+    as_of_us: int
+    orders: tuple[VenueOrder, ...] = ()
+    fills: tuple[VenueFill, ...] = ()
+    positions: Mapping[str | tuple[str, str], int] | None = None
+    balance: Amount | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """One thing that is not as it should be.
+
+    Parameters
+    ----------
+    kind
+        Within the book: order, record, symbol, index, totals, journal. Against the venue: unheld_order, missed_fill,
+        unacknowledged, ended, absent, amended, quantity, fills_missing, fill_of_unknown_order, position, balance; and
+        recovering.
+    where
+        Order, symbol or account.
+    expected, found
+        What the orders, the journal or the venue say, and what the book says.
+    repair
+        What `apply` does about it; empty: nothing.
+    state
+        "found" (dry run), "applied" or "skipped".
+    note
+        Why nothing is or was done.
+    """
+
+    kind: str
+    where: str
+    expected: Any
+    found: Any
+    repair: str = ""
+    state: str = "found"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileReport:
+    """What `reconcile` found and did. `ok`: nothing was found. `settled`: everything found was repaired."""
+
+    account_id: str
+    version: int
+    """Version of the account the findings were made on."""
+    applied: bool
+    discrepancies: tuple[Discrepancy, ...]
+    unjudged: tuple[str, ...] = field(default=())
+    """Orders that changed too shortly before the view to be judged by it."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.discrepancies
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to repair."""
+        return all(item.state == "applied" for item in self.discrepancies)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values ready for JSON."""
+        return {
+            "account_id": self.account_id,
+            "version": self.version,
+            "applied": self.applied,
+            "ok": self.ok,
+            "settled": self.settled,
+            "unjudged": list(self.unjudged),
+            "discrepancies": [
+                {
+                    "kind": item.kind,
+                    "where": item.where,
+                    "expected": _plain(item.expected),
+                    "found": _plain(item.found),
+                    "repair": item.repair,
+                    "state": item.state,
+                    "note": item.note,
+                }
+                for item in self.discrepancies
+            ],
+        }
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+class Plan(NamedTuple):
+    """A finding with the call that repairs it: the name of a step and its arguments; None: there is none."""
+
+    item: Discrepancy
+    step: str | None = None
+    values: tuple[Any, ...] = ()
+    order_id: str | None = None
+    """Order whose version must still be what it was."""
+
+
+def compare(
+    kept: Holdings,
+    view: VenueView | None,
+    now: int,
+    grace_us: int,
+    units: Callable[[Amount, bool], int],
+    knows_event: Callable[[str, str], bool],
+) -> tuple[list[Plan], tuple[str, ...]]:
+    """Findings with their repairs, and the orders that cannot be judged yet.
+
+    `units(amount, round_up)` turns an amount into units of the account; `knows_event(order_id, ident)` says whether an
+    event has been booked.
+    """
+    plans = _within(kept, venue_known=view is not None)
+    if view is None:
+        return plans, ()
+    desk = _Desk(kept, view, now, view.as_of_us - grace_us, units, knows_event)
+    desk.look_at_fills()
+    desk.look_at_orders()
+    desk.look_for_absent()
+    desk.look_at_totals()
+    if kept.account.status is AccountStatus.RECOVERING:
+        item = Discrepancy(
+            "recovering", kept.account.account_id, "ACTIVE", "RECOVERING", "grant again once all is settled"
+        )
+        desk.plans.append(Plan(item, "status"))
+    return plans + desk.plans, tuple(desk.unjudged)
+
+
+# --- the book against itself ----------------------------------------------------------------------------------------
+
+
+def _within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
+    """Repairs for what an audit finds, in the order in which they must be done."""
+    found: dict[str, list[Finding]] = {}
+    for finding in audit(kept).findings:
+        found.setdefault(finding.kind, []).append(finding)
+    if not found:
+        return []
+    plans: list[Plan] = []
+    orders = dict(kept.orders)
+    for order in kept.orders.values():
+        mended = mended_order(order)
+        if mended != order:
+            item = Discrepancy(
+                "order",
+                order.order_id,
+                (mended.working, mended.hold),
+                (order.working, order.hold),
+                "working lots and hold as state and fills imply",
+            )
+            plans.append(Plan(item, "order", (order.order_id, "", None)))
+            orders[order.order_id] = mended
+    journal = _folded(kept)
+    lost = sorted(
+        name for name, order in journal.orders.items() if order[0] in NOT_TERMINAL and name not in kept.orders
+    )
+    plans += _symbols(kept, orders, journal, found, lost=bool(lost) and not venue_known)
+    for name in lost:
+        item = Discrepancy("record", name, journal.orders[name][0], None)
+        if venue_known:
+            item = replace(item, repair="adopted again if it is open at the venue, released if not")
+        else:
+            item = replace(item, note="what it held stays held until the venue's open orders say more")
+        plans.append(Plan(item, "noted" if venue_known else None))
+    account = kept.account
+    kinds = ("owner", "rates", "index", "alias", "outbox")
+    named = [finding for kind in kinds for finding in found.get(kind, ())]
+    if named:
+        where = ", ".join(sorted({finding.kind for finding in named}))
+        item = Discrepancy("index", where, named[0].expected, named[0].found, "derived anew from the orders")
+        plans.append(Plan(item, "index", (where, "", None)))
+    for kind in ("executed", "all", "live_orders", "open_pnl", "records"):
+        for finding in found.get(kind, ()):
+            note = "waits for the lost records" if lost and not venue_known else ""
+            repair = "" if note else "summed anew over symbols"
+            item = Discrepancy("totals", kind, finding.expected, finding.found, repair, "found", note)
+            plans.append(Plan(item, None if note else "totals", (kind, "", None)))
+    broken = [*found.get("journal_gap", ()), *found.get("journal_chain", ())]
+    if not broken and not plans:
+        broken = found.get("journal_state", [])
+    if broken or lost:
+        first = broken[0] if broken else Finding("journal_state", lost[0], journal.orders[lost[0]], None)
+        note = "waits for the lost records" if lost and not venue_known else ""
+        repair = "" if note else "the audit begins at this version; the records stay"
+        item = Discrepancy("journal", first.where, first.expected, first.found, repair, "found", note)
+        plans.append(Plan(item, None if note else "journal", (account.account_id, "", None)))
+    return plans
+
+
+def _folded(kept: Holdings) -> JournalBase:
+    """State of the account as the journal alone says."""
+    state = kept.base.copy()
+    for record in kept.journal:
+        if record.version > state.version:
+            state.fold(record)
+    return state
+
+
+def _symbols(
+    kept: Holdings,
+    orders: Mapping[str, BookOrder],
+    journal: JournalBase,
+    found: Mapping[str, list[Finding]],
+    *,
+    lost: bool,
+) -> list[Plan]:
+    """Symbols whose totals are not what the orders, and for a netted position the journal, say."""
+    terms = kept.account.terms
+    whole = "journal_gap" not in found and "journal_chain" not in found
+    positions = {key: (state[0], state[1]) for key, state in journal.symbols.items()} if whole else {}
+    mended = mended_symbols(
+        kept.symbols,
+        orders.values(),
+        positions,
+        tickets=terms.positions == "tickets",
+        larger_leg=terms.combine == "larger_leg",
+    )
+    rows = {(row.symbol, row.leg): row for row in kept.symbols}
+    plans = []
+    for key, row in mended.items():
+        before = rows.get(key)
+        if row == before:
+            continue
+        position = None if key not in positions or terms.positions == "tickets" else positions[key]
+        note = "waits for the lost records" if lost else ""
+        item = Discrepancy(
+            "symbol",
+            " ".join(key).strip(),
+            tuple(row[2:10]),
+            None if before is None else tuple(before[2:10]),
+            "" if lost else "summed anew over its orders",
+            "found",
+            note,
+        )
+        plans.append(Plan(item, None if lost else "symbol", (*key, position)))
+    return plans
+
+
+# --- the book against the venue -------------------------------------------------------------------------------------
+
+
+class _Desk:
+    """Looks at everything the venue says, and remembers what the fills it reports will change."""
+
+    def __init__(
+        self,
+        kept: Holdings,
+        view: VenueView,
+        now: int,
+        settled_us: int,
+        units: Callable[[Amount, bool], int],
+        knows_event: Callable[[str, str], bool],
+    ) -> None:
+        self.kept, self.view, self.now, self.settled_us, self.units = kept, view, now, settled_us, units
+        self.plans: list[Plan] = []
+        self.unjudged: list[str] = []
+        self.seen: set[str] = set()
+        self.missed: dict[str, int] = {}
+        self.money = 0
+        self.moved: dict[tuple[str, str], int] = {}
+        self.known_events = knows_event
+        at_venue = {name for order in view.orders for name in (order.order_id, order.venue_id) if name}
+        self.names_at_venue = at_venue
+
+    def find(self, *names: str | None) -> BookOrder | None:
+        """The book's order under one of its names."""
+        for name in names:
+            if name is not None:
+                found = self.kept.orders.get(self.kept.aliases.get(name, name))
+                if found is not None:
+                    return found
+        return None
+
+    def add(self, item: Discrepancy, step: str | None = None, *values: Any, order: BookOrder | None = None) -> None:
+        self.plans.append(Plan(item, step, values, None if order is None else order.order_id))
+
+    def look_at_fills(self) -> None:
+        """Fills the book has not booked. Orders it does not know are adopted first."""
+        adopted = {name: order for order in self.view.orders for name in (order.order_id, order.venue_id) if name}
+        for fill in self.view.fills:
+            order = self.find(fill.order_id)
+            if order is not None and self.known_events(order.order_id, fill.fill_id):
+                continue
+            if order is None and fill.order_id not in adopted:
+                item = Discrepancy("fill_of_unknown_order", fill.order_id, fill.lots, None)
+                self.add(replace(item, note="neither the book nor the venue has the order: book it by hand"))
+                continue
+            name = order.order_id if order is not None else fill.order_id
+            self.missed[name] = self.missed.get(name, 0) + fill.lots
+            side = order.side if order is not None else adopted[fill.order_id].side.value
+            place = (order.symbol, order.leg) if order is not None else _place(adopted[fill.order_id])
+            self.moved[place] = self.moved.get(place, 0) + (fill.lots if side == "bid" else -fill.lots)
+            pnl = 0 if fill.realised_pnl is None else self.units(fill.realised_pnl, False)
+            self.money += pnl - self.units(fill.fee, False)
+            item = Discrepancy("missed_fill", name, (fill.fill_id, fill.lots), None, "book it")
+            self.add(item, "fill", fill)
+
+    def look_at_orders(self) -> None:
+        """Every open order of the venue against the book's."""
+        adoptions: list[Plan] = []
+        for venue in self.view.orders:
+            order = self.find(venue.order_id, venue.venue_id)
+            if order is not None and order.terminal:
+                order = self.find(f"{order.order_id}{REOPENED}") or order
+            name = venue.order_id or venue.venue_id or ""
+            if order is None or order.terminal:
+                if order is not None and not self.judged(order):
+                    continue
+                adopted = name if order is None else f"{order.order_id}{REOPENED}"
+                missed = sum(self.missed.get(known, 0) for known in {venue.order_id, venue.venue_id} if known)
+                lots = min(max(venue.lots - venue.filled + (missed if order is None else 0), 1), venue.lots)
+                hold = held(self.units(venue.hold, True), venue.lots, lots)
+                item = Discrepancy(
+                    "unheld_order",
+                    name,
+                    (venue.lots - venue.filled, hold),
+                    None if order is None else str(order.state),
+                    f"hold for it as {adopted}, flagged adopted",
+                )
+                adoptions.append(Plan(item, "adopt", (venue, adopted, lots, hold)))
+                continue
+            self.seen.add(order.order_id)
+            self.look_at_order(venue, order)
+        # An adopted order must be there before its fills are booked.
+        self.plans = adoptions + self.plans
+
+    def look_at_order(self, venue: VenueOrder, order: BookOrder) -> None:
+        """One order that both have open."""
+        if not self.judged(order):
+            return
+        missed = self.missed.get(order.order_id, 0)
+        if order.state is not OrderState.LIVE and not missed:
+            item = Discrepancy("unacknowledged", order.order_id, "open", str(order.state), "acknowledge")
+            self.add(item, "acknowledge", venue.venue_id, order=order)
+        if order.amend_lots and venue.lots == order.amend_lots != order.lots:
+            item = Discrepancy("amended", order.order_id, venue.lots, order.lots, "settle the amendment as accepted")
+            self.add(item, "settle_amend", order.amend_id, order=order)
+        elif venue.lots != order.lots and not order.amend_lots and "adopted" not in order.flags:
+            item = Discrepancy("quantity", order.order_id, venue.lots, order.lots)
+            self.add(replace(item, note="cancel it at the venue, or amend"))
+        filled = order.filled + missed
+        if venue.filled > filled and "adopted" not in order.flags:
+            item = Discrepancy("fills_missing", order.order_id, venue.filled, filled)
+            self.add(replace(item, note="the view has no such fills: fetch them from an earlier cursor"))
+
+    def judged(self, order: BookOrder) -> bool:
+        """Whether the order has been as it is for long enough before the view."""
+        if order.changed_us <= self.settled_us:
+            return True
+        if order.order_id not in self.unjudged:
+            self.unjudged.append(order.order_id)
+        return False
+
+    def look_for_absent(self) -> None:
+        """Orders the book has in flight and the venue has not open."""
+        for order in self.kept.orders.values():
+            if order.terminal or order.state is OrderState.RESERVED or order.order_id in self.seen:
+                continue
+            if order.order_id in self.names_at_venue or self.missed.get(order.order_id, 0) >= order.working:
+                continue
+            if not self.judged(order):
+                continue
+            if order.state is OrderState.LIVE:
+                item = Discrepancy("ended", order.order_id, "not open", "LIVE", "release what it still holds")
+                self.add(item, "cancel", order=order)
+                continue
+            expired = order.good_till_us is not None and self.now > order.good_till_us
+            if order.state is OrderState.UNKNOWN and expired:
+                item = Discrepancy("absent", order.order_id, "not open", "UNKNOWN", "resolve: its validity has passed")
+                self.add(item, "resolve", order=order)
+            else:
+                item = Discrepancy("absent", order.order_id, "not open", str(order.state))
+                self.add(replace(item, note="absence alone releases nothing: ask the venue by client id"))
+
+    def look_at_totals(self) -> None:
+        """Positions and balance, after the fills that are missing."""
+        if self.view.positions is not None:
+            said = {(k, "") if isinstance(k, str) else k: lots for k, lots in self.view.positions.items()}
+            mine = {(row.symbol, row.leg): row.lots for row in self.kept.symbols}
+            for key in sorted({*said, *mine, *self.moved}):
+                found = mine.get(key, 0) + self.moved.get(key, 0)
+                if said.get(key, 0) != found:
+                    item = Discrepancy("position", " ".join(key).strip(), said.get(key, 0), found)
+                    self.add(replace(item, note="no fill of the view explains it"))
+        if self.view.balance is not None:
+            said_units = self.units(self.view.balance, False)
+            found = self.kept.account.balance_units + self.money
+            if said_units != found:
+                account_id = self.kept.account.account_id
+                self.add(Discrepancy("balance", account_id, said_units, found, "adjust(venue_sync)"), "adjust")
+
+
+def _place(order: VenueOrder) -> tuple[str, str]:
+    return order.symbol, order.leg or ""
+
+
+def settled_by(outcome: Outcome) -> tuple[str, str]:
+    """(state, note) of a finding whose repair was answered so."""
+    if outcome.done:
+        return "applied", ""
+    why = "changed since it was looked at" if outcome.code is Code.ILLEGAL_TRANSITION else outcome.code.value
+    return "skipped", why

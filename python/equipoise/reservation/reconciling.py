@@ -1,0 +1,173 @@
+"""Reconcile as a call: it looks at everything once, then repairs step by step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from equipoise.reservation.account_calls import AccountCalls
+from equipoise.reservation.arguments import leg_of
+from equipoise.reservation.audit import Holdings
+from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.ids import account_id_of, fingerprint
+from equipoise.reservation.money import lots_of, to_decimal, units
+from equipoise.reservation.order_calls import OrderCalls
+from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, VenueView, compare, settled_by
+from equipoise.reservation.records import BookAccount, Outcome
+from equipoise.reservation.requests import Adopt, Ask, Repair
+
+__all__ = ["Reconciling"]
+
+
+class Reconciling(AccountCalls, OrderCalls):
+    """A book that can be compared with itself and with its venue, and repaired."""
+
+    @abstractmethod
+    def account(self, account_id: str) -> BookAccount:
+        """The account as of its latest step; InputError where there is none."""
+
+    @abstractmethod
+    def _holdings(self, account_id: str) -> Holdings:
+        """Everything kept of an account at one version."""
+
+    @abstractmethod
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        """Whether an event id of an order has been used."""
+
+    def reconcile(
+        self,
+        account_id: str,
+        view: VenueView | None = None,
+        *,
+        apply: bool = False,
+        grace_ms: int = 5_000,
+        operator: str = "",
+    ) -> ReconcileReport:
+        """Compare an account with itself and with what the venue says; with `apply`, repair what differs.
+
+        Parameters
+        ----------
+        view
+            What the venue says; None: the book is compared with itself only.
+        apply
+            False: a dry run that changes nothing. True: every finding is repaired by a step of its own, journalled,
+            and refused (skipped) when what it is about has changed since; findings without a repair are reported.
+        grace_ms
+            Orders that changed less than this before the view are not judged by it.
+        operator
+            Who asks; kept in the journal.
+
+        Returns
+        -------
+        ReconcileReport
+            Absence at the venue releases a LIVE order, and an UNKNOWN one whose `good_till_us` has passed; it releases
+            nothing that is RESERVED, SENT or otherwise UNKNOWN. A difference of positions is reported, never booked.
+        """
+        kept = self._holdings(account_id_of(account_id))
+        scale = kept.account.scale
+        plans, unjudged = compare(
+            kept,
+            view,
+            self._clock(),
+            lots_of(grace_ms, "grace_ms", least=0) * 1000,
+            lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
+            lambda order_id, ident: self._knows_event(account_id, order_id, ident),
+        )
+        items = [plan.item for plan in plans]
+        if apply:
+            versions = {name: order.version for name, order in kept.orders.items()}
+            items = list(self._repairs(account_id, plans, view, kept.account.version, versions, operator))
+        return ReconcileReport(account_id, kept.account.version, apply, tuple(items), unjudged)
+
+    def _repairs(
+        self,
+        account_id: str,
+        plans: Sequence[Plan],
+        view: VenueView | None,
+        version: int,
+        versions: dict[str, int],
+        operator: str,
+    ) -> Iterator[Discrepancy]:
+        """Do what each finding says, in order; the versions expected move with our own steps only."""
+        settled = True
+        for plan in plans:
+            if plan.step == "noted":
+                yield replace(plan.item, state="applied")
+                continue
+            if plan.step is None:
+                settled = settled and plan.item.kind not in ("record", "symbol", "totals", "journal")
+                yield replace(plan.item, state="skipped")
+                continue
+            if plan.step == "status" and not settled:
+                yield replace(plan.item, state="skipped", note="something within the book is not repaired")
+                continue
+            if plan.step in ("order", "symbol", "index", "totals", "journal", "status"):
+                where, leg, position = plan.values or (account_id, "", None)
+                ident = f"{plan.step}:{where}"[:200]
+                outcome = self._run(
+                    Repair(
+                        "repair",
+                        account_id,
+                        ident,
+                        "",
+                        plan.step,
+                        where,
+                        leg,
+                        position,
+                        operator,
+                        expected_version=version,
+                    )
+                )
+            else:
+                assert view is not None  # noqa: S101 - only a view leads to these
+                outcome = self._by_the_venue(account_id, plan, view, versions)
+            if outcome.code is Code.OK and outcome.version == version + 1:
+                version = outcome.version
+                if outcome.order_id is not None:
+                    versions[outcome.order_id] = version
+                elif plan.step == "order":
+                    versions[plan.values[0]] = version
+            state, note = settled_by(outcome)
+            settled = settled and state == "applied"
+            yield replace(plan.item, state=state, note=note)
+
+    def _by_the_venue(self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int]) -> Outcome:
+        """One repair that books what the venue says."""
+        name = plan.order_id
+        expected = None if name is None else versions[name]
+        # One id for each thing said of an order as it stands: the same view, applied again, repeats nothing.
+        mark = f"reconcile:{view.as_of_us}:{plan.step}" if name is None else f"reconcile:{plan.step}:{expected}"
+        if plan.step == "adopt":
+            venue, order_id, lots, hold = plan.values
+            side = venue.side.value
+            ask = Ask(order_id, venue.symbol, leg_of(venue.leg), side, lots, venue.price_ticks, hold, venue.reduce_only)
+            content = fingerprint("adopt", tuple(ask))
+            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id))
+        if plan.step == "fill":
+            fill = plan.values[0]
+            return self.fill(
+                account_id,
+                fill.order_id,
+                fill.lots,
+                fill_id=fill.fill_id,
+                margin=fill.margin,
+                realised_pnl=fill.realised_pnl,
+                fee=fill.fee,
+            )
+        if plan.step == "adjust":
+            account = self.account(account_id)
+            found = units(view.balance or 0, account.scale, "balance", signed=True) - account.balance_units
+            return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=mark)
+        assert name is not None  # noqa: S101 - the rest is about one order
+        if plan.step == "acknowledge":
+            venue_id = plan.values[0]
+            return self._event(
+                "acknowledge", account_id, name, mark, (venue_id,), venue_id=venue_id, expected_version=expected
+            )
+        if plan.step == "settle_amend":
+            return self.settle_amend(account_id, name, "accepted", amend_id=plan.values[0])
+        if plan.step == "resolve":
+            return self.resolve(account_id, name, OrderState.CANCELLED, evidence="not_at_venue", event_id=mark)
+        reason = "not open at the venue"
+        return self._event("cancel", account_id, name, mark, (), reason=reason, expected_version=expected)

@@ -1,0 +1,688 @@
+"""The book in Redis or Valkey: for many processes and hosts.
+
+Every step is one Lua script that reads and checks everything, computes and then writes, the journal entry first
+(`lua/prelude.lua`). All keys of an account share one hash tag, so a step touches one slot of a Cluster. A time-out
+after the step may have reached the server is a `StoreTimeout`: unknown; the same id settles it. `redis_links` says what
+becomes of each failure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import redis.exceptions as failures
+
+from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
+from equipoise.reservation.audit import Holdings
+from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.contract import Clock, ReservationBook, system_clock
+from equipoise.reservation.memory import selected
+from equipoise.reservation.money import MICRO_SCALE
+from equipoise.reservation.records import (
+    STATE_AT,
+    STATE_END,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    OutboxEntry,
+    Outcome,
+    journal_record,
+)
+from equipoise.reservation.redis_links import (
+    Address,
+    Link,
+    Links,
+    Target,
+    command,
+    failure_of,
+    packed,
+    parse_target,
+    retry_later,
+    slot_of,
+    timed_out,
+)
+from equipoise.reservation.redis_records import account_of, base_of, entry_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_repairs import KeptView, written
+from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
+from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
+from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
+from equipoise.reservation.requests import Archive, Repair, Request, Sweep
+from equipoise.reservation.steps import STEPS
+
+__all__ = ["RedisBook"]
+
+PAUSE_S = 0.02
+"""Between two attempts at a node that said: not now."""
+CANDIDATES_MAX = 5_000
+"""Orders a single sweep or archive judges; what is left waits for the next one."""
+IDS_MAX = 50_000
+"""Request ids a single archive lets go."""
+CHUNK = 500
+ATTEMPTS = 100
+
+
+class RedisBook(ReservationBook):
+    """A reservation book in Redis or Valkey. Opened by `ReservationBook.connect("redis://...")`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        timeout_ms: int = 5_000,
+        horizon_s: int = 86_400,
+    ) -> None:
+        super().__init__(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        self._target = parse_target(url)
+        self._timeout_s = timeout_ms / 1000
+        self._injected = clock is not None
+        self._ahead_us = 0
+        if clock is None:
+            # Requests are judged by the server's clock, so they are issued by it as well.
+            self._clock = lambda: system_clock() + self._ahead_us
+        self._scales: dict[str, int] = {}
+        self._closed = False
+        self._checked: set[Address] = set()
+        self._verified: bool | None = None
+        self._wait = b""
+        # A server that waits for a disk or a replica must give up before the socket does: what it says then is known.
+        grace_s = 0.0 if self._target.durability == "memory" else 1.0
+        self._links = Links(self._target, self._timeout_s + grace_s, self._introduce)
+        self._heads: Callable[[str], tuple[bytes, int]] = lru_cache(maxsize=4096)(self._head)
+        self._route: Route = self._routed()
+        self._first()
+
+    # Opening ---------------------------------------------------------------------------------------------------------
+
+    def _routed(self) -> Route:
+        """Where accounts live."""
+        target = self._target
+        if target.cluster:
+            return Clustered(target, self._links)
+        if target.service:
+            return Sentinels(target, self._timeout_s)
+        if len(target.addresses) > 1:
+            raise InputError("url", None, "one host (several only for a Cluster or Sentinels)", target.scheme)
+        return Fixed(target.addresses[0])
+
+    def _first(self) -> None:
+        """Reach the store once, so that a wrong URL or a wrong setting shows at connect."""
+        for address in self._route.masters():
+            try:
+                self._links.put(self._links.take(address))
+            except failures.RedisError as error:
+                raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+
+    def _introduce(self, link: Link) -> None:
+        """Learn a node's clock and settings on a new connection."""
+        sent = system_clock()
+        seconds, micros = link.ask("TIME")
+        self._ahead_us = int(seconds) * 1_000_000 + int(micros) - (sent + system_clock()) // 2
+        if link.address not in self._checked:
+            self._check_settings(link)
+            self._checked.add(link.address)
+
+    def _check_settings(self, link: Link) -> None:
+        """Refuse a server that may evict or that does not give the durability named."""
+        settings: dict[str, str] = {}
+        try:
+            for name in ("maxmemory-policy", "appendonly", "appendfsync"):
+                settings.update(pairs(link.ask("CONFIG", "GET", name)))
+        except failures.ResponseError:
+            # A hosted server may block CONFIG; what cannot be read is said, not guessed.
+            self._verified = False
+        where = f"{link.address.host}:{link.address.port}"
+        policy = settings.get("maxmemory-policy", "noeviction")
+        if policy != "noeviction":
+            raise StoreUnavailable(
+                f"{where}: maxmemory-policy is {policy}; a book needs noeviction, or margin vanishes"
+            )
+        durability = self._target.durability
+        patience = str(int(self._timeout_s * 1000))
+        if durability == "aof" and settings.get("appendonly", "yes") != "yes":
+            raise StoreUnavailable(f"{where}: durability aof needs appendonly yes")
+        if durability == "aof" and settings.get("appendfsync", "always") != "always":
+            # The next background fsync, up to about a second away.
+            self._check_waitaof(link)
+            self._wait = command("WAITAOF", "1", "0", patience)
+        if durability == "replicated":
+            self._wait = command("WAIT", "1", patience)
+        if settings and self._verified is None:
+            self._verified = True
+
+    def _check_waitaof(self, link: Link) -> None:
+        """Refuse a server that cannot say when a step is on disk."""
+        try:
+            link.ask("WAITAOF", "0", "0", "1")
+        except failures.ResponseError as error:
+            raise StoreUnavailable(
+                f"{link.address.host}:{link.address.port}: durability aof needs appendfsync always, or a server with "
+                f"WAITAOF ({error})"
+            ) from error
+
+    @property
+    def durability(self) -> str:
+        """Durability named in the URL, and whether the server's settings could be read."""
+        return f"{self._target.durability} ({'verified' if self._verified else 'unverified'})"
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def _key(self, account_id: str, order_id: str) -> str:
+        return f"{self._target.prefix}user_holdings:{{{account_id}}}:{order_id}"
+
+    def _head(self, account_id: str) -> tuple[bytes, int]:
+        """The KEYS that every script of an account begins with, packed, and their number."""
+        keys = keys_of(self._target.prefix, account_id)
+        return packed(keys), len(keys)
+
+    def _packed(
+        self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str
+    ) -> tuple[bytes, bytes]:
+        """A call of a script up to the identity of the node, and from there on."""
+        script = SCRIPTS[name]
+        keys, count = self._heads(account_id)
+        total = 3 + count + len(ids) + 6 + len(values)
+        now = str(self._clock()) if self._injected else ""
+        head = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b%b%b" % (
+            total,
+            script.sha.encode(),
+            packed([str(count + len(ids))]),
+            keys,
+            packed([*[self._key(account_id, order_id) for order_id in ids], name, now]),
+        )
+        return head, packed(["1" if self._wait else "", ident, print_, *values])
+
+    def _script(self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str) -> str:
+        """Run a script on the node that has the account; its reply."""
+        script = SCRIPTS[name]
+        head, tail = self._packed(name, account_id, ids, values, ident, print_)
+        slot = slot_of(account_id)
+        reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
+        while reply[:1] == "H":
+            self._settle_home(account_id, reply[1:])
+            reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
+        return reply
+
+    def _settle_home(self, account_id: str, home: str) -> None:
+        """The account was last written on another node: a planned move, or a promotion that may have lost steps."""
+        script, slot = SCRIPTS["home"], slot_of(account_id)
+        keys, count = self._heads(account_id)
+        now = str(self._clock()) if self._injected else ""
+
+        def payload(link: Link) -> bytes:
+            words = ["promotion", now, link.home, "1" if self._wait else "", "", "", home]
+            promoted = "1" if link.took_over(home) else ""
+            start = command("EVALSHA", script.sha, str(count)).split(b"\r\n", 1)[1]
+            return b"*%d\r\n%b%b%b" % (3 + count + 8, start, keys, packed([*words, promoted]))
+
+        self._settled(slot, script, payload)
+
+    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> str:
+        """One step on the node of a slot, following the slot, with the durability that was named."""
+        if not self._wait:
+            return str(self._exchange(slot, payload, 1, script)[0], "utf-8")
+        reply = self._exchange(slot, lambda link: payload(link) + self._wait, 2, script)
+        self.check_wait(reply)
+        return str(reply[0], "utf-8")
+
+    # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that requests are issued by: the server's unless one was given."""
+        return self._clock
+
+    @property
+    def target(self) -> Target:
+        """The connection URL, taken apart."""
+        return self._target
+
+    def run(self, request: Request) -> Outcome:
+        """Run one step."""
+        return self._run(request)
+
+    def packed_step(self, request: Request) -> tuple[bytes, bytes, bytes]:
+        """A step up to the identity of the node, from there on, and the command that waits for its durability."""
+        ids, values = arguments(request)
+        op, account_id = request.op, request.account_id
+        return *self._packed(op, account_id, ids, values, request.ident, request.fingerprint), self._wait
+
+    def address_of(self, slot: int) -> Address:
+        """The node of a slot as far as known."""
+        return self._route.address(slot)
+
+    def home_of(self, address: Address) -> str:
+        """Who a node is now; empty for a single one."""
+        self._open()
+        try:
+            link = self._links.take(address)
+        except failures.RedisError as error:
+            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+        self._links.put(link)
+        return link.home
+
+    def drop_links(self, address: Address) -> None:
+        """Close idle connections to a node that was found to be gone."""
+        self._links.drop(address)
+
+    def known_scale(self, account_id: str) -> int | None:
+        """Scale of an account; None when there is none."""
+        self._scale(account_id)
+        return self._scales.get(account_id)
+
+    def check_wait(self, replies: list[Any]) -> None:
+        """Raise unless the durability that was named is met."""
+        if len(replies) < 2:
+            return
+        acknowledged = replies[1]
+        met = acknowledged[0] if isinstance(acknowledged, list) else acknowledged
+        if not isinstance(met, int) or met < 1:
+            raise StoreTimeout(
+                f"done, but durability {self._target.durability} was not met in time; ask again with the same id"
+            )
+
+    def _exchange(
+        self, slot: int, payload: Callable[[Link], bytes], replies: int, script: Script | None = None
+    ) -> list[Any]:
+        """Send to the node of a slot until it is served there, or the time-out."""
+        self._open()
+        deadline = time.monotonic() + self._timeout_s
+        asked: Address | None = None
+        while True:
+            address = asked or self._route.address(slot)
+            link = self._link(address, deadline)
+            if link is None:
+                continue
+            try:
+                found = link.exchange(
+                    command("ASKING") + payload(link) if asked else payload(link), replies + (asked is not None)
+                )
+            except (failures.ConnectionError, failures.TimeoutError) as error:
+                self._links.drop(address)
+                self._route.lost(address)
+                where = f"{address.host}:{address.port}"
+                if script is None or script.name == "snapshot":
+                    raise StoreUnavailable(f"{where}: {error}") from error
+                raise timed_out(error, where) from error
+            except BaseException:
+                link.close()
+                raise
+            self._links.put(link)
+            if asked is not None:
+                found = found[1:]
+            asked = None
+            refused = found[0]
+            if not isinstance(refused, failures.ResponseError):
+                return found
+            asked = self._after(refused, slot, address, script, deadline)
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the book is closed")
+
+    def _link(self, address: Address, deadline: float) -> Link | None:
+        """A link, or None when the node is gone and the route may know another; nothing has been sent."""
+        try:
+            return self._links.take(address)
+        except StoreError:
+            raise
+        except failures.RedisError as error:
+            self._links.drop(address)
+            if not self._route.lost(address) or time.monotonic() >= deadline:
+                raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+            time.sleep(PAUSE_S)
+            return None
+
+    def _after(
+        self,
+        error: failures.ResponseError,
+        slot: int,
+        address: Address,
+        script: Script | None,
+        deadline: float,
+    ) -> Address | None:
+        """What to do about an error reply that means the step was not run: where to ask instead, or raise."""
+        unknown_script = isinstance(error, failures.NoScriptError) and script is not None
+        if not (unknown_script or isinstance(error, failures.AskError) or retry_later(error)):
+            raise failure_of(error) from error
+        # A first call may have spent its time waiting for a replica, for a script that was not there.
+        if time.monotonic() >= deadline + (self._timeout_s if unknown_script else 0):
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        if script is not None and unknown_script:
+            self._exchange_at(address, command("SCRIPT", "LOAD", script.text))
+        elif isinstance(error, failures.MovedError):
+            # Whoever sends callers away may be a master no longer.
+            self._links.drop(address)
+            self._route.moved(slot, Address(error.host or address.host, error.port))
+        elif isinstance(error, failures.AskError):
+            return Address(error.host or address.host, error.port)
+        else:
+            if isinstance(error, failures.ReadOnlyError):
+                self._links.drop(address)
+                self._route.lost(address)
+            time.sleep(PAUSE_S)
+        return None
+
+    def _exchange_at(self, address: Address, payload: bytes) -> Any:
+        """One command at one node that changes no account."""
+        self._open()
+        try:
+            link = self._links.take(address)
+            reply = link.exchange(payload, 1)[0]
+        except failures.RedisError as error:
+            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+        self._links.put(link)
+        if isinstance(reply, failures.ResponseError):
+            raise failure_of(reply) from reply
+        return reply
+
+    def _command(self, account_id: str, *words: str) -> Any:
+        """One reading command on the node that has an account."""
+        return self._exchange(slot_of(account_id), lambda _: command(*words), 1)[0]
+
+    def _repair(self, request: Repair) -> Outcome:
+        """A repair: computed from everything there is at one version, written if it is still that version."""
+        try:
+            kept = self._holdings(request.account_id)
+        except InputError:
+            return Outcome(Code.ACCOUNT_NOT_FOUND, request.op, request.account_id)
+        effect = STEPS[request.op](KeptView(kept), request, self._clock())
+        if effect.journal is None:
+            return effect.outcome
+        ids, values = written(kept, effect)
+        reply = self._script(request.op, request.account_id, ids, values, request.ident, request.fingerprint)
+        return outcome_from(request, reply)
+
+    def _run(self, request: Request) -> Outcome:
+        account_id = request.account_id
+        if isinstance(request, Repair):
+            return self._repair(request)
+        real_id = ""
+        for _ in range(ATTEMPTS):
+            candidates = self._candidates(request)
+            ids, values = arguments(request, real_id, candidates)
+            reply = self._script(request.op, account_id, ids, values, request.ident, request.fingerprint)
+            if reply[:1] != "K":
+                break
+            real_id = reply[1:]
+        else:
+            raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
+        return outcome_from(request, reply)
+
+    def _candidates(self, request: Request) -> tuple[list[str], list[str]]:
+        """Orders that a sweep or an archive will have to look at, and request ids that an archive may let go.
+
+        A step declares every key it reads, so these are found beforehand; the script judges each of them again.
+        """
+        if not isinstance(request, Archive | Sweep):
+            return [], []
+        low, high = "(0", f"({self._clock()}"
+        if isinstance(request, Archive):
+            low, high = str(request.horizon_us - self._clock()), "(0"
+        key = keys_of(self._target.prefix, request.account_id)[3]
+        limit = () if isinstance(request, Archive) else ("LIMIT", "0", str(CANDIDATES_MAX))
+        found = self._command(request.account_id, "ZRANGEBYSCORE", key, low, high, *limit)
+        ids = [name.decode() for name in found]
+        return ids, self._old_ids(request) if isinstance(request, Archive) else []
+
+    def _old_ids(self, request: Archive) -> list[str]:
+        """Request ids issued before the horizon, at most IDS_MAX; the rest waits for the next archive."""
+        key = keys_of(self._target.prefix, request.account_id)[5]
+        watermark = self._clock() - request.horizon_us
+        cursor, old = "0", dict[str, None]()
+        while True:
+            reply = self._command(request.account_id, "HSCAN", key, cursor, "COUNT", str(CHUNK))
+            for ident, value in pairs(reply[1]).items():
+                if int(value.split(" ", 1)[0]) <= watermark:
+                    old[ident] = None
+            cursor = reply[0].decode()
+            if cursor == "0" or len(old) >= IDS_MAX:
+                return list(old)
+
+    def _scale(self, account_id: str) -> int:
+        scale = self._scales.get(account_id)
+        if scale is None:
+            found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[0], "scale")
+            if found is None:
+                return MICRO_SCALE
+            scale = self._scales[account_id] = int(found)
+        return scale
+
+    def close_book(self) -> None:
+        """Close the connections. Idempotent."""
+        self._closed = True
+        self._links.close()
+
+    # Reads -----------------------------------------------------------------------------------------------------------
+
+    def accounts(self) -> tuple[str, ...]:
+        """Ids of all accounts, sorted; looks at every key of every master."""
+        start = f"{self._target.prefix}user_portfolio:{{"
+        pattern = f"{_literal(start)}*}}"
+        found = set()
+        for address in self._route.masters():
+            for key in self._scan(address, pattern):
+                found.add(key[len(start) : -1])
+        return tuple(sorted(found))
+
+    def _scan(self, address: Address, pattern: str) -> Iterator[str]:
+        cursor = b"0"
+        while True:
+            cursor, keys = self._exchange_at(address, command("SCAN", cursor, "MATCH", pattern, "COUNT", "5000"))
+            yield from (key.decode() for key in keys)
+            if cursor == b"0":
+                return
+
+    def _account_fields(self, account_id: str) -> dict[str, str]:
+        fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[0]))
+        if not fields:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return fields
+
+    def account(self, account_id: str) -> BookAccount:
+        """The account as of its latest step; InputError where there is none."""
+        return account_of(account_id, self._account_fields(account_id))
+
+    def order(self, account_id: str, order_id: str) -> BookOrder | None:
+        """An order by its id or an alias."""
+        fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
+        if not fields:
+            self._account_fields(account_id)
+            found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[4], order_id)
+            if found is None:
+                return None
+            order_id = found.decode()
+            fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
+        return order_of(order_id, self._scale(account_id), fields) if fields else None
+
+    def orders(
+        self,
+        account_id: str,
+        state: OrderState | Iterable[OrderState] | None = None,
+        *,
+        symbol: str | None = None,
+        overdue: bool = False,
+        age_ms: int | None = None,
+        every: bool = False,
+    ) -> tuple[BookOrder, ...]:
+        """Orders in the order they were made; each as of its own latest step."""
+        self._account_fields(account_id)
+        key = keys_of(self._target.prefix, account_id)[2]
+        live_only = not every and state is None
+        if live_only:
+            names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+            ids = [name.decode() for name in names]
+        else:
+            ids = _in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
+        found = self._orders(account_id, ids)
+        listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
+        return selected(listed, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
+
+    def _orders(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
+        """Records by id, read in pieces; an id without a record is left out."""
+        scale = self._scale(account_id)
+        wanted, found = list(ids), {}
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            payload = b"".join([command("HGETALL", self._key(account_id, name)) for name in part])
+            replies = self._exchange(slot_of(account_id), lambda _, payload=payload: payload, len(part))  # type: ignore[misc]
+            for name, reply in zip(part, replies, strict=True):
+                if isinstance(reply, failures.ResponseError):
+                    reply = self._command(account_id, "HGETALL", self._key(account_id, name))
+                if reply:
+                    found[name] = order_of(name, scale, pairs(reply))
+        return found
+
+    def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
+        """Running totals per symbol and leg, sorted."""
+        self._account_fields(account_id)
+        fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[1]))
+        return tuple(sorted(symbol_of(name, value) for name, value in fields.items()))
+
+    def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
+        """Journal records above a version, oldest first."""
+        self._account_fields(account_id)
+        return tuple(self._journal(account_id, after_version, "+", limit))
+
+    def _journal(self, account_id: str, after: int, last: str, limit: int) -> Iterator[JournalRecord]:
+        key = keys_of(self._target.prefix, account_id)[6]
+        while limit > 0:
+            count = min(limit, CHUNK)
+            part = self._command(account_id, "XRANGE", key, f"({after}-0", last, "COUNT", str(count))
+            for _, fields in part:
+                yield journal_record(journal_of(pairs(fields)["r"]))
+            if len(part) < count:
+                return
+            after = int(part[-1][0].split(b"-")[0])
+            limit -= count
+
+    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
+        """Outbox entries above a version, oldest first."""
+        self._account_fields(account_id)
+        keys = keys_of(self._target.prefix, account_id)
+        words = ("XRANGE", keys[9], f"({after_version}-0", "+", "COUNT", str(limit))
+        found = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in self._command(account_id, *words)]
+        if not found:
+            return ()
+        names = [fields["request_id"] for _, fields in found]
+        waiting = self._command(account_id, "HMGET", keys[10], *names)
+        # Without a count the entry has gone between the two reads.
+        return tuple(
+            [
+                entry_of(version, fields, left.decode())
+                for (version, fields), left in zip(found, waiting, strict=True)
+                if left is not None
+            ]
+        )
+
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        return bool(self._command(account_id, "HEXISTS", self._key(account_id, order_id), f"e:{ident}"))
+
+    def _holdings(self, account_id: str) -> Holdings:
+        """Everything kept of an account, at one version.
+
+        The account is not held still for it: orders are read while steps go on, and what the journal says was changed
+        after that version is taken back to what it was before.
+        """
+        for _ in range(ATTEMPTS):
+            view = self._snapshot(account_id)
+            orders = self._orders(account_id, dict.fromkeys([*view.order_ids, *self._records_of(account_id)]))
+            if self._taken_back(account_id, view.account.version, orders):
+                break
+        else:
+            raise StoreUnavailable(f"orders of {account_id} are archived faster than they can be read")
+        return Holdings(
+            view.account,
+            view.symbols,
+            orders,
+            view.live_ids,
+            view.aliases,
+            view.owners,
+            view.rates,
+            list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9)),
+            view.base,
+            view.outbox,
+            view.requests,
+        )
+
+    def _taken_back(self, account_id: str, version: int, orders: dict[str, BookOrder]) -> bool:
+        """Undo in `orders` what was changed after a version; whether every order of that version is there."""
+        seen: set[str] = set()
+        for record in self._journal(account_id, version, "+", 10**9):
+            for order_id, before, _ in record.orders:
+                if order_id in seen:
+                    continue
+                seen.add(order_id)
+                order = orders.pop(order_id, None)
+                if before is None:
+                    continue
+                if order is None:
+                    return False
+                kept = (OrderState(before[0]), *before[1:])
+                orders[order_id] = BookOrder._make((*order[:STATE_AT], *kept, *order[STATE_END:]))
+        return True
+
+    def _snapshot(self, account_id: str) -> _Snapshot:
+        script = SCRIPTS["snapshot"]
+        keys, count = self._heads(account_id)
+        payload = command("EVALSHA", script.sha, str(count))
+        payload = b"*%d\r\n%b%b" % (3 + count, payload.split(b"\r\n", 1)[1], keys)
+        found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
+        if not found[0]:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return _Snapshot(account_id, found)
+
+    def _records_of(self, account_id: str) -> list[str]:
+        """Ids of all order records, found without the index."""
+        start = self._key(account_id, "")
+        address = self._route.address(slot_of(account_id))
+        return [key[len(start) :] for key in self._scan(address, f"{_literal(start)}*")]
+
+
+class _Snapshot:
+    """What snapshot.lua returned, as records."""
+
+    __slots__ = (
+        "account",
+        "aliases",
+        "base",
+        "live_ids",
+        "order_ids",
+        "outbox",
+        "owners",
+        "rates",
+        "requests",
+        "symbols",
+    )
+
+    def __init__(self, account_id: str, found: list[Any]) -> None:
+        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests = found
+        self.account = account_of(account_id, pairs(portfolio))
+        self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
+        self.order_ids = _in_order_made(orders)
+        scores = pairs(orders)
+        self.live_ids = frozenset(name for name, score in scores.items() if float(score) > 0)
+        self.aliases = pairs(aliases)
+        self.owners = {name: int(held) for name, held in pairs(owners).items()}
+        self.rates = rates_of(rates)
+        self.base = base_of(pairs(base))
+        left = pairs(waiting)
+        entries = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in outbox]
+        self.outbox = tuple(
+            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries]
+        )
+
+
+def _in_order_made(flat: list[bytes]) -> list[str]:
+    """Ids of the order index; the score is the place made, negative for terminal ones."""
+    scored = pairs(flat)
+    return sorted(scored, key=lambda name: abs(float(scored[name])))
+
+
+def _literal(text: str) -> str:
+    """Text for MATCH that stands for itself."""
+    return "".join(["\\" + sign if sign in "*?[]\\^" else sign for sign in text])

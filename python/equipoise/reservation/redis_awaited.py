@@ -1,0 +1,225 @@
+"""The Redis book for asyncio: the steps of all tasks share one connection to a node and are written together.
+
+Only the plain case is handled here: a script that runs and answers. Whatever else a server says (a slot that has moved,
+a script it does not know, an alias to be looked up, another home) means that nothing was run, and the step is handed to
+the synchronous book in a thread, which knows what to do. A connection that ends, or an answer that does not come, is
+`StoreTimeout` for everyone who waits: unknown; the same id settles it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import redis.asyncio as client
+import redis.exceptions as failures
+
+from equipoise.errors import StoreTimeout, StoreUnavailable
+from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.records import Outcome
+from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import KNOWN_S, Address, packed, slot_of
+from equipoise.reservation.redis_steps import outcome_from
+from equipoise.reservation.requests import Archive, Repair, Request, Sweep
+
+__all__ = ["RedisInLoop"]
+
+THREADS = 4
+"""For reads and for what a step could not settle in the loop."""
+_Answer = TypeVar("_Answer")
+
+
+class _Line:
+    """One connection to a node. What is asked in one turn of the loop is written at once; answers come in order."""
+
+    def __init__(self, connection: client.Connection, home: str) -> None:
+        self.home = home
+        self.known = time.monotonic()
+        self.broken = False
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[asyncio.Future[list[Any]], int]] = deque()
+        self._out: list[bytes] = []
+        self._writing: set[asyncio.Task[None]] = set()
+        self._reading = self._loop.create_task(self._read())
+
+    def ask(self, payload: bytes, replies: int) -> asyncio.Future[list[Any]]:
+        """Write a step with the next turn of the loop; its replies, error replies among them."""
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._waiting.append((future, replies))
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(payload)
+        return future
+
+    def _flush(self) -> None:
+        data = b"".join(self._out)
+        self._out.clear()
+        if self.broken:
+            return
+        task = self._loop.create_task(self._write(data))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, data: bytes) -> None:
+        try:
+            await self._connection.send_packed_command([data], check_health=False)
+        except failures.RedisError as error:
+            self._fail(error)
+
+    async def _read(self) -> None:
+        found: list[Any] = []
+        try:
+            while True:
+                try:
+                    reply = await self._connection.read_response()
+                except failures.ResponseError as error:
+                    reply = error
+                if not self._waiting:
+                    raise failures.ConnectionError("an answer nobody asked for")
+                found.append(reply)
+                future, replies = self._waiting[0]
+                if len(found) == replies:
+                    self._waiting.popleft()
+                    if not future.done():
+                        future.set_result(found)
+                    found = []
+        except failures.RedisError as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Nobody who waits can know what became of the step."""
+        self.broken = True
+        for future, _ in self._waiting:
+            if not future.done():
+                future.set_exception(_unknown(error))
+        self._waiting.clear()
+
+    async def close(self) -> None:
+        """End the connection; who waits is told that the answer is unknown."""
+        self._fail(failures.ConnectionError("the book was closed"))
+        self._reading.cancel()
+        await self._connection.disconnect(nowait=True)
+
+
+def _unknown(error: object) -> StoreTimeout:
+    return StoreTimeout(f"{error}; ask again with the same id, or abandon it")
+
+
+class RedisInLoop(AsyncReservationBook):
+    """A Redis book whose steps run in the loop. Opened by `AsyncReservationBook.connect("redis://...")`."""
+
+    def __init__(self, book: RedisBook, *, timeout_ms: int, horizon_s: int) -> None:
+        super().__init__(clock=book.clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        self._redis = book
+        self._book = book
+        self._timeout_s = timeout_ms / 1000
+        self._lines: dict[Address, _Line] = {}
+        self._opening: dict[Address, asyncio.Task[_Line]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
+        self._process = os.getpid()
+        self._closed = False
+
+    async def _in_thread(self, call: Callable[..., _Answer], *values: Any) -> _Answer:
+        self._ready()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
+
+    def _ready(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the book is closed")
+        if self._process != os.getpid():
+            raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._lines, self._opening = loop, {}, {}
+
+    async def _line(self, address: Address) -> _Line:
+        """The line to a node, of which was known within the last second who it is."""
+        line = self._lines.get(address)
+        if line is not None and not line.broken:
+            if line.home and time.monotonic() - line.known > KNOWN_S:
+                line.home = await self._in_thread(self._redis.home_of, address)
+                line.known = time.monotonic()
+            return line
+        opening = self._opening.get(address)
+        if opening is None:
+            opening = asyncio.get_running_loop().create_task(self._connect(address))
+            self._opening[address] = opening
+            opening.add_done_callback(lambda _: self._opening.pop(address, None))
+        return await asyncio.shield(opening)
+
+    async def _connect(self, address: Address) -> _Line:
+        target = self._redis.target
+        kind = client.SSLConnection if target.tls else client.Connection
+        connection = kind(
+            host=address.host,
+            port=address.port,
+            db=target.db,
+            username=target.username,
+            password=target.password,
+            socket_timeout=None,
+            socket_connect_timeout=self._timeout_s,
+            protocol=2,
+        )
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except failures.RedisError as error:
+            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+        line = _Line(connection, await self._in_thread(self._redis.home_of, address))
+        self._lines[address] = line
+        return line
+
+    async def _step(self, request: Request) -> Outcome:
+        self._ready()
+        if isinstance(request, Archive | Sweep | Repair):
+            return await self._in_thread(self._redis.run, request)
+        head, tail, wait = self._redis.packed_step(request)
+        address = self._redis.address_of(slot_of(request.account_id))
+        try:
+            line = await self._line(address)
+        except StoreUnavailable:
+            # The node may have gone; nothing was sent. The synchronous book knows where to look, by a new connection.
+            self._redis.drop_links(address)
+            return await self._in_thread(self._redis.run, request)
+        future = line.ask(b"%b%b%b%b" % (head, packed([line.home]), tail, wait), 2 if wait else 1)
+        timer = asyncio.get_running_loop().call_later(self._timeout_s + (1 if wait else 0), self._expire, line, future)
+        try:
+            replies = await future
+        finally:
+            timer.cancel()
+        reply = replies[0]
+        if isinstance(reply, bytes) and reply[:1] not in (b"K", b"H"):
+            self._redis.check_wait(replies)
+            return outcome_from(request, str(reply, "utf-8"))
+        return await self._in_thread(self._redis.run, request)
+
+    def _expire(self, line: _Line, future: asyncio.Future[list[Any]]) -> None:
+        """No answer in time: unknown. Later steps get a line of their own."""
+        if not future.done():
+            future.set_exception(_unknown("no answer in time"))
+            for address, known in list(self._lines.items()):
+                if known is line:
+                    del self._lines[address]
+
+    async def _call(self, name: str, *values: Any, **named: Any) -> Any:
+        return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
+
+    async def _find_scale(self, account_id: str) -> int | None:
+        return await self._in_thread(self._redis.known_scale, account_id)
+
+    async def close_book(self) -> None:
+        """Close the connections and join the threads. Idempotent."""
+        if self._closed or self._process != os.getpid():
+            return
+        self._closed = True
+        for line in list(self._lines.values()):
+            await line.close()
+        self._lines.clear()
+        await asyncio.to_thread(self._threads.shutdown)
+        self._redis.close_book()

@@ -1,0 +1,348 @@
+"""Connections of the Redis store: where an account's slot lives, and one exchange with that node.
+
+redis-py's `Connection` does sockets, TLS, authentication and the protocol. What it sends is decided here, because the
+book must know for every failure whether the server can have seen the step:
+
+=================================================  ==============================================================
+what happens                                       what the caller gets
+=================================================  ==============================================================
+no connection could be made                        StoreUnavailable: nothing happened
+MOVED, ASK                                         followed: the step was not run there
+NOSCRIPT                                           the script is loaded and called again
+TRYAGAIN, CLUSTERDOWN, LOADING, MASTERDOWN, BUSY,  asked again until the time-out, then StoreUnavailable
+READONLY
+OOM, MISCONF, NOREPLICAS, NOAUTH, NOPERM           StoreUnavailable: the step was refused before it began
+time-out or end of the connection after a byte     StoreTimeout: unknown; the same id settles it. Never asked again
+has left                                           by itself
+WAIT or WAITAOF not met                            StoreTimeout: done here, perhaps not there; the same id waits again
+WRONGTYPE, CORRUPT, any other error                StoreCorrupt: stop
+=================================================  ==============================================================
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import redis
+import redis.exceptions as failures
+from redis.crc import key_slot
+
+from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
+
+__all__ = [
+    "Address",
+    "Link",
+    "Links",
+    "Target",
+    "command",
+    "failure_of",
+    "packed",
+    "parse_target",
+    "retry_later",
+    "slot_of",
+    "timed_out",
+]
+
+DURABILITIES = ("memory", "aof", "replicated")
+SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel")
+IDLE_S = 1.0
+"""A connection idle for longer is looked at before it is used: a closed one would turn a call into a time-out."""
+KNOWN_S = 1.0
+"""A node is asked again who it is after this time in use: it may have lost its part and got it back meanwhile."""
+_LATER = (
+    failures.TryAgainError,
+    failures.ClusterDownError,
+    failures.BusyLoadingError,
+    failures.MasterDownError,
+    failures.ReadOnlyError,
+)
+_REFUSED = (failures.OutOfMemoryError, failures.AuthenticationError, failures.NoPermissionError)
+_REFUSED_WORDS = ("MISCONF", "NOREPLICAS", "DENIED", "NOAUTH", "NOPERM", "OOM")
+
+
+class Address(NamedTuple):
+    """Where a node listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A connection URL, taken apart."""
+
+    scheme: str
+    addresses: tuple[Address, ...]
+    prefix: str = ""
+    durability: str = "memory"
+    service: str = ""
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    db: int = 0
+
+    @property
+    def tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.scheme.startswith("rediss")
+
+    @property
+    def cluster(self) -> bool:
+        """Whether the nodes are a Cluster."""
+        return self.scheme.endswith("+cluster")
+
+
+def parse_target(url: str) -> Target:
+    """Take a URL apart; InputError names what is wrong and never repeats a password."""
+    parts = urlsplit(url)
+    shown = f"{parts.scheme}://…"
+    if parts.scheme not in SCHEMES:
+        raise InputError("url", None, f"one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}", shown)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    prefix, durability = options.pop("prefix", ""), options.pop("durability", "memory")
+    if options:
+        raise InputError("url", None, "free of options but prefix and durability", ", ".join(sorted(options)))
+    if durability not in DURABILITIES:
+        raise InputError("url", None, f"durability {', '.join(DURABILITIES)}", durability)
+    if not prefix.isprintable() or "{" in prefix or "}" in prefix or " " in prefix:
+        raise InputError("url", None, "a prefix free of braces and spaces", repr(prefix))
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    default = 26379 if parts.scheme == "redis+sentinel" else 6379
+    addresses = tuple([_address(host, default) for host in hosts.split(",") if host])
+    if not addresses:
+        raise InputError("url", None, "given with a host", shown)
+    path = parts.path.strip("/")
+    sentinel = parts.scheme == "redis+sentinel"
+    service, _, number = path.partition("/") if sentinel else ("", "", path)
+    if sentinel and not service:
+        raise InputError("url", None, "redis+sentinel://host:port/service[/db]", shown)
+    if number and (not number.isdecimal() or parts.scheme.endswith("+cluster")):
+        raise InputError("url", None, "a database number after the host (a Cluster has only 0)", shown)
+    return Target(
+        parts.scheme,
+        addresses,
+        prefix,
+        durability,
+        unquote(service),
+        unquote(user) or None,
+        unquote(password) or None,
+        int(number or 0),
+    )
+
+
+def _address(text: str, default: int) -> Address:
+    host, _, port = text.rpartition(":") if text.rpartition(":")[2].isdecimal() else (text, "", "")
+    return Address(host.strip("[]"), int(port or default))
+
+
+def slot_of(account_id: str) -> int:
+    """Cluster slot of every key of an account: its hash tag is the account id."""
+    return int(key_slot(account_id.encode()))
+
+
+def packed(words: Sequence[str]) -> bytes:
+    """Words in the protocol, without the array header."""
+    text = "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
+    if text.isascii():
+        return text.encode()
+    return b"".join([_bulk(word.encode()) for word in words])
+
+
+def _bulk(raw: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(raw), raw)
+
+
+def command(*words: str | bytes) -> bytes:
+    """A whole command in the protocol."""
+    raw = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n%b" % (len(raw), b"".join([_bulk(word) for word in raw]))
+
+
+def retry_later(error: BaseException) -> bool:
+    """Whether the server refused for now and ran nothing."""
+    return isinstance(error, _LATER) or str(error).startswith("BUSY ")
+
+
+def failure_of(error: BaseException) -> StoreError:
+    """The exception a caller gets for an error reply that is not followed or asked again."""
+    text = str(error)
+    if isinstance(error, _REFUSED) or text.startswith(_REFUSED_WORDS) or "OOM " in text[:40]:
+        return StoreUnavailable(text)
+    return StoreCorrupt(text)
+
+
+class Link:
+    """One connection to one node, and who that node is."""
+
+    __slots__ = ("address", "connection", "home", "known", "used")
+
+    def __init__(self, address: Address, connection: redis.Connection) -> None:
+        self.address = address
+        self.connection = connection
+        self.used = time.monotonic()
+        self.home = ""
+        self.known = self.used
+
+    def exchange(self, payload: bytes, replies: int) -> list[Any]:
+        """Send commands in one piece and read their replies; an error reply is returned, not raised.
+
+        Raises
+        ------
+        redis.ConnectionError, redis.TimeoutError
+            After which nothing is known; the connection is closed.
+        """
+        self.connection.send_packed_command([payload], check_health=False)  # type: ignore[no-untyped-call]
+        found: list[Any] = []
+        for _ in range(replies):
+            try:
+                found.append(self.connection.read_response())
+            except failures.ResponseError as error:
+                found.append(error)
+        self.used = time.monotonic()
+        return found
+
+    def ask(self, *words: str | bytes) -> Any:
+        """One command and its reply."""
+        reply = self.exchange(command(*words), 1)[0]
+        if isinstance(reply, failures.ResponseError):
+            raise reply
+        return reply
+
+    def identify(self, *, cluster: bool) -> None:
+        """Learn which node this is, and since which promotion: shard/node/replication id.
+
+        A node gets a new replication id when it is promoted and when it is started.
+        """
+        replication = self.ask("INFO", "replication").decode()
+        if "role:master" not in replication:
+            raise failures.ConnectionError(f"{self.address.host}:{self.address.port} is not a master")
+        shard, node = "", f"{self.address.host}:{self.address.port}"
+        if cluster:
+            node = self.ask("CLUSTER", "MYID").decode()
+            try:
+                shard = self.ask("CLUSTER", "MYSHARDID").decode()
+            except failures.ResponseError:
+                shard = ""  # before 7.2: every move counts as a promotion
+        self.home = f"{shard}/{node}/{_word(replication, 'master_replid')}"
+        self.known = time.monotonic()
+
+    def took_over(self, home: str) -> bool:
+        """Whether this node took over from `home`, rather than being given the slot while both were up.
+
+        A promotion keeps the shard, a planned move of the slot leaves it. A slot that was moved to a node which was
+        itself promoted before cannot be told from one that was lost there, and counts as lost.
+        """
+        if self.home.split("/")[0] == home.split("/")[0]:
+            return True
+        return bool(_word(self.ask("INFO", "replication").decode(), "master_replid2").strip("0"))
+
+    def stale(self) -> bool:
+        """Whether an idle connection was closed from the other side."""
+        if time.monotonic() - self.used < IDLE_S:
+            return False
+        try:
+            return bool(self.connection.can_read(0))
+        except (failures.ConnectionError, OSError):
+            return True
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self.connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+def _word(info: str, name: str) -> str:
+    """One value of an INFO reply."""
+    found = re.search(rf"^{name}:(\S*)", info, re.MULTILINE)
+    return found[1] if found else ""
+
+
+class Links:
+    """Idle connections by node; a call takes one and puts it back. Safe from threads; a fork starts anew."""
+
+    def __init__(self, target: Target, timeout_s: float, introduce: Callable[[Link], None]) -> None:
+        self._target = target
+        self._timeout_s = timeout_s
+        self._introduce = introduce
+        self._identified = target.scheme not in ("redis", "rediss")
+        self._idle: dict[Address, list[Link]] = {}
+        self._lock = threading.Lock()
+        self._process = os.getpid()
+
+    def take(self, address: Address, *, identified: bool = True) -> Link:
+        """A connected link to a node that was seen to be a master within the last second, where there are several.
+
+        Raises
+        ------
+        redis.RedisError
+            No connection; nothing of any step was sent.
+        """
+        if self._process != os.getpid():
+            # The sockets are the parent's: forget them without a word on the wire.
+            self._idle, self._lock, self._process = {}, threading.Lock(), os.getpid()
+        while True:
+            with self._lock:
+                idle = self._idle.get(address)
+                link = idle.pop() if idle else None
+            if link is None:
+                link = self._connect(address)
+            elif link.stale():
+                link.close()
+                continue
+            if identified and self._identified and (not link.home or time.monotonic() - link.known > KNOWN_S):
+                try:
+                    link.identify(cluster=self._target.cluster)
+                except BaseException:
+                    link.close()
+                    raise
+            return link
+
+    def put(self, link: Link) -> None:
+        """Give a link back for the next call."""
+        with self._lock:
+            self._idle.setdefault(link.address, []).append(link)
+
+    def drop(self, address: Address) -> None:
+        """Close every idle link to a node that has failed or changed its part."""
+        with self._lock:
+            links = self._idle.pop(address, [])
+        for link in links:
+            link.close()
+
+    def close(self) -> None:
+        """Close all idle links."""
+        for address in list(self._idle):
+            self.drop(address)
+
+    def _connect(self, address: Address) -> Link:
+        target = self._target
+        kind = redis.SSLConnection if target.tls else redis.Connection
+        connection = kind(
+            host=address.host,
+            port=address.port,
+            db=target.db,
+            username=target.username,
+            password=target.password,
+            socket_timeout=self._timeout_s,
+            socket_connect_timeout=self._timeout_s,
+            protocol=2,
+        )
+        connection.connect()  # type: ignore[no-untyped-call]
+        link = Link(address, connection)
+        try:
+            self._introduce(link)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+
+def timed_out(error: BaseException, what: str) -> StoreTimeout:
+    """What a caller gets when the answer did not come."""
+    return StoreTimeout(f"{what}: {type(error).__name__}: {error}; ask again with the same id, or abandon it")

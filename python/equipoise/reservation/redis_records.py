@@ -1,0 +1,162 @@
+"""Hashes of the Redis store as records of the book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from equipoise.errors import StoreCorrupt
+from equipoise.reservation.audit import JournalBase
+from equipoise.reservation.codes import AccountStatus, OrderState
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Totals
+from equipoise.reservation.redis_steps import unpacked_terms
+from equipoise.reservation.steps import RateKey, standing
+
+__all__ = ["account_of", "base_of", "entry_of", "order_of", "pairs", "rates_of", "symbol_of"]
+
+PLACES = 1000
+"""`seq` of an order is version * PLACES + place in its ladder."""
+
+
+def pairs(flat: list[Any]) -> dict[str, str]:
+    """A flat reply of names and values as a dictionary."""
+    words = iter([item.decode() if isinstance(item, bytes) else item for item in flat])
+    return dict(zip(words, words, strict=True))
+
+
+def account_of(account_id: str, fields: Mapping[str, str]) -> BookAccount:
+    """user_portfolio as an account."""
+    try:
+        if fields["schema"] != "1":
+            raise StoreCorrupt(f"{account_id} has schema {fields['schema']}, this version knows 1")
+        return BookAccount(
+            account_id,
+            fields["currency"],
+            int(fields["scale"]),
+            int(fields["opened_us"]),
+            AccountStatus(fields["status"]),
+            int(fields["version"]),
+            int(fields["balance"]),
+            int(fields["open_pnl"]),
+            int(fields["used_margin_executed"]),
+            int(fields["used_margin_all"]),
+            unpacked_terms(fields["terms"]),
+            int(fields["terms_version"]),
+            int(fields["watermark_us"]),
+            int(fields["live_orders"]),
+            int(fields["late_fills"]),
+            int(fields["overfills"]),
+            int(fields["under_reserved"]),
+            int(fields["pnl_missing"]),
+            int(fields["changed_us"]),
+            int(fields["records"]),
+            int(fields["exported_version"]),
+            int(fields["trimmed_version"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreCorrupt(f"user_portfolio of {account_id} is not a record of the book ({error!r})") from error
+
+
+def symbol_of(field: str, packed: str) -> BookSymbol:
+    """One field of user_symbols as the running totals of a symbol and leg."""
+    symbol, _, leg = field.partition("\x1f")
+    try:
+        return BookSymbol(symbol, leg, *[int(word) for word in packed.split(" ")])
+    except (ValueError, TypeError) as error:
+        raise StoreCorrupt(f"user_symbols has {packed!r} for {symbol}") from error
+
+
+def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
+    """user_holdings as an order. Figures that are zero and texts that are empty are absent."""
+    try:
+        version, place = divmod(int(fields["seq"]), PLACES)
+        lots, filled, released = int(fields["lots"]), int(fields.get("filled", 0)), int(fields.get("released", 0))
+        created = fields["created_us"]
+        amend_deadline = fields.get("amend_deadline_us")
+        good_till, cancel = fields.get("good_till_us"), fields.get("cancel_deadline_us")
+        order = BookOrder(
+            order_id,
+            fields["symbol"],
+            fields.get("leg", ""),
+            fields["side"],
+            lots,
+            int(fields["price_ticks"]),
+            scale,
+            int(fields.get("hold_start", 0)),
+            fields.get("reduce_only") == "1",
+            fields.get("reduces") == "1",
+            fields.get("order_type", "limit"),
+            fields.get("owner", ""),
+            fields["request_id"],
+            place,
+            int(created),
+            int(fields["deadline_us"]),
+            None if good_till is None else int(good_till),
+            OrderState(fields["state"]),
+            int(fields.get("reserved_margin", 0)),
+            filled,
+            0,
+            released,
+            int(fields.get("overfilled", 0)),
+            int(fields.get("open_lots", 0)),
+            int(fields.get("margin", 0)),
+            int(fields.get("released_margin", 0)),
+            tuple(fields["flags"].split()) if "flags" in fields else (),
+            fields.get("reason", ""),
+            fields.get("venue_id"),
+            None if cancel is None else int(cancel),
+            fields.get("outbox") == "1",
+            fields.get("amend_id"),
+            int(fields.get("amend_lots", 0)),
+            int(fields.get("amend_hold", 0)),
+            int(fields.get("amend_price_ticks", 0)),
+            None if amend_deadline is None else int(amend_deadline),
+            int(fields.get("changed_us", created)),
+            int(fields.get("version", version)),
+        )
+        # Lots that work are not stored: for a live order they follow from what has filled.
+        return order if order.state.terminal else order._replace(working=standing(order, filled)[0])
+    except (KeyError, ValueError) as error:
+        raise StoreCorrupt(f"user_holdings of {order_id} is not a record of the book ({error!r})") from error
+
+
+def entry_of(version: int, fields: Mapping[str, str], waiting: str) -> OutboxEntry:
+    """An entry of user_outbox, with what user_waiting says of it."""
+    try:
+        ids = tuple(json.loads(fields["order_ids"]))
+        open_orders = int(waiting.split(" ")[1])
+        return OutboxEntry(
+            fields["request_id"], version, int(fields["created_us"]), int(fields["deadline_us"]), ids, open_orders
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise StoreCorrupt(f"user_outbox has {fields!r}, user_waiting {waiting!r}") from error
+
+
+def base_of(fields: Mapping[str, str]) -> JournalBase:
+    """user_base as what the journal said up to its last trimmed record."""
+    base = JournalBase()
+    if "version" not in fields:
+        return base
+    base.version, base.totals = int(fields["version"]), Totals(*json.loads(fields["totals"]))
+    for name, value in fields.items():
+        if name.startswith("s:"):
+            symbol, _, leg = name[2:].partition("\x1f")
+            base.symbols[symbol, leg] = tuple(json.loads(value))
+        elif name.startswith("o:"):
+            state, *figures = json.loads(value)
+            base.orders[name[2:]] = (OrderState(state), *figures)
+    return base
+
+
+def rates_of(members: list[bytes]) -> dict[RateKey, dict[int, int]]:
+    """user_rates as counts per rate."""
+    counts: dict[RateKey, dict[int, int]] = {}
+    for member in members:
+        try:
+            kind, symbol, rate, _ = member.decode().split("\x1f", 3)
+            counted = counts.setdefault((symbol, "", kind), {})
+            counted[int(rate)] = counted.get(int(rate), 0) + 1
+        except ValueError as error:
+            raise StoreCorrupt(f"user_rates has {member!r}") from error
+    return counts

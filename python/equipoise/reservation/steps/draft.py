@@ -1,0 +1,405 @@
+"""The next state of an account while a step computes it, and the answers that end a step early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.money import AMOUNT_MAX
+from equipoise.reservation.records import (
+    CHANGED_AT,
+    OUTBOX_AT,
+    STATE_AT,
+    STATE_END,
+    SYMBOL_START,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    OrderRow,
+    OutboxEntry,
+    Outcome,
+    Remembered,
+    outcome_of,
+)
+from equipoise.reservation.requests import Request, Timed
+from equipoise.reservation.steps.rules import COMBINE_RULES
+from equipoise.reservation.steps.view import AWAITING_VENUE, Effect, RateDeltas, View
+
+__all__ = [
+    "Draft",
+    "account_fits",
+    "account_step",
+    "answer_again",
+    "changed_order",
+    "growth_gate",
+    "id_gate",
+    "less_resting",
+    "marks_stale",
+    "order_step",
+    "refuse",
+    "rested",
+    "row_fits",
+    "row_of",
+    "snapshot",
+    "without_amendment",
+]
+
+OK = Code.OK
+
+
+def refuse(code: Code, request: Request, account: BookAccount | None, **more: Any) -> Effect:
+    """A refusal: nothing is written."""
+    if account is None:
+        return Effect(Outcome(code, request.op, request.account_id, **more))
+    totals = account.totals
+    return Effect(Outcome(code, request.op, request.account_id, account.version, account.scale, totals, totals, **more))
+
+
+def answer_again(found: Remembered, request: Request, account: BookAccount | None) -> Effect:
+    """Answer to an id that has been used: the first result, or a conflict when the content differs."""
+    fingerprint, _, packed = found
+    if fingerprint != request.fingerprint or packed is None:
+        return refuse(Code.REQUEST_CONFLICT, request, account)
+    first = outcome_of(request.account_id, packed)
+    return Effect(first._replace(code=Code.DUPLICATE) if first.code is OK else first)
+
+
+def id_gate(view: View, request: Timed, account: BookAccount | None, now: int) -> Effect | None:
+    """Id first, then the watermark, then the validity, then the tombstone."""
+    found = view.request(request.ident) if request.ident else None
+    if found is not None and found[2] is not None:
+        return answer_again(found, request, account)
+    if account is not None and request.issued_us <= account.watermark_us:
+        return refuse(Code.TOO_OLD_FOR_DEDUPE, request, account)
+    if now > request.not_after_us:
+        return refuse(Code.REQUEST_EXPIRED, request, account)
+    if found is not None:
+        return refuse(Code.REQUEST_ABANDONED, request, account)
+    return None
+
+
+def growth_gate(request: Request, account: BookAccount) -> Effect | None:
+    """Accounts that may not ask for more."""
+    if account.status is AccountStatus.ACTIVE:
+        return None
+    suspended = account.status is AccountStatus.SUSPENDED
+    return refuse(Code.ACCOUNT_SUSPENDED if suspended else Code.ACCOUNT_RECOVERING, request, account)
+
+
+def marks_stale(view: View, account: BookAccount, now: int) -> bool:
+    """Whether a position has not been marked for longer than the terms allow."""
+    age_ms = account.terms.mark_age_ms_max
+    if age_ms is None:
+        return False
+    oldest = now - age_ms * 1000
+    return any(row.marked_us < oldest and (row.lots or row.long_lots or row.short_lots) for row in view.symbols())
+
+
+def row_of(view: View, symbol: str, leg: str) -> BookSymbol:
+    """The symbol's totals, or fresh ones."""
+    found = view.symbol(symbol, leg)
+    return found if found is not None else SYMBOL_START._replace(symbol=symbol, leg=leg)
+
+
+def order_change(before: BookOrder | None, after: BookOrder) -> tuple[Any, ...]:
+    """(order id, state before, state after): an `OrderChange` as an exact tuple."""
+    return (after[0], None if before is None else snapshot(before), snapshot(after))
+
+
+def snapshot(order: BookOrder) -> tuple[Any, ...]:
+    """The journalled part of an order."""
+    return (order.state._value_, *order[STATE_AT + 1 : STATE_END])
+
+
+def row_fits(row: BookSymbol) -> bool:
+    """Whether sums of a symbol stay in range."""
+    return (
+        row.hold_bids <= AMOUNT_MAX
+        and row.hold_asks <= AMOUNT_MAX
+        and row.margin <= AMOUNT_MAX
+        and -AMOUNT_MAX <= row.lots <= AMOUNT_MAX
+        and row.bid_lots <= AMOUNT_MAX
+        and row.ask_lots <= AMOUNT_MAX
+        and row.reduce_bid_lots <= AMOUNT_MAX
+        and row.reduce_ask_lots <= AMOUNT_MAX
+        and row.long_lots <= AMOUNT_MAX
+        and row.short_lots <= AMOUNT_MAX
+    )
+
+
+def account_fits(account: BookAccount) -> bool:
+    """Whether the account's figures stay in range."""
+    return (
+        -AMOUNT_MAX <= account.balance_units <= AMOUNT_MAX
+        and -AMOUNT_MAX <= account.open_pnl_units <= AMOUNT_MAX
+        and 0 <= account.executed_units <= AMOUNT_MAX
+        and 0 <= account.all_units <= AMOUNT_MAX
+        and -AMOUNT_MAX <= account.free_units <= AMOUNT_MAX
+    )
+
+
+class Draft:
+    """The next state of one account while a step computes it."""
+
+    __slots__ = (
+        "account",
+        "aliases",
+        "balance",
+        "counts",
+        "details",
+        "entries",
+        "forgotten",
+        "live",
+        "now",
+        "order_pairs",
+        "owners",
+        "pnl",
+        "rates",
+        "request",
+        "rows",
+        "status",
+        "terms",
+        "terms_version",
+        "trimmed_version",
+        "view",
+        "watermark_us",
+    )
+
+    def __init__(self, view: View, request: Request, account: BookAccount, now: int) -> None:
+        self.view = view
+        self.request = request
+        self.account = account
+        self.now = now
+        self.balance = account.balance_units
+        self.pnl = account.open_pnl_units
+        self.live = account.live_orders
+        self.status = account.status
+        self.watermark_us = account.watermark_us
+        self.trimmed_version = account.trimmed_version
+        self.forgotten = 0
+        self.terms = account.terms
+        self.terms_version = account.terms_version
+        self.counts = (account.late_fills, account.overfills, account.under_reserved, account.pnl_missing)
+        self.rows: dict[tuple[str, str], tuple[BookSymbol | None, BookSymbol]] = {}
+        self.order_pairs: list[tuple[BookOrder | None, BookOrder]] = []
+        self.aliases: tuple[tuple[str, str], ...] = ()
+        self.owners: dict[str, int] = {}
+        self.rates: RateDeltas | None = None
+        self.entries: dict[str, OutboxEntry | None] | None = None
+        self.details: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def version(self) -> int:
+        """Version the account has after this step."""
+        return self.account.version + 1
+
+    def row(self, symbol: str, leg: str) -> BookSymbol:
+        """Current totals of a symbol within the step."""
+        pair = self.rows.get((symbol, leg))
+        return pair[1] if pair is not None else row_of(self.view, symbol, leg)
+
+    def put_row(self, row: BookSymbol) -> None:
+        """Replace a symbol's totals."""
+        key = (row.symbol, row.leg)
+        pair = self.rows.get(key)
+        self.rows[key] = (self.view.symbol(*key) if pair is None else pair[0], row)
+
+    def own(self, owner: str, change: int) -> None:
+        """Change what an owner holds."""
+        if owner and change:
+            held_now = self.owners.get(owner)
+            self.owners[owner] = (self.view.owned(owner) if held_now is None else held_now) + change
+
+    def settle_outbox(self, request_id: str) -> None:
+        """One order of an outbox entry needs no sender any more; the last one takes the entry away."""
+        if self.entries is None:
+            self.entries = {}
+        entry = self.entries[request_id] if request_id in self.entries else self.view.outbox_entry(request_id)
+        if entry is not None:
+            left = entry.open_orders - 1
+            self.entries[request_id] = entry._replace(open_orders=left) if left > 0 else None
+
+    def rate(self, row: BookSymbol, kind: str, rate: int, change: int) -> BookSymbol:
+        """Count a rate in or out; returns the row with the set's maximum renewed."""
+        if self.rates is None:
+            self.rates = {}
+        deltas = self.rates.setdefault((row.symbol, row.leg, kind), {})
+        deltas[rate] = deltas.get(rate, 0) + change
+        top = self.view.rate_top((row.symbol, row.leg, kind), deltas)
+        return row._replace(rate_orders=top) if kind == "orders" else row._replace(rate_tickets=top)
+
+    def totals(self) -> tuple[int, int]:
+        """(used_margin_executed, used_margin_all) with the rows of this step."""
+        require = COMBINE_RULES[self.account.terms.combine]
+        executed, everything = self.account.executed_units, self.account.all_units
+        for before, after in self.rows.values():
+            if before is not None:
+                was_executed, was_all = require(before)
+                executed -= was_executed
+                everything -= was_all
+            now_executed, now_all = require(after)
+            executed += now_executed
+            everything += now_all
+        return executed, everything
+
+    def next_account(self) -> BookAccount:
+        """The account after the step."""
+        before = self.account
+        executed, everything = self.totals()
+        request = self.request
+        added = sum([1 for old, _ in self.order_pairs if old is None])
+        if isinstance(request, Timed) and request.ident:
+            added += 1
+        return BookAccount(
+            before.account_id,
+            before.currency,
+            before.scale,
+            before.opened_us,
+            self.status,
+            before.version + 1,
+            self.balance,
+            self.pnl,
+            executed,
+            everything,
+            self.terms,
+            self.terms_version,
+            self.watermark_us,
+            self.live,
+            *self.counts,
+            self.now,
+            before.records + added - self.forgotten,
+            before.exported_version,
+            self.trimmed_version,
+        )
+
+    def finish(
+        self,
+        *,
+        after: BookAccount | None = None,
+        code: Code = OK,
+        order_id: str | None = None,
+        state: OrderState | None = None,
+        flags: tuple[str, ...] = (),
+        orders: tuple[OrderRow, ...] = (),
+    ) -> Effect:
+        """Outcome, journal record and everything to write; AMOUNT_OVERFLOW when a figure would leave the range."""
+        request, before = self.request, self.account
+        if after is None:
+            after = self.next_account()
+        symbols, changes = [], []
+        fits = account_fits(after)
+        for old, row in self.rows.values():
+            symbols.append(row)
+            changes.append((row[0], row[1], None if old is None else old[2:6], row[2:6]))
+            fits = fits and row_fits(row)
+        # Under rules that do not add up, an owner's holds may exceed what the account holds.
+        if not fits or any(held > AMOUNT_MAX for held in self.owners.values()):
+            return refuse(Code.AMOUNT_OVERFLOW, request, before, order_id=order_id)
+        was, then = before.totals, after.totals
+        op, ident, version, text = request.op, request.ident, after.version, code._value_
+        journal = (
+            version,
+            self.now,
+            op,
+            ident,
+            order_id or "",
+            text,
+            was,
+            then,
+            tuple(changes),
+            tuple([order_change(old, new) for old, new in self.order_pairs]),
+            (*self.details, ("flags", flags)) if flags else self.details,
+        )
+        effect = Effect(
+            Outcome(code, op, before.account_id, version, before.scale, was, then, order_id, state, flags, orders),
+            after,
+            tuple(symbols),
+            tuple([new for _, new in self.order_pairs]),
+            self.aliases,
+            tuple(self.owners.items()) if self.owners else (),
+            self.rates,
+            () if self.entries is None else tuple(self.entries.items()),
+            journal,
+        )
+        state_text = None if state is None else state._value_
+        packed = (text, op, version, before.scale, was, then, order_id, state_text, flags, orders)
+        if isinstance(request, Timed):
+            if ident:
+                effect.request = (ident, (request.fingerprint, request.issued_us, packed))
+        elif order_id is not None:
+            effect.event = (order_id, ident, (request.fingerprint, self.now, packed))
+        return effect
+
+
+def account_step(view: View, request: Timed, now: int) -> tuple[BookAccount | None, Effect | None]:
+    """The account, or the answer that ends the step."""
+    account = view.account()
+    refusal = id_gate(view, request, account, now)
+    if refusal is None and account is None:
+        refusal = refuse(Code.ACCOUNT_NOT_FOUND, request, None)
+    return account, refusal
+
+
+def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount, BookOrder] | Effect:
+    """Account and order, or the answer that ends the step."""
+    account = view.account()
+    if account is None:
+        return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
+    order = view.order(order_id)
+    if order is None:
+        return refuse(Code.ORDER_NOT_FOUND, request, account)
+    found = view.event(order.order_id, request.ident)
+    if found is not None:
+        return answer_again(found, request, account)
+    if request.expected_version is not None and order.version != request.expected_version:
+        return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
+    return account, order
+
+
+def changed_order(order: BookOrder, draft: Draft, *values: Any) -> BookOrder:
+    """The order with new values for `state` ... `cancel_deadline_us`, stamped with time and version.
+
+    The first state that needs no sender settles the order's place in the outbox.
+    """
+    outbox = order.outbox
+    if outbox and values[0] not in AWAITING_VENUE:
+        outbox = False
+        draft.settle_outbox(order.request_id)
+    return BookOrder._make(
+        (*order[:STATE_AT], *values, outbox, *order[OUTBOX_AT + 1 : CHANGED_AT], draft.now, draft.version)
+    )
+
+
+def without_amendment(order: BookOrder) -> BookOrder:
+    """The order once no amendment is open any more.
+
+    Lots filled beyond the agreed quantity prove that the venue had taken the amendment; then its terms stay.
+    """
+    if order.filled > order.lots:
+        order = order._replace(lots=order.amend_lots, hold_start=order.amend_hold, price_ticks=order.amend_price_ticks)
+    return order._replace(amend_id=None, amend_lots=0, amend_hold=0, amend_price_ticks=0, amend_deadline_us=None)
+
+
+def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> BookSymbol:
+    """The symbol's totals with less of an order resting."""
+    if order.side == "bid":
+        if order.reduces:
+            return row._replace(hold_bids=row.hold_bids - hold, reduce_bid_lots=row.reduce_bid_lots - lots)
+        return rested(row, -hold, 0, -lots, 0)
+    if order.reduces:
+        return row._replace(hold_asks=row.hold_asks - hold, reduce_ask_lots=row.reduce_ask_lots - lots)
+    return rested(row, 0, -hold, 0, -lots)
+
+
+def rested(row: BookSymbol, hold_bids: int, hold_asks: int, bid_lots: int, ask_lots: int) -> BookSymbol:
+    """Add to the resting totals: the hot path of a ladder, so no keyword replacement."""
+    return BookSymbol._make(
+        (
+            *row[:4],
+            row[4] + hold_bids,
+            row[5] + hold_asks,
+            row[6] + bid_lots,
+            row[7] + ask_lots,
+            *row[8:],
+        )
+    )

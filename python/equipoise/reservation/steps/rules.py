@@ -1,0 +1,114 @@
+"""How the charges of a symbol combine, and which terms the book can keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from equipoise.reservation.money import held
+from equipoise.reservation.records import BookOrder, BookSymbol, Terms
+
+__all__ = [
+    "COMBINE_RULES",
+    "POSITION_MODES",
+    "counted_rate",
+    "order_rate",
+    "requirement",
+    "standing",
+    "terms_content",
+    "terms_fault",
+]
+
+
+def _require_sum(row: BookSymbol) -> tuple[int, int]:
+    return row.margin, row.margin + row.hold_bids + row.hold_asks
+
+
+def _require_worst_side(row: BookSymbol) -> tuple[int, int]:
+    margin = row.margin
+    signed = margin if row.lots >= 0 else -margin
+    return margin, max(abs(signed + row.hold_bids), abs(signed - row.hold_asks))
+
+
+def _require_larger_leg(row: BookSymbol) -> tuple[int, int]:
+    if row.long_lots or row.short_lots:
+        long, short, rate = row.long_lots, row.short_lots, row.rate_tickets
+    else:
+        long, short = max(row.lots, 0), max(-row.lots, 0)
+        rate = -(-row.margin // (long + short)) if row.lots else 0
+    return (
+        rate * max(long, short),
+        max(rate, row.rate_orders) * max(long + row.bid_lots, short + row.ask_lots),
+    )
+
+
+COMBINE_RULES: dict[str, Callable[[BookSymbol], tuple[int, int]]] = {
+    "sum": _require_sum,
+    "worst_side": _require_worst_side,
+    "per_side": _require_worst_side,
+    "hedge_legs": _require_sum,  # legs are rows of their own, and what closes a leg holds nothing
+    "larger_leg": _require_larger_leg,
+}
+
+
+POSITION_MODES = ("net", "hedge", "tickets")
+
+
+def requirement(combine: str, row: BookSymbol) -> tuple[int, int]:
+    """(margin of the position alone, margin of position and resting orders) of one symbol and leg."""
+    return COMBINE_RULES[combine](row)
+
+
+def order_rate(hold_start: int, lots: int) -> int:
+    """Charge per lot, rounded up. Partial releases by `held` leave it unchanged."""
+    return -(-hold_start // lots)
+
+
+def counted_rate(order: BookOrder) -> int:
+    """Charge per lot that a resting order is counted with: the higher one while an amendment is open."""
+    rate = order_rate(order.hold_start, order.lots)
+    return max(rate, order_rate(order.amend_hold, order.amend_lots)) if order.amend_lots else rate
+
+
+def standing(order: BookOrder, filled: int) -> tuple[int, int]:
+    """(lots still working, what they hold) of a live order once `filled` lots have traded.
+
+    While an amendment is open the venue may be working either version, so each figure is the larger one's.
+    """
+    working = max(order.lots - filled, 0)
+    hold = held(order.hold_start, order.lots, working)
+    if order.amend_lots:
+        amended = max(order.amend_lots - filled, 0)
+        hold = max(hold, held(order.amend_hold, order.amend_lots, amended))
+        working = max(working, amended)
+    return working, hold
+
+
+def terms_fault(terms: Terms) -> str | None:
+    """Why the book cannot keep an account on these terms; None if it can."""
+    if terms.combine not in COMBINE_RULES:
+        return "the combine rule needs every resting price or a moving mark"
+    if (terms.combine == "hedge_legs") and terms.positions != "hedge":
+        return "hedge_legs needs hedge positions"
+    if terms.positions == "hedge" and terms.combine not in ("hedge_legs", "sum"):
+        return "hedge positions combine by hedge_legs or sum"
+    if terms.positions == "tickets" and terms.combine not in ("sum", "larger_leg"):
+        return "ticket positions combine by sum or larger_leg"
+    return None
+
+
+def terms_content(terms: Terms) -> tuple[tuple[str, Any], ...]:
+    """Terms as name and value pairs, for fingerprints and the journal."""
+    return (
+        ("combine", terms.combine),
+        ("positions", terms.positions),
+        ("pnl_policy", terms.pnl_policy),
+        ("mark_age_ms_max", terms.mark_age_ms_max),
+        ("orders_max", terms.orders_max),
+        ("order_margin_max", terms.order_margin_max),
+        ("margin_max", terms.margin_max),
+        ("position_lots_max", terms.position_lots_max),
+        ("owner_margin_max", terms.owner_margin_max),
+        # Absent when not set: requests of books that did not know it keep their fingerprints.
+        *((("records_max", terms.records_max),) if terms.records_max is not None else ()),
+    )

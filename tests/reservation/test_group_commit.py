@@ -1,0 +1,324 @@
+"""Group commit: callers that wait for one another share a transaction, and nobody is answered before its COMMIT."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
+from equipoise.orders import Order
+from equipoise.reservation import Code, Outcome
+from equipoise.reservation import sqlite_engine as engine
+from equipoise.reservation.sqlite import SqliteBook
+
+Make = Callable[..., Order]
+A = "acc"
+CALLERS = 12
+
+through = pytest.mark.parametrize(
+    "through_apsw",
+    [
+        pytest.param(True, marks=pytest.mark.skipif(engine.apsw is None, reason="the extra `sqlite` is not installed")),
+        False,
+    ],
+)
+
+
+class Held:
+    """Passes everything on and writes it down; COMMIT waits for `gate`, or fails after it was done."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.said: list[str] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.tear_in = 0
+        self.strike: BaseException | None = None
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        self.said.append(sql.split(" ", 1)[0] if not sql.startswith("ROLLBACK TO") else "ROLLBACK TO")
+        if sql == "COMMIT":
+            assert self.gate.wait(20)
+            answer = self.inner.execute(sql, *values)
+            self.tear_in -= 1
+            if self.tear_in == 0:
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise error
+            return answer
+        if self.strike is not None and sql.startswith("INSERT INTO journal"):
+            error_now, self.strike = self.strike, None
+            raise error_now
+        return self.inner.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.fixture
+def opened(sqlite_path: Path, through_apsw: bool) -> Iterator[SqliteBook]:
+    with SqliteBook(str(sqlite_path), durability="normal", through_apsw=through_apsw) as book:
+        book.open_account(A, "0.000100")
+        book._connection = Held(book._connection)  # type: ignore[assignment]
+        yield book
+
+
+def wire(book: SqliteBook) -> Held:
+    assert isinstance(book._connection, Held)
+    return book._connection
+
+
+def waiting(book: SqliteBook) -> int:
+    return len(book._queue._waiting)
+
+
+def gather(book: SqliteBook, pool: ThreadPoolExecutor, calls: list[Callable[[], Outcome]]) -> list[Future[Outcome]]:
+    """One call holds its COMMIT; the others queue behind it in the order given."""
+    held = wire(book)
+    held.gate.clear()
+    begun = len(held.said)
+    futures = [pool.submit(calls[0])]
+    while "INSERT" not in held.said[begun:]:
+        time.sleep(0.001)
+    for place, call in enumerate(calls[1:], 1):
+        futures.append(pool.submit(call))
+        while waiting(book) < place:
+            time.sleep(0.001)
+    return futures
+
+
+def reserve(book: SqliteBook, order: Make, n: int, hold: int = 10, account: str = A) -> Callable[[], Outcome]:
+    return lambda: book.reserve(account, [order(hold=hold)], request_id=f"r{n}")
+
+
+@through
+def test_callers_that_wait_share_one_commit_and_get_what_they_would_have_got_alone(
+    opened: SqliteBook, order: Make
+) -> None:
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, [reserve(opened, order, n) for n in range(CALLERS)])
+        begun = len(wire(opened).said)
+        assert not any(future.done() for future in futures)
+        wire(opened).gate.set()
+        outcomes = [future.result(20) for future in futures]
+    assert [outcome.code for outcome in outcomes] == [Code.OK] * 10 + [Code.INSUFFICIENT_MARGIN] * 2
+    assert [outcome.version for outcome in outcomes[:10]] == list(range(2, 12))
+    said = wire(opened).said[begun:]
+    assert said.count("COMMIT") == 1
+    assert said.count("BEGIN") == 1
+    assert said.count("SAVEPOINT") == said.count("RELEASE") == CALLERS - 1
+    assert opened.audit(A).findings == ()
+
+
+@through
+def test_nobody_is_answered_before_the_commit(opened: SqliteBook, order: Make) -> None:
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, [reserve(opened, order, n) for n in range(4)])
+        wire(opened).gate.set()
+        futures[0].result(20)
+        wire(opened).gate.clear()
+        more = gather(opened, pool, [reserve(opened, order, n) for n in range(4, 7)])
+        time.sleep(0.05)
+        assert not any(future.done() for future in more)
+        wire(opened).gate.set()
+        assert all(future.result(20).ok for future in [*futures, *more])
+
+
+@through
+def test_one_caller_alone_goes_without_savepoint_or_queue(opened: SqliteBook, order: Make) -> None:
+    begun = len(wire(opened).said)
+    assert reserve(opened, order, 1)().ok
+    said = wire(opened).said[begun:]
+    assert "SAVEPOINT" not in said
+    assert (said.count("BEGIN"), said.count("COMMIT")) == (1, 1)
+    assert not opened._queue._turn.locked()
+    assert waiting(opened) == 0
+
+
+@through
+def test_a_record_that_cannot_be_read_fails_its_own_caller_only(
+    opened: SqliteBook, order: Make, sqlite_path: Path
+) -> None:
+    opened.open_account("bad", 1)
+    opened.reserve("bad", [order(hold=1, order_id="o")], request_id="r")
+    assert opened._scale("bad") == 6  # read beforehand: it would wait for the one who writes
+    wire(opened).inner.execute("UPDATE orders SET state = 'GONE' WHERE account_id = 'bad'")
+    calls = [reserve(opened, order, n) for n in range(3)]
+    calls.insert(2, lambda: opened.fill("bad", "o", 1, fill_id="f"))
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, calls)
+        wire(opened).gate.set()
+        with pytest.raises(StoreCorrupt):
+            futures[2].result(20)
+        assert [futures[place].result(20).ok for place in (0, 1, 3)] == [True] * 3
+    assert "ROLLBACK TO" in wire(opened).said
+    assert opened.account(A).all_units == 30
+
+
+@through
+def test_a_commit_whose_answer_is_lost_is_a_timeout_for_all_and_the_same_ids_settle_it(
+    opened: SqliteBook, order: Make
+) -> None:
+    calls = [reserve(opened, order, n) for n in range(5)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, calls)
+        wire(opened).tear_in = 2
+        wire(opened).gate.set()
+        assert futures[0].result(20).ok
+        for future in futures[1:]:
+            assert isinstance(future.exception(20), StoreTimeout)
+    again = [call() for call in calls]
+    assert all(outcome.code is Code.DUPLICATE for outcome in again)
+    assert opened.account(A).all_units == 50
+
+
+@through
+@pytest.mark.parametrize("extended", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR])
+def test_a_full_disk_in_a_group_is_unavailable_for_all_and_nothing_happened(
+    opened: SqliteBook, order: Make, extended: int
+) -> None:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = extended
+    calls = [reserve(opened, order, n) for n in range(5)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, calls)
+        wire(opened).strike = error
+        wire(opened).gate.set()
+        assert futures[0].result(20).ok
+        for future in futures[1:]:
+            assert isinstance(future.exception(20), StoreUnavailable)
+    assert opened.account(A).all_units == 10
+    assert [call().code for call in calls] == [Code.DUPLICATE] + [Code.OK] * 4
+    assert opened.audit(A).findings == ()
+
+
+@through
+def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(opened: SqliteBook, order: Make) -> None:
+    calls = [reserve(opened, order, n) for n in range(4)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, calls)
+        wire(opened).strike = KeyboardInterrupt()
+        wire(opened).gate.set()
+        assert isinstance(futures[1].exception(20), KeyboardInterrupt)
+        assert [futures[place].result(20).code for place in (0, 2, 3)] == [Code.OK] * 3
+    assert [call().code for call in calls] == [Code.DUPLICATE, Code.OK, Code.DUPLICATE, Code.DUPLICATE]
+    assert opened.audit(A).findings == ()
+
+
+@through
+@pytest.mark.timeout(60, method="thread")
+def test_a_caller_interrupted_while_it_waits_leaves_the_queue(opened: SqliteBook, order: Make) -> None:
+    class Struck(Exception):
+        pass
+
+    def strike(*_: object) -> None:
+        raise Struck
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, [reserve(opened, order, n) for n in range(2)])
+        before = signal.signal(signal.SIGALRM, strike)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(Struck):
+                reserve(opened, order, 7)()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert waiting(opened) == 1
+        wire(opened).gate.set()
+        assert all(future.result(20).ok for future in futures)
+    assert reserve(opened, order, 7)().code is Code.OK
+    assert opened.account(A).all_units == 30
+
+
+@pytest.mark.timeout(60, method="thread")  # the other method needs the signal that this test sends
+def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(sqlite_path: Path, order: Make) -> None:
+    """Signals strike the main thread hundreds of times while it takes its turn among others."""
+
+    class Struck(Exception):
+        pass
+
+    def strike(*_: object) -> None:
+        raise Struck
+
+    stop = threading.Event()
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        book.open_account(A, 1)
+
+        def work(worker: int) -> int:
+            done = 0
+            while not stop.is_set():
+                try:
+                    done += book.deposit(A, 1, request_id=f"{worker}-{done}").done
+                except StoreTimeout:  # the main thread was struck in its COMMIT: the same id settles it
+                    continue
+            return done
+
+        before = signal.signal(signal.SIGALRM, strike)
+        struck = done = 0
+        answered: list[str] = []
+        with ThreadPoolExecutor(3) as pool:
+            workers = [pool.submit(work, n) for n in range(3)]
+            try:
+                until = time.monotonic() + 2
+                while time.monotonic() < until:
+                    done += 1
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, 0.0002 + (done % 17) * 0.0001)
+                        if book.deposit(A, 1, request_id=f"main-{done}").ok:
+                            answered.append(f"main-{done}")
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                    except (Struck, StoreUnavailable, StoreTimeout):
+                        struck += 1
+                    finally:
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+                stop.set()
+            others = sum(worker.result(20) for worker in workers)
+        assert struck > 20
+        for name in answered:
+            assert book.deposit(A, 1, request_id=name).code is Code.DUPLICATE
+        balance = int(book.account(A).balance)
+        assert 1 + others + len(answered) <= balance <= 1 + others + done
+        assert book.audit(A).findings == ()
+
+
+@through
+def test_a_book_closed_while_callers_wait_answers_all_of_them(opened: SqliteBook, order: Make) -> None:
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, [reserve(opened, order, n) for n in range(4)])
+        opened._closed = True
+        wire(opened).gate.set()
+        assert futures[0].result(20).ok
+        for future in futures[1:]:
+            assert isinstance(future.exception(20), StoreUnavailable)
+        opened._closed = False
+
+
+def test_64_threads_on_a_full_file_share_commits_and_never_over_commit(sqlite_path: Path, order: Make) -> None:
+    with SqliteBook(str(sqlite_path), durability="full") as book:
+        book.open_account(A, "0.000200")
+        held = Held(book._connection)
+        book._connection = held  # type: ignore[assignment]
+        gate = threading.Barrier(64)
+
+        def place(client: int) -> list[Code]:
+            gate.wait()
+            return [book.reserve(A, [order(hold=10)], request_id=f"{client}-{n}").code for n in range(3)]
+
+        with ThreadPoolExecutor(64) as pool:
+            codes = [code for answers in pool.map(place, range(64)) for code in answers]
+        assert codes.count(Code.OK) == 20
+        assert held.said.count("BEGIN") < 3 * 64
+        assert book.account(A).all_units == 200
+        assert book.audit(A).findings == ()

@@ -1,0 +1,467 @@
+"""Reconcile: a dry run finds, `apply` repairs step by step, and the audit is clean again; on every store.
+
+Corruptions are planted in the rows themselves, as SQL for the file and as the same thing in memory, or between the book
+and the venue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from equipoise.orders import Order, Side
+from equipoise.reservation import (
+    AccountStatus,
+    Code,
+    OrderState,
+    ReconcileReport,
+    ReservationBook,
+    VenueFill,
+    VenueOrder,
+    VenueView,
+)
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+def desk(book: ReservationBook, order: Make, rule: str = "sum") -> None:
+    """A position of one lot, three resting orders, one ended, an outbox entry, an owner."""
+    book.open_account(A, 1, rule=rule)
+    ladder = [order(lots=2, hold=10), order("ask", lots=3, hold=30), order(lots=4, hold=41)]
+    book.reserve(A, ladder, request_id="r", owner="ann", send="caller")
+    for place in range(3):
+        book.acknowledge(A, f"r:{place}", f"v{place}")
+    book.fill(A, "r:0", 1, fill_id="f", margin="0.000005")
+    book.cancel(A, "r:2")
+    book.reserve(A, [order(hold=7)], request_id="w", send="outbox")
+
+
+PORTFOLIO = "user_portfolio:{acc}"
+# What the statements below do, in the keys of a server.
+IN_HASHES: dict[str, list[tuple[Any, ...]]] = {
+    "UPDATE accounts SET all_units = all_units - 9": [("HINCRBY", PORTFOLIO, "used_margin_all", -9)],
+    "UPDATE accounts SET all_units = all_units + 9": [("HINCRBY", PORTFOLIO, "used_margin_all", 9)],
+    "UPDATE accounts SET executed_units = 99": [("HSET", PORTFOLIO, "used_margin_executed", 99)],
+    "INSERT INTO aliases VALUES ('acc', 'ghost', 'nobody')": [("HSET", "user_aliases:{acc}", "ghost", "nobody")],
+    "UPDATE symbols SET hold_bids = hold_bids + 9": [
+        ("HSET", "user_symbols:{acc}", "SYM", "1 5 21 30 2 3 0 0 0 0 0 0 0 -1 -1")
+    ],
+    "UPDATE symbols SET margin = margin + 4": [
+        ("HSET", "user_symbols:{acc}", "SYM", "1 9 12 30 2 3 0 0 0 0 0 0 0 -1 -1")
+    ],
+    "UPDATE orders SET hold = 9 WHERE order_id = 'r:2'": [("HSET", "user_holdings:{acc}:r:2", "reserved_margin", 9)],
+    "UPDATE orders SET hold = hold + 9 WHERE order_id = 'r:1'": [
+        ("HSET", "user_holdings:{acc}:r:1", "reserved_margin", 39)
+    ],
+    "DELETE FROM journal WHERE version = 3": [("XDEL", "user_journal:{acc}", "3-0")],
+    "UPDATE owners SET held = held + 1": [("HINCRBY", "user_owners:{acc}", "ann", 1)],
+    "DELETE FROM outbox": [("DEL", "user_outbox:{acc}"), ("DEL", "user_waiting:{acc}")],
+    "DELETE FROM orders WHERE order_id = 'r:1'": [
+        ("DEL", "user_holdings:{acc}:r:1"),
+        ("ZREM", "user_orders:{acc}", "r:1"),
+        ("ZREM", "user_due:{acc}", "r:1"),
+    ],
+    "DELETE FROM rates": [("DEL", "user_rates:{acc}")],
+    "UPDATE accounts SET status = 'RECOVERING', all_units = all_units - 9": [
+        ("HINCRBY", PORTFOLIO, "used_margin_all", -9),
+        ("HSET", PORTFOLIO, "status", "RECOVERING"),
+    ],
+    "UPDATE symbols SET bid_lots = 0, hold_asks = 0, rate_orders = 0": [
+        ("HSET", "user_symbols:{acc}", "SYM", "1 5 12 0 0 3 0 0 0 0 0 0 0 -1 -1")
+    ],
+    "UPDATE symbols SET long_lots = 1, margin = 1": [
+        ("HSET", "user_symbols:{acc}", "SYM", "2 1 10 0 2 0 0 0 1 0 5 5 0 -1 -1")
+    ],
+}
+
+
+def tamper(book: ReservationBook, statement: str, change: Callable[[Any], object]) -> None:
+    if hasattr(book, "_shelves"):
+        change(book._shelves[A])
+    elif hasattr(book, "_links"):
+        for words in IN_HASHES[statement]:
+            book._command(A, *[str(word) for word in words])  # type: ignore[attr-defined]
+    else:
+        book._ready().execute(statement).fetchall()  # type: ignore[attr-defined]
+
+
+def replaced(name: str, **changes: int) -> Callable[[Any], object]:
+    return lambda shelf: shelf.orders.update({name: shelf.orders[name]._replace(**changes)})
+
+
+def held(**changes: int) -> Callable[[Any], object]:
+    def change(shelf: Any) -> None:
+        shelf.held = shelf.held._replace(**{name: getattr(shelf.held, name) + by for name, by in changes.items()})
+
+    return change
+
+
+def rows(**changes: int) -> Callable[[Any], object]:
+    def change(shelf: Any) -> None:
+        for key, row in shelf.rows.items():
+            shelf.rows[key] = row._replace(**{name: getattr(row, name) + by for name, by in changes.items()})
+
+    return change
+
+
+def ghost_alias(shelf: Any) -> None:
+    shelf.aliases["ghost"] = "nobody"
+    shelf.live_ids["nobody"] = None
+
+
+# What is planted within the book, what must be found, and used_margin_all after the repair.
+PLANTED: dict[str, tuple[str, Callable[[Any], object], set[str], int]] = {
+    "A too low": ("UPDATE accounts SET all_units = all_units - 9", held(all_units=-9), {"totals"}, 47),
+    "A too high": ("UPDATE accounts SET all_units = all_units + 9", held(all_units=9), {"totals"}, 47),
+    "E too high": ("UPDATE accounts SET executed_units = 99", held(executed_units=94), {"totals"}, 47),
+    "index without record": ("INSERT INTO aliases VALUES ('acc', 'ghost', 'nobody')", ghost_alias, {"index"}, 47),
+    "symbol aggregate off": (
+        "UPDATE symbols SET hold_bids = hold_bids + 9",
+        rows(hold_bids=9),
+        {"symbol", "totals"},
+        47,
+    ),
+    "position off": ("UPDATE symbols SET margin = margin + 4", rows(margin=4), {"symbol", "totals"}, 47),
+    "orphan hold": (
+        "UPDATE orders SET hold = 9 WHERE order_id = 'r:2'",
+        replaced("r:2", hold=9),
+        {"order"},
+        47,
+    ),
+    "hold off": (
+        "UPDATE orders SET hold = hold + 9 WHERE order_id = 'r:1'",
+        replaced("r:1", hold=39),
+        {"order"},
+        47,
+    ),
+    "journal gap": ("DELETE FROM journal WHERE version = 3", lambda shelf: shelf.journal.pop(2), {"journal"}, 47),
+    "owner off": (
+        "UPDATE owners SET held = held + 1",
+        lambda shelf: shelf.owners.update({name: units + 1 for name, units in shelf.owners.items()}),
+        {"index"},
+        47,
+    ),
+    "outbox entry gone": ("DELETE FROM outbox", lambda shelf: shelf.outbox.clear(), {"index"}, 47),
+}
+
+
+@pytest.mark.parametrize("planted", list(PLANTED))
+def test_a_planted_corruption_is_found_dry_then_repaired_and_journalled(
+    book: ReservationBook, order: Make, planted: str
+) -> None:
+    desk(book, order)
+    assert book.reconcile(A).ok
+    assert book.account(A).all_units == 5 + 5 + 30 + 7
+    statement, change, kinds, all_after = PLANTED[planted]
+    tamper(book, statement, change)
+    before = (book.account(A), book.orders(A, every=True), book.history(A))
+    assert not book.audit(A).ok
+    dry = book.reconcile(A)
+    assert kinds <= {item.kind for item in dry.discrepancies} <= kinds | {"symbol", "totals", "index"}
+    assert {item.state for item in dry.discrepancies} == {"found"}
+    assert (book.account(A), book.orders(A, every=True), book.history(A)) == before
+    done = book.reconcile(A, apply=True, operator="ann")
+    assert [item.kind for item in done.discrepancies] == [item.kind for item in dry.discrepancies]
+    assert done.settled
+    assert book.audit(A).findings == ()
+    assert book.reconcile(A).ok
+    account = book.account(A)
+    assert (account.executed_units, account.all_units) == (5, all_after)
+    records = book.history(A, after_version=before[0].version)
+    assert [record.op for record in records] == ["repair"] * len(done.discrepancies)
+    assert dict(records[0].details)["operator"] == "ann"
+    if planted == "A too low":
+        assert (records[0].before.all, records[0].after.all) == (38, 47)
+    book.cancel(A, "r:0")
+    book.cancel(A, "r:1")
+    assert book.audit(A).findings == ()
+
+
+def test_record_without_index_is_found_and_repaired_in_memory(order: Make) -> None:
+    with ReservationBook.connect("memory:") as book:
+        desk(book, order)
+        del book._shelves[A].live_ids["r:1"]  # type: ignore[attr-defined]
+        assert [item.kind for item in book.reconcile(A).discrepancies] == ["index"]
+        assert book.reconcile(A, apply=True).settled
+        assert "r:1" in {found.order_id for found in book.orders(A)}
+        assert book.audit(A).ok
+
+
+def lose_record(book: ReservationBook) -> None:
+    statement = "DELETE FROM orders WHERE order_id = 'r:1'"
+    tamper(book, statement, lambda shelf: (shelf.orders.pop("r:1"), shelf.live_ids.pop("r:1")))
+
+
+def venue_orders(*more: VenueOrder) -> tuple[VenueOrder, ...]:
+    """What the venue has open when it agrees with the desk."""
+    r0 = VenueOrder(
+        symbol="SYM", side=Side.BID, lots=2, filled=1, price_ticks=100, hold="0.00001", order_id="r:0", venue_id="v0"
+    )
+    r1 = VenueOrder(symbol="SYM", side=Side.ASK, lots=3, price_ticks=100, hold="0.00003", order_id="r:1", venue_id="v1")
+    return (r0, r1, *more)
+
+
+def test_i7_a_lost_record_keeps_its_hold_until_the_venue_has_been_asked(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    desk(book, order)
+    lose_record(book)
+    blind = book.reconcile(A, apply=True)
+    assert "record" in {item.kind for item in blind.discrepancies}
+    assert not blind.settled
+    assert book.account(A).all_units == 47
+    clock.advance(60)
+    view = VenueView(as_of_us=clock(), orders=venue_orders(), balance=1)
+    seen = book.reconcile(A, view, apply=True)
+    assert seen.settled
+    found = book.order(A, "r:1")
+    assert found is not None
+    assert (found.state, found.hold, found.flags) == (OrderState.LIVE, 30, ("adopted",))
+    assert book.account(A).all_units == 47
+    assert book.audit(A).findings == ()
+
+
+def test_a_lost_record_that_the_venue_has_not_open_is_released(book: ReservationBook, order: Make, clock: Any) -> None:
+    desk(book, order)
+    lose_record(book)
+    clock.advance(60)
+    view = VenueView(as_of_us=clock(), orders=venue_orders()[:1])
+    assert book.reconcile(A, view, apply=True).settled
+    assert book.account(A).all_units == 17
+    assert book.audit(A).findings == ()
+
+
+def run(book: ReservationBook, view: VenueView, expected: list[tuple[str, str, str]]) -> ReconcileReport:
+    """Dry run, then apply: (kind, where, state after apply)."""
+    before = (book.account(A), book.orders(A, every=True), book.history(A))
+    dry = book.reconcile(A, view)
+    assert [(item.kind, item.where) for item in dry.discrepancies] == [item[:2] for item in expected]
+    assert (book.account(A), book.orders(A, every=True), book.history(A)) == before
+    done = book.reconcile(A, view, apply=True)
+    assert [(item.kind, item.where, item.state) for item in done.discrepancies] == expected
+    assert book.audit(A).findings == ()
+    return done
+
+
+def test_a_view_that_agrees_finds_nothing(proven: ReservationBook, order: Make, clock: Any) -> None:
+    desk(proven, order)
+    clock.advance(60)
+    fills = (VenueFill(fill_id="f", order_id="v0", lots=1),)
+    view = VenueView(as_of_us=clock(), orders=venue_orders(), fills=fills, positions={"SYM": 1}, balance=1)
+    report = proven.reconcile(A, view)
+    assert report.ok
+    assert report.unjudged == ()
+
+
+def test_a_venue_order_without_hold_is_adopted_even_when_free_goes_negative(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    desk(proven, order)
+    clock.advance(60)
+    stray = VenueOrder(symbol="SYM", side=Side.BID, lots=4, filled=1, price_ticks=9, hold=2, venue_id="v9")
+    gone = VenueOrder(symbol="SYM", side=Side.BID, lots=4, price_ticks=9, hold="0.00004", order_id="r:2", venue_id="v2")
+    view = VenueView(as_of_us=clock(), orders=venue_orders(stray, gone))
+    run(proven, view, [("unheld_order", "v9", "applied"), ("unheld_order", "r:2", "applied")])
+    stray_order, gone_order = proven.order(A, "v9"), proven.order(A, "r:2#live")
+    assert stray_order is not None
+    assert gone_order is not None
+    assert (stray_order.lots, stray_order.hold, stray_order.flags) == (3, 1_500_000, ("adopted",))
+    assert (gone_order.lots, gone_order.hold) == (4, 40)
+    assert proven.account(A).free < 0
+    assert proven.reconcile(A, view).ok
+    view = VenueView(as_of_us=clock() + 60_000_000, orders=venue_orders())
+    run(proven, view, [("ended", "v9", "applied"), ("ended", "r:2#live", "applied")])
+    assert proven.account(A).all_units == 47
+
+
+def test_a_missed_fill_is_booked_once_with_what_the_venue_says_of_it(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    desk(proven, order)
+    clock.advance(60)
+    fills = (
+        VenueFill(fill_id="f", order_id="r:0", lots=1),
+        VenueFill(fill_id="g", order_id="v1", lots=2, realised_pnl="-0.1", fee="0.01", margin="0.000008"),
+        VenueFill(fill_id="h", order_id="elsewhere", lots=1),
+    )
+    orders = (venue_orders()[0], VenueOrder(**{**_fields(venue_orders()[1]), "filled": 2}))
+    view = VenueView(as_of_us=clock(), orders=orders, fills=fills, positions={"SYM": -1}, balance="0.89")
+    run(proven, view, [("missed_fill", "r:1", "applied"), ("fill_of_unknown_order", "elsewhere", "skipped")])
+    assert proven.symbols(A)[0].lots == -1
+    again = proven.reconcile(A, view, apply=True)
+    assert [item.kind for item in again.discrepancies] == ["fill_of_unknown_order"]
+    assert str(proven.account(A).balance) == "0.890000"
+
+
+def _fields(order: VenueOrder) -> dict[str, Any]:
+    return {name: getattr(order, name) for name in VenueOrder.__dataclass_fields__}
+
+
+def test_fills_of_an_adopted_order_are_booked_after_it(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    stray = VenueOrder(symbol="SYM", side=Side.BID, lots=5, filled=2, price_ticks=9, hold="0.00005", venue_id="v9")
+    fills = (VenueFill(fill_id="x", order_id="v9", lots=2, margin="0.00002"),)
+    view = VenueView(as_of_us=clock(), orders=(stray,), fills=fills, positions={"SYM": 2})
+    run(proven, view, [("unheld_order", "v9", "applied"), ("missed_fill", "v9", "applied")])
+    found = proven.order(A, "v9")
+    assert found is not None
+    assert (found.lots, found.filled, found.working, found.hold) == (5, 2, 3, 30)
+    assert proven.reconcile(A, view).ok
+
+
+def test_absence_alone_releases_nothing_in_sent_or_unknown(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    until = clock() + 7_200_000_000
+    proven.reserve(A, [order(hold=1, order_id="held")], request_id="1", deadline_us=10**17)
+    proven.reserve(A, [order(hold=2, order_id="sent")], request_id="2", send="caller", deadline_us=10**17)
+    proven.reserve(A, [order(hold=4, order_id="lost")], request_id="3", send="caller")
+    proven.reserve(A, [order(hold=8, order_id="timed")], request_id="4", send="caller", good_till_us=until)
+    clock.advance(3_600)
+    proven.sweep(A)
+    clock.advance(60)
+    view = VenueView(as_of_us=clock())
+    run(proven, view, [("absent", "sent", "skipped"), ("absent", "lost", "skipped"), ("absent", "timed", "skipped")])
+    assert proven.account(A).all_units == 15
+    clock.advance(3_600)
+    view = VenueView(as_of_us=clock())
+    run(proven, view, [("absent", "sent", "skipped"), ("absent", "lost", "skipped"), ("absent", "timed", "applied")])
+    assert proven.account(A).all_units == 7
+
+
+def test_open_at_the_venue_ends_sent_unknown_and_an_open_amendment(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=2, hold=2, order_id="sent")], request_id="1", send="caller", deadline_us=10**17)
+    proven.reserve(A, [order(lots=2, hold=4, order_id="grown")], request_id="2", send="caller")
+    proven.acknowledge(A, "grown", "v2")
+    proven.amend(A, "grown", 5, "0.00001", event_id="a", deadline_us=10**17)
+    clock.advance(60)
+    both = [
+        VenueOrder(symbol="SYM", side=Side.BID, lots=lots, price_ticks=100, hold=0, order_id=name, venue_id=venue_id)
+        for name, lots, venue_id in (("sent", 2, "v1"), ("grown", 5, "v2"))
+    ]
+    view = VenueView(as_of_us=clock(), orders=tuple(both))
+    run(proven, view, [("unacknowledged", "sent", "applied"), ("amended", "grown", "applied")])
+    assert [(found.state, found.lots) for found in proven.orders(A)] == [(OrderState.LIVE, 2), (OrderState.LIVE, 5)]
+    assert proven.order(A, "v1") is not None
+
+
+def test_only_orders_unchanged_before_the_view_are_judged(proven: ReservationBook, order: Make, clock: Any) -> None:
+    desk(proven, order)
+    view = VenueView(as_of_us=clock() + 4_000_000)
+    report = proven.reconcile(A, view, apply=True)
+    assert report.ok
+    assert report.unjudged == ("r:0", "r:1")
+    late = proven.reconcile(A, VenueView(as_of_us=clock() + 5_000_000), grace_ms=5_000)
+    assert [item.where for item in late.discrepancies] == ["r:0", "r:1"]
+
+
+def test_what_changes_between_the_look_and_the_repair_is_skipped(
+    book: ReservationBook, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk(book, order)
+    tamper(book, "UPDATE accounts SET all_units = all_units - 9", held(all_units=-9))
+    clock.advance(60)
+    from equipoise.reservation import reconciling
+
+    whole = reconciling.compare
+
+    def slow(*values: Any) -> Any:
+        plans = whole(*values)
+        book.acknowledge(A, "r:1", "v1-again")  # somebody is faster
+        return plans
+
+    monkeypatch.setattr(reconciling, "compare", slow)
+    view = VenueView(as_of_us=clock(), orders=venue_orders()[:1])
+    report = book.reconcile(A, view, apply=True)
+    assert [(item.kind, item.state, item.note) for item in report.discrepancies] == [
+        ("totals", "skipped", "changed since it was looked at"),
+        ("ended", "skipped", "changed since it was looked at"),
+    ]
+    found = book.order(A, "r:1")
+    assert found is not None
+    assert found.state is OrderState.LIVE
+
+
+def test_positions_and_quantities_are_reported_and_a_balance_is_booked_as_venue_sync(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    desk(proven, order)
+    clock.advance(60)
+    orders = (VenueOrder(**{**_fields(venue_orders()[0]), "lots": 9, "filled": 2}), venue_orders()[1])
+    view = VenueView(as_of_us=clock(), orders=orders, positions={"SYM": 2, "B": 1}, balance="1.25")
+    expected = [
+        ("quantity", "r:0", "skipped"),
+        ("fills_missing", "r:0", "skipped"),
+        ("position", "B", "skipped"),
+        ("position", "SYM", "skipped"),
+        ("balance", A, "applied"),
+    ]
+    run(proven, view, expected)
+    assert str(proven.account(A).balance) == "1.250000"
+    assert dict(proven.history(A)[-1].details)["kind"] == "venue_sync"
+
+
+def test_a_recovering_account_grants_again_once_all_is_settled(book: ReservationBook, order: Make, clock: Any) -> None:
+    desk(book, order)
+    status = AccountStatus.RECOVERING
+    tamper(
+        book,
+        "UPDATE accounts SET status = 'RECOVERING', all_units = all_units - 9",
+        lambda shelf: setattr(shelf, "held", shelf.held._replace(status=status, all_units=shelf.held.all_units - 9)),
+    )
+    clock.advance(60)
+    assert book.reserve(A, [order(hold=1)], request_id="n").code is Code.ACCOUNT_RECOVERING
+    assert [item.kind for item in book.reconcile(A).discrepancies] == ["totals"]
+    report = book.reconcile(A, VenueView(as_of_us=clock(), orders=venue_orders()), apply=True)
+    assert [(item.kind, item.state) for item in report.discrepancies] == [
+        ("totals", "applied"),
+        ("recovering", "applied"),
+    ]
+    assert book.reserve(A, [order(hold=1)], request_id="n").ok
+
+
+@pytest.mark.parametrize("rule", ["worst_side", "larger_leg"])
+def test_symbols_of_every_rule_are_summed_anew(book: ReservationBook, order: Make, rule: str) -> None:
+    desk(book, order, rule)
+    before = (book.account(A).totals, book.symbols(A))
+    tamper(
+        book,
+        "UPDATE symbols SET bid_lots = 0, hold_asks = 0, rate_orders = 0",
+        lambda shelf: shelf.rows.update(
+            {k: r._replace(bid_lots=0, hold_asks=0, rate_orders=0) for k, r in shelf.rows.items()}
+        ),
+    )
+    tamper(book, "DELETE FROM rates", lambda shelf: shelf.rates.clear())
+    assert not book.audit(A).ok
+    assert book.reconcile(A, apply=True).settled
+    assert (book.account(A).totals, book.symbols(A)) == before
+    assert book.audit(A).findings == ()
+    book.cancel(A, "r:1")
+    assert book.audit(A).findings == ()
+
+
+def test_tickets_are_summed_anew(book: ReservationBook, order: Make) -> None:
+    book.open_account(A, 1, rule="larger_leg", positions="tickets")
+    book.execute(A, order(lots=2, hold=9, order_id="t"), request_id="x")
+    book.reserve(A, [order(lots=2, hold=10)], request_id="r")
+    before = (book.account(A).totals, book.symbols(A))
+    tamper(book, "UPDATE symbols SET long_lots = 1, margin = 1", rows(long_lots=-1, margin=-8))
+    assert book.reconcile(A, apply=True).settled
+    assert (book.account(A).totals, book.symbols(A)) == before
+    assert book.audit(A).findings == ()
+
+
+def test_a_report_reads_as_plain_values(proven: ReservationBook, order: Make, clock: Any) -> None:
+    import json
+
+    desk(proven, order)
+    clock.advance(60)
+    report = proven.reconcile(A, VenueView(as_of_us=clock(), orders=venue_orders(), balance=2))
+    said = json.loads(json.dumps(report.to_dict()))
+    assert said["discrepancies"][0]["kind"] == "balance"
+    assert (said["ok"], said["applied"], said["settled"]) == (False, False, False)

@@ -1,0 +1,145 @@
+"""The Redis book awaited: many tasks on one connection, lost answers, forgotten scripts, a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+import redis
+from tests import servers
+
+from equipoise.errors import StoreTimeout, StoreUnavailable
+from equipoise.orders import Order
+from equipoise.reservation import Code, ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+@pytest.fixture
+def client() -> Iterator[redis.Redis]:
+    with servers.shared().client() as opened:
+        opened.flushall()
+        yield opened
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(coroutine)
+
+
+def valid_long() -> dict[str, int]:
+    issued = time.time_ns() // 1000
+    return {"issued_at_us": issued, "not_after_us": issued + 60_000_000}
+
+
+def test_schedule_1_50_tasks_with_room_for_20_get_exactly_20(client: redis.Redis, order: Make) -> None:
+    async def main() -> list[Code]:
+        async with await AsyncReservationBook.connect(servers.shared().url) as book:
+            await book.open_account(A, "0.000200")
+            client.script_flush()  # and nobody minds
+            tasks = [book.reserve(A, [order(hold=10)], request_id=str(n)) for n in range(50)]
+            return [outcome.code for outcome in await asyncio.gather(*tasks)]
+
+    codes = run(main())
+    assert codes.count(Code.OK) == 20
+    assert codes.count(Code.INSUFFICIENT_MARGIN) == 30
+    assert client.hget(f"user_portfolio:{{{A}}}", "used_margin_all") == b"200"
+    with ReservationBook.connect(servers.shared().url) as book:
+        assert book.audit(A).findings == ()
+
+
+def test_tasks_share_one_connection_and_one_write(client: redis.Redis, order: Make) -> None:
+    async def main() -> tuple[int, int]:
+        async with await AsyncReservationBook.connect(servers.shared().url) as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)], request_id="warm")
+            before = client.info("stats")
+            await asyncio.gather(*[book.reserve(A, [order(hold=1)], request_id=str(n)) for n in range(200)])
+            after = client.info("stats")
+            return (
+                after["total_connections_received"] - before["total_connections_received"],
+                after["total_reads_processed"] - before["total_reads_processed"],
+            )
+
+    connections, reads = run(main())
+    assert connections == 0
+    assert reads < 100
+
+
+def test_an_answer_that_is_lost_is_a_timeout_for_its_caller_and_the_same_id_settles_it(
+    client: redis.Redis, order: Make
+) -> None:
+    proxy = servers.Proxy(servers.shared().port)
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(proxy.url, timeout_ms=200) as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)], request_id="warm")
+            named = [{"request_id": str(n), **valid_long()} for n in range(5)]
+            proxy.answering = False
+            answers = await asyncio.gather(
+                *[book.reserve(A, [order(hold=10)], **these) for these in named], return_exceptions=True
+            )
+            assert {type(answer) for answer in answers} == {StoreTimeout}
+            proxy.answering = True
+            for these in named:
+                assert (await book.reserve(A, [order(hold=10)], **these)).code is Code.DUPLICATE
+            assert (await book.account(A)).all_units == 51
+
+    run(main())
+    proxy.close()
+
+
+def test_a_server_that_dies_is_a_timeout_for_who_waits_and_then_unavailable(order: Make) -> None:
+    async def main() -> None:
+        with servers.Server() as server:
+            async with await AsyncReservationBook.connect(server.url, timeout_ms=1_000) as book:
+                await book.open_account(A, 1)
+                await book.reserve(A, [order(hold=1)], request_id="warm")
+                server.signal(19)
+                waiting = [asyncio.ensure_future(book.reserve(A, [order(hold=1)], request_id=str(n))) for n in range(3)]
+                await asyncio.sleep(0.05)
+                server.kill()
+                answers = await asyncio.gather(*waiting, return_exceptions=True)
+                assert {type(answer) for answer in answers} == {StoreTimeout}
+                with pytest.raises(StoreUnavailable):
+                    await book.reserve(A, [order(hold=1)], request_id="after")
+
+    run(main())
+
+
+def test_a_cancelled_task_leaves_the_connection_in_step(client: redis.Redis, order: Make) -> None:
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(servers.shared().url) as book:
+            await book.open_account(A, 1)
+            for n in range(20):
+                task = asyncio.ensure_future(book.reserve(A, [order(hold=1)], request_id=f"c{n}", **valid_long()))
+                await asyncio.sleep(0)
+                task.cancel()
+                outcome = await book.deposit(A, n + 1, request_id=f"d{n}")
+                assert (outcome.op, outcome.code) == ("deposit", Code.OK)
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert (await book.reserve(A, [order(hold=1)], request_id=f"c{n}", **valid_long())).done
+            assert (await book.account(A)).all_units == 20
+
+    run(main())
+
+
+def test_close_joins_its_threads_and_refuses_the_rest(client: redis.Redis) -> None:
+    async def main() -> None:
+        book = await AsyncReservationBook.connect(servers.shared().url)
+        await book.open_account(A, 1)
+        await book.account(A)
+        await book.close_book()
+        await book.close_book()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            await book.deposit(A, 1, request_id="d")
+
+    run(main())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("equipoise-book")]

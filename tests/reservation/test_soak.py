@@ -1,0 +1,56 @@
+"""A long life in short: seeded operations over months of an injected clock end at exactly zero, and nothing grows."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from tests import servers
+from tests.reservation.soak import A, Soak
+
+from equipoise.reservation import ReservationBook
+
+OPERATIONS = int(os.environ.get("SOAK_OPERATIONS", "10000"))
+START_US = 1_700_000_000_000_000
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite", "valkey"])
+def test_i6_a_long_life_ends_at_exactly_zero_and_nothing_grows(store: str, sqlite_path: Path) -> None:
+    now = [START_US]
+    if store == "valkey":
+        with servers.shared().client() as client:
+            client.flushall()
+    sqlite = f"sqlite:///{sqlite_path}?durability=normal"
+    url = {"memory": "memory:", "sqlite": sqlite, "valkey": servers.shared().url}[store]
+    sizes = []
+    with ReservationBook.connect(url, clock=lambda: now[0]) as book:
+        for piece in range(4):
+            soak = Soak(book, 1, piece, now[0])
+            book._clock = soak.clock
+            soak.open()
+            counts = soak.run(OPERATIONS // 4)
+            now[0] = soak.now_us
+            assert counts["OK"] > OPERATIONS // 8
+            assert {"INSUFFICIENT_MARGIN", "ILLEGAL_TRANSITION"} & set(counts)
+            sizes.append(book.account(A).records)
+            assert book.audit(A).findings == ()
+        soak.end()
+        account = book.account(A)
+        assert account.trimmed_version > 0
+        assert max(sizes[1:]) <= 1.5 * sizes[0] + 500
+        versions = account.version - account.trimmed_version
+    assert versions < account.version / 2
+    if store == "valkey":
+        with servers.shared().client() as client:
+            assert client.xlen("user_journal:{soak}") <= 5_000
+            assert client.hlen("user_requests:{soak}") <= 5_000
+            assert client.hlen("user_base:{soak}") <= 5_000
+            assert client.dbsize() <= 5_000
+    if store == "sqlite":
+        with closing(sqlite3.connect(sqlite_path)) as rows:
+            for table in ("journal", "requests", "orders", "events", "base_orders"):
+                (count,) = rows.execute(f"SELECT count(*) FROM {table}").fetchone()
+                assert count <= 5_000, table
