@@ -349,8 +349,7 @@ impl Side<'_> {
         if levels == 0 || self.size_max <= 0.0 {
             return false;
         }
-        let unlimited = matches!(self.size_cap, Bound::Scalar(cap) if cap > 0.0);
-        if self.open() && unlimited && !broke {
+        if self.open() && self.roomy() && !broke {
             return self.entropy_min <= (levels as f64).ln() + ENTROPY_TIE;
         }
         let cap = |index: usize| {
@@ -377,6 +376,14 @@ impl Side<'_> {
         let entropy =
             -sum(boxes.map(|(floor, cap)| clip(level, floor, cap)).map(|p| if p > 0.0 { p * p.ln() } else { 0.0 }));
         self.entropy_min <= entropy + ENTROPY_TIE + 1e-15 * (levels as f64).ln()
+    }
+
+    /// Every level has room for some size.
+    fn roomy(&self) -> bool {
+        match self.size_cap {
+            Bound::Scalar(cap) => cap > 0.0,
+            Bound::Each(caps) => caps.iter().all(|cap| *cap > 0.0),
+        }
     }
 
     /// Shares run from zero to one on every level.
@@ -418,7 +425,7 @@ impl Side<'_> {
     #[inline(always)]
     fn value<L: Lanes>(&self, weights: &[f64], heat: f64, start: f64) -> f64 {
         let floor = self.entropy_min.max(0.0);
-        let open = self.open() && matches!(self.size_cap, Bound::Scalar(cap) if cap == f64::INFINITY);
+        let open = self.open() && self.roomy();
         // Whether the floor is close to the largest entropy can only be told from the boxes.
         let close = floor > if open { 0.99 } else { 0.5 } * (weights.len() as f64).ln();
         if floor > 0.0

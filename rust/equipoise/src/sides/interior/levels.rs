@@ -51,13 +51,16 @@ pub(super) struct Bounds<'r> {
     pub(super) has: &'r mut [Chunk],
     pub(super) price: &'r mut [Chunk],
     pub(super) slack: &'r mut [Chunk],
+    /// One over multiplier and slack: they are divided by many times in an iteration.
+    pub(super) inverse_price: &'r mut [Chunk],
+    pub(super) inverse_slack: &'r mut [Chunk],
     /// Second-order terms of the corrector.
     pub(super) bent: &'r mut [Chunk],
 }
 
 impl Store {
     fn levels(&mut self, levels: usize) -> Levels<'_> {
-        const COUNT: usize = 19 + 3 * 4;
+        const COUNT: usize = 19 + 3 * 6;
         let count = levels.div_ceil(LANES).max(1);
         self.chunks.clear();
         self.chunks.resize(count * COUNT, [0.0; LANES]);
@@ -83,7 +86,14 @@ impl Store {
             gradient: next(),
             right: next(),
             step: next(),
-            bounds: std::array::from_fn(|_| Bounds { has: next(), price: next(), slack: next(), bent: next() }),
+            bounds: std::array::from_fn(|_| Bounds {
+                has: next(),
+                price: next(),
+                slack: next(),
+                inverse_price: next(),
+                inverse_slack: next(),
+                bent: next(),
+            }),
         }
     }
 }
@@ -351,16 +361,19 @@ impl<'r, 'a> Ladder<'r, 'a> {
                 gradient = gradient.sub(heat.mul(log));
                 entropy = heat.div(size);
             }
-            let stiff_floor = L::load(&levels.bounds[0].price[index]).div(L::load(&levels.bounds[0].slack[index]));
-            let stiff_cap = if bounded[1] {
-                L::load(&levels.bounds[1].price[index]).div(L::load(&levels.bounds[1].slack[index]))
-            } else {
-                L::zero()
-            };
-            let mut free = L::load(&levels.bow[index]).add(L::splat(least));
-            if bounded[2] {
-                free = free.add(L::load(&levels.bounds[2].price[index]).div(L::load(&levels.bounds[2].slack[index])));
+            let mut stiff = [L::zero(); 3];
+            for (kind, bounds) in levels.bounds.iter_mut().enumerate() {
+                if bounded[kind] {
+                    let price = L::load(&bounds.price[index]);
+                    let inverse = L::splat(1.0).div(L::load(&bounds.slack[index]));
+                    inverse.store(&mut bounds.inverse_slack[index]);
+                    let inverse_price = L::splat(1.0).div(price.max(L::splat(1e-300)));
+                    inverse_price.store(&mut bounds.inverse_price[index]);
+                    stiff[kind] = price.mul(inverse);
+                }
             }
+            let [stiff_floor, stiff_cap, stiff_limit] = stiff;
+            let free = L::load(&levels.bow[index]).add(L::splat(least)).add(stiff_limit);
             let diagonal = entropy.add(stiff_floor).add(stiff_cap).add(free);
             // Padding: its diagonal is positive and its weight zero.
             let inverse = one.div(diagonal);
@@ -439,8 +452,10 @@ impl<'r, 'a> Ladder<'r, 'a> {
                 for (kind, bounds) in levels.bounds.iter().enumerate() {
                     if self.bounded[kind] {
                         let has = L::load(&bounds.has[index]);
-                        let pulled =
-                            target.mul(has).sub(L::load(&bounds.bent[index])).div(L::load(&bounds.slack[index]));
+                        let pulled = target
+                            .mul(has)
+                            .sub(L::load(&bounds.bent[index]))
+                            .mul(L::load(&bounds.inverse_slack[index]));
                         right = if kind == 0 { right.add(pulled) } else { right.sub(pulled) };
                         own = pulled.mul_add(pulls[kind], own);
                     }
@@ -513,10 +528,11 @@ impl<'r, 'a> Ladder<'r, 'a> {
                 let (price, slack) = (L::load(&bounds.price[index]), L::load(&bounds.slack[index]));
                 let slack_step = slack_steps[kind].mul(has);
                 let bent = if corrected { L::load(&bounds.bent[index]) } else { L::zero() };
-                let pulled = target.mul(has).sub(bent).sub(price.mul(slack_step)).div(slack);
+                let inverse = L::load(&bounds.inverse_slack[index]);
+                let pulled = target.mul(has).sub(bent).sub(price.mul(slack_step)).mul(inverse);
                 let price_step = pulled.sub(price);
-                primal = primal.max(L::zero().sub(slack_step).div(slack));
-                dual = dual.max(L::zero().sub(price_step).div(price.max(L::splat(1e-300))));
+                primal = primal.max(L::zero().sub(slack_step).mul(inverse));
+                dual = dual.max(L::zero().sub(price_step).mul(L::load(&bounds.inverse_price[index])));
                 sums[0] = price.mul_add(slack, sums[0]);
                 sums[1] = price_step.mul_add(slack, sums[1]);
                 sums[2] = slack_step.mul_add(price, sums[2]);
@@ -553,7 +569,11 @@ impl<'r, 'a> Ladder<'r, 'a> {
                 let has = L::load(&bounds.has[index]);
                 let (price, slack) = (L::load(&bounds.price[index]), L::load(&bounds.slack[index]));
                 let slack_step = slack_steps[kind].mul(has);
-                let pulled = target.mul(has).sub(L::load(&bounds.bent[index])).sub(price.mul(slack_step)).div(slack);
+                let pulled = target
+                    .mul(has)
+                    .sub(L::load(&bounds.bent[index]))
+                    .sub(price.mul(slack_step))
+                    .mul(L::load(&bounds.inverse_slack[index]));
                 let price_step = pulled.sub(price);
                 price_step.mul_add(dual, price).store(&mut bounds.price[index]);
                 slack_step.mul_add(primal, slack).store(&mut bounds.slack[index]);
