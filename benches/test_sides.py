@@ -72,15 +72,12 @@ def conic(case: Case) -> dict[str, Call]:
     return {PEER: (1, lambda i: prepared.solve(*case.fresh[i]))}
 
 
-def others(case: Case) -> dict[str, Peer]:
+def others(case: Case, *, slsqp: bool) -> dict[str, Peer]:
     if case.kind == "exponential":
         return {}
     peers: dict[str, Peer] = {} if case.kind == "eta" else {"ECOS": EcosSides(case.instance)}
-    return peers | {
-        "SCS, warm": ScsSides(case.instance),
-        "cvxpy, DPP": CvxpySides(case.instance),
-        "SciPy SLSQP": SlsqpSides(case.instance),
-    }
+    peers |= {"SCS, warm": ScsSides(case.instance), "cvxpy, DPP": CvxpySides(case.instance)}
+    return peers | ({"SciPy SLSQP": SlsqpSides(case.instance)} if slsqp else {})
 
 
 def compare_answers(case: Case, problems: int) -> dict[str, Any]:
@@ -116,11 +113,11 @@ def compare_answers(case: Case, problems: int) -> dict[str, Any]:
     return {"hash": digest.hexdigest()[:16], "capped": capped / (4 * problems * case.levels)} | worst
 
 
-def slow_peers(case: Case, rounds: int) -> dict[str, Any]:
+def slow_peers(case: Case, rounds: int, *, slsqp: bool) -> dict[str, Any]:
     """ECOS, SCS, cvxpy and SLSQP beside ours and Clarabel on utilities that move by 0.1 %, and what they answer."""
     kept: dict[str, Peer] = {}
-    said: dict[str, str] = {}
-    for name, peer in others(case).items():
+    said: dict[str, str] = {} if slsqp else {"SciPy SLSQP": "takes too long for a quick run, skipped"}
+    for name, peer in others(case, slsqp=slsqp).items():
         differences = []
         try:
             for utilities in case.near[:4]:
@@ -171,7 +168,7 @@ def run(levels: list[int], rounds: int, *, problems: int = PROBLEMS, slow_rounds
             row["targets"] = targets(kind, count)
             row["latency"] = latency(case, 20 * rounds)
             if count == SLOW_LEVELS and kind != "exponential":
-                row["slow"] = slow_peers(case, slow_rounds)
+                row["slow"] = slow_peers(case, slow_rounds, slsqp=slow_rounds > 1)
             report["cases"].append(row)
     report["machine_after"] = machine()
     return report
