@@ -21,6 +21,8 @@ use crate::lanes::{EXPONENT_MAX, LANES, Lanes};
 const PLAIN_SUM_MAX: usize = 4096;
 /// Newton steps on a normaliser.
 const STEPS_MAX: u32 = 200;
+/// Logarithm of shares too small to matter as floors.
+const FLOORED: f64 = 60.0;
 
 /// What one side's sizes come to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -378,6 +380,10 @@ impl Side<'_> {
         self.entropy_min <= entropy + ENTROPY_TIE + 1e-15 * (levels as f64).ln()
     }
 
+    fn floored(&self) -> bool {
+        !matches!(self.share_floor, Bound::Scalar(0.0))
+    }
+
     /// Every level has room for some size.
     fn roomy(&self) -> bool {
         match self.size_cap {
@@ -426,15 +432,15 @@ impl Side<'_> {
     fn value<L: Lanes>(&self, weights: &[f64], heat: f64, start: f64) -> f64 {
         let floor = self.entropy_min.max(0.0);
         let open = self.open() && self.roomy();
-        // Whether the floor is close to the largest entropy can only be told from the boxes.
-        let close = floor > if open { 0.99 } else { 0.5 } * (weights.len() as f64).ln();
+        // With bounds on shares, whether the floor is close to the largest entropy can only be told from them.
+        let close = !open || floor > 0.99 * (weights.len() as f64).ln();
         if floor > 0.0
             && close
             && let Some(value) = self.value_without_room(weights, heat, start)
         {
             return value;
         }
-        let mut minimum = Minimum::new(weights, heat, start);
+        let mut minimum = Minimum::new(weights, heat, start, self.floored());
         if heat > 0.0 {
             while minimum.step(self.value_at::<L>(weights, heat, floor, minimum.n)) {}
         } else {
@@ -496,7 +502,7 @@ impl Side<'_> {
             return None;
         }
         let slack = most - self.entropy_min;
-        let mut minimum = Minimum::new(weights, heat, start);
+        let mut minimum = Minimum::new(weights, heat, start, self.floored());
         loop {
             let n = minimum.n;
             let (mut value, mut slope, mut curve, mut deficit) = (0.0, 1.0, 0.0, 0.0);
@@ -534,15 +540,16 @@ struct Minimum {
 
 impl Minimum {
     #[inline(always)]
-    fn new(weights: &[f64], heat: f64, start: f64) -> Self {
-        // Below the least weight every share is at its cap, above this end none is above one part of all.
+    fn new(weights: &[f64], heat: f64, start: f64, floored: bool) -> Self {
+        // Below the least weight every share is at its cap. Above the other end none is above one part of all; with floors,
+        // none is above a floor that counts.
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for &weight in weights {
             low = if weight < low { weight } else { low };
             high = if weight > high { weight } else { high };
         }
         let small = 1e-17 * (low.abs().max(high.abs()) + heat);
-        high += heat * (weights.len() as f64).ln();
+        high += heat * ((weights.len() as f64).ln() + if floored { FLOORED } else { 0.0 });
         let n = if low <= start && start <= high { start } else { high };
         Self { low, high, n, best: f64::INFINITY, small, steps: 0 }
     }

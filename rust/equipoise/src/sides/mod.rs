@@ -40,6 +40,9 @@ pub const GAP_MAX: f64 = 1e-8;
 /// Largest relative violation of any constraint of an answer called optimal.
 pub const VIOLATION_MAX: f64 = 1e-10;
 
+/// Ladders that gain less than this part of the scale over none may give way to none.
+const WORTH_MIN: f64 = 1e-14;
+
 /// Value of a fill as the size at one level grows; the scale `c_i` is in units of size.
 #[derive(Clone, Copy, Debug)]
 pub enum Saturation<'a> {
@@ -414,7 +417,7 @@ impl SidesSolver {
             }
             let limit = problem.side[x].size_cap;
             for (index, (to, share)) in self.trial.size[x].iter_mut().zip(self.shape[x].share()).enumerate() {
-                *to = size[x] * share;
+                *to = size[x].max(0.0) * share;
                 if *to > limit.at(index) {
                     return None;
                 }
@@ -452,8 +455,15 @@ impl SidesSolver {
                 let judged = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
                 last = if judged.gap < last.gap { judged } else { last };
             }
-            let certified = self.keep(last, &mut found);
-            if certified && last.objective > self.worth_of_nothing(problem) {
+            if self.keep(last, &mut found) {
+                // What gains nothing gives way to nothing, if that is optimal too.
+                if last.objective <= self.worth_of_nothing(problem) + WORTH_MIN * last.scale {
+                    let nothing = self.zero::<L>(problem);
+                    if convincing(&nothing) {
+                        std::mem::swap(&mut self.best, &mut self.trial);
+                        return nothing;
+                    }
+                }
                 return last;
             }
             last = self.zero::<L>(problem);

@@ -298,7 +298,8 @@ fn unit_value(side: &Ladder, weights: &[f64], heat: f64) -> f64 {
     };
     let least = weights.iter().fold(f64::INFINITY, |a, b| a.min(*b));
     let most = weights.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-    let (mut low, mut high) = (least - heat, most + heat * (weights.len() as f64).ln());
+    // Floors that sum to almost one hold the normaliser far above the largest weight.
+    let (mut low, mut high) = (least - heat, most + heat * ((weights.len() as f64).ln() + 60.0));
     let mut best = at(low).0.min(at(high).0);
     for _ in 0..200 {
         let middle = 0.5 * (low + high);

@@ -404,6 +404,11 @@ fn zero_is_the_answer_exactly_where_no_first_unit_is_worth_quoting() {
         let still = -0.5 * case.eta() * case.position() * case.position();
         if above {
             // Saturation changes nothing at zero; inventory and variance only what a second unit is worth.
+            if solved.outcome.status == SidesStatus::Zero {
+                // Beside a large price of the position held, the gain may be below what the promise can tell.
+                assert!(solved.outcome.gap <= 1e-9 * solved.outcome.scale, "seed {seed}: {:?}", solved.outcome);
+                continue;
+            }
             assert_eq!(solved.outcome.status, SidesStatus::Optimal, "seed {seed}: {:?}", solved.outcome);
             assert!(solved.outcome.objective > still, "seed {seed}: {:?}", solved.outcome);
         } else {
