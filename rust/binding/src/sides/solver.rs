@@ -265,7 +265,7 @@ impl PySolver {
         asks.fits("ask_utility", ask_utility)?;
         let stated = stated([bids, asks], [bid_utility, ask_utility], &terms);
         let mut solver = self.solver.lock().unwrap_or_else(PoisonError::into_inner);
-        let solution = solve_warm(&mut solver, &stated).map_err(|mut error| {
+        let solution = solver.solve_warm(&stated).map_err(|mut error| {
             error.argument = match error.argument {
                 "bid.utility" => "bid_utility",
                 "ask.utility" => "ask_utility",
@@ -279,11 +279,6 @@ impl PySolver {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("Solver({})", self.problem.bind(py).repr()?.to_cow()?))
     }
-}
-
-/// The one place where the last solution becomes the start of the next.
-fn solve_warm(solver: &mut SidesSolver, problem: &Sides<'_>) -> equipoise::Result<SidesSolution> {
-    solver.solve(problem)
 }
 
 fn moved(inventory: Option<PyInventory>, position: &Bound<'_, PyAny>) -> PyResult<PyInventory> {

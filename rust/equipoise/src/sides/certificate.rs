@@ -385,7 +385,7 @@ impl Side<'_> {
     }
 
     /// Every level has room for some size.
-    fn roomy(&self) -> bool {
+    pub(super) fn roomy(&self) -> bool {
         match self.size_cap {
             Bound::Scalar(cap) => cap > 0.0,
             Bound::Each(caps) => caps.iter().all(|cap| *cap > 0.0),

@@ -389,7 +389,7 @@ impl SidesSolver {
             } else if problem.budget.side[x].min(problem.budget.total) <= 0.0 {
                 return None;
             }
-            if !matches!(side.saturation, Saturation::None) {
+            if !matches!(side.saturation, Saturation::None) || !side.roomy() {
                 return None;
             }
             largest = side.utility.iter().fold(largest, |largest, u| largest.max(u.abs()));
