@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use equipoise::sides::{self, Sides, SidesSolution, SidesSolver};
+use equipoise::sides::{self, SidesSolver};
 use pyo3::prelude::*;
 
 use super::Passed;

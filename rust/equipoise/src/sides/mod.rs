@@ -12,10 +12,10 @@
 //! `U_i(s) = u_i s`, or a concave fill value that saturates ([`Saturation`]). The set is convex, because `−Σ s ln(s/S)` is
 //! jointly concave and homogeneous, and the objective is concave.
 //!
-//! The work is done twice. A quick search (`quick`) covers ladders without caps in force and without inventory: a price of
-//! margin, one side at a time. Everything else goes to an interior-point method whose Newton systems have nine unknowns at
-//! the most, however many levels there are (`interior`). Neither is believed: every answer is priced by a dual bound computed
-//! from the statement of the problem, the sizes and the multipliers alone (`certificate`).
+//! The work is done twice. A quick search (`quick`) takes shapes and totals in turn, where values are linear and no cap on size
+//! is in force. Everything else goes to an interior-point method whose Newton systems have nine unknowns at the most, however
+//! many levels there are (`interior`). Neither is believed: every answer is priced by a dual bound computed from the statement
+//! of the problem, the sizes and the multipliers alone (`certificate`).
 
 // An index names a side, a budget or a column, and reaches several arrays at once.
 #![allow(clippy::needless_range_loop)]
