@@ -21,6 +21,9 @@ use crate::lanes::{EXPONENT_MAX, LANES, Lanes};
 const PLAIN_SUM_MAX: usize = 4096;
 /// Newton steps on a normaliser.
 const STEPS_MAX: u32 = 200;
+/// Temperatures below these, the second as a part of the largest weight, count as zero.
+const HEAT_MIN: f64 = 1e-250;
+const HEAT_PART_MIN: f64 = 1e-40;
 /// Logarithm of shares too small to matter as floors.
 const FLOORED: f64 = 60.0;
 
@@ -430,6 +433,9 @@ impl Side<'_> {
     /// The most that one unit of the side's size can be worth at the given weights, entropy priced at `heat` per nat.
     #[inline(always)]
     fn value<L: Lanes>(&self, weights: &[f64], heat: f64, start: f64) -> f64 {
+        // A temperature that vanishes beside the weights is none: any gives a bound, and its inverse would overflow.
+        let largest = weights.iter().fold(0.0_f64, |largest, weight| largest.max(weight.abs()));
+        let heat = if heat > HEAT_MIN.max(HEAT_PART_MIN * largest) { heat } else { 0.0 };
         let floor = self.entropy_min.max(0.0);
         let open = self.open() && self.roomy();
         // With bounds on shares, whether the floor is close to the largest entropy can only be told from them.
