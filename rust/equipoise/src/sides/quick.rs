@@ -24,6 +24,13 @@ pub(super) struct Prices {
     pub(super) inventory: f64,
 }
 
+impl Prices {
+    /// What one unit of margin, and one of fills, costs on one side.
+    pub(super) fn of(&self, x: usize) -> (f64, f64) {
+        (self.margin[x] + self.margin[2], if x == 0 { self.inventory } else { -self.inventory })
+    }
+}
+
 /// One side of the search, with its buffers.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
@@ -55,8 +62,9 @@ impl Shape {
         self.solver.share()
     }
 
-    /// The best shape at these prices; false where there is none, or none that can be trusted.
-    fn find(&mut self, side: &Side<'_>, price: f64, inventory: f64) -> bool {
+    /// The best shape at prices of margin and inventory, with these caps on shares; false where there is none, or none that
+    /// can be trusted.
+    pub(super) fn find(&mut self, side: &Side<'_>, cap: Bound<'_>, (price, inventory): (f64, f64)) -> bool {
         self.weights.clear();
         match side.fill_probability {
             Bound::Scalar(fill) => {
@@ -67,12 +75,8 @@ impl Shape {
                 side.utility.iter().zip(side.margin).zip(fill).map(|((u, m), f)| u - price * m - inventory * f),
             ),
         }
-        let problem = SideProblem {
-            utility: &self.weights,
-            entropy_min: side.entropy_min,
-            floor: side.share_floor,
-            cap: side.share_cap,
-        };
+        let problem =
+            SideProblem { utility: &self.weights, entropy_min: side.entropy_min, floor: side.share_floor, cap };
         let Ok(solution) = self.solver.solve_from(&problem, self.warm) else { return false };
         if solution.status != Status::Optimal || !solution.temperature.is_finite() {
             return false;
@@ -89,6 +93,18 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// Whether the shape at this total exceeds a cap on some size.
+    fn crowds(&self, side: &Side<'_>, total: f64) -> bool {
+        let shares = self.share();
+        match side.size_cap {
+            _ if !self.present => false,
+            Bound::Scalar(cap) => shares.iter().any(|share| share * total > cap),
+            Bound::Each(caps) => shares.iter().zip(caps).any(|(share, cap)| share * total > *cap),
+        }
+    }
+}
+
 /// Totals at given shapes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
@@ -97,7 +113,16 @@ struct Totals {
     prices: Prices,
 }
 
-/// Searches from `prices`; totals and prices of the answer, or nothing. Shapes stay in `shape`.
+/// Where a search ends.
+pub(super) struct Found {
+    pub(super) size: [f64; 2],
+    pub(super) prices: Prices,
+    pub(super) rounds: u32,
+    /// Caps on single sizes are in the way: this is no answer, but a place to start from.
+    pub(super) crowded: bool,
+}
+
+/// Searches from `prices`; the answer, or nothing. Shapes stay in `shape`.
 #[inline]
 pub(super) fn search(
     problem: &Sides<'_>,
@@ -105,7 +130,7 @@ pub(super) fn search(
     present: [bool; 2],
     prices: Prices,
     scale_floor: f64,
-) -> Option<([f64; 2], Prices, u32)> {
+) -> Option<Found> {
     let (eta, position) = problem.inventory.map_or((0.0, 0.0), |i| (i.price_of_risk, i.position));
     let mut prices = prices;
     let mut best_gap = f64::INFINITY;
@@ -113,9 +138,8 @@ pub(super) fn search(
     for round in 1..=ROUNDS_MAX {
         for x in 0..2 {
             shape[x].present = present[x];
-            let sign = if x == 0 { 1.0 } else { -1.0 };
-            let price = prices.margin[x] + prices.margin[2];
-            if present[x] && !shape[x].find(&problem.side[x], price, sign * prices.inventory) {
+            let side = &problem.side[x];
+            if present[x] && !shape[x].find(side, side.share_cap, prices.of(x)) {
                 return None;
             }
         }
@@ -124,7 +148,11 @@ pub(super) fn search(
         let gap = bound - totals.objective;
         let scale = totals.objective.abs().max(scale_floor);
         if gap <= CLOSED * scale {
-            return Some((totals.size, prices, round));
+            let crowded = (0..2).any(|x| shape[x].crowds(&problem.side[x], totals.size[x]));
+            return Some(Found { size: totals.size, prices, rounds: round, crowded });
+        }
+        if round >= 2 && (0..2).any(|x| shape[x].crowds(&problem.side[x], totals.size[x])) {
+            return Some(Found { size: totals.size, prices: totals.prices, rounds: round, crowded: true });
         }
         if gap > 0.5 * best_gap {
             stalled += 1;
