@@ -187,7 +187,14 @@ impl Workbench<'_> {
         };
         let to =
             |price: f64| self.pick(|j| self.lots.count[j] < self.levels.cap[j], |j| merit[j] - price * self.lots.up[j]);
-        let mut price = self.problem.temperature.max(1e-12);
+        // Without a temperature the start is high and in units of value, from where every step is one of Dinkelbach's.
+        let mut price = self.problem.temperature;
+        if price <= 0.0 {
+            let (low, high) = self.support.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &i| {
+                (low.min(merit[i]), high.max(merit[i]))
+            });
+            price = if high > low { high - low } else { 1.0 };
+        }
         let mut best = None;
         for _ in 0..16 {
             let (i, j) = (from(price)?, to(price)?);
