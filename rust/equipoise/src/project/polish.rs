@@ -135,11 +135,14 @@ impl Workbench<'_> {
 
     /// Raises the entropy to its floor by the transfers, or where there is none the removals, that lose least per nat.
     fn repair(&mut self) -> bool {
-        for _ in 0..self.moves_max() {
+        let moves = self.moves_max();
+        for used in 0..moves {
             if self.lots.even(self.limits) {
                 return true;
             }
-            if let Some((i, j)) = self.best_transfer() {
+            // Between levels almost alike the cheapest transfer brings next to nothing; a large side would need any number.
+            let transfer = if 2 * used < moves { self.best_transfer() } else { self.steepest_transfer() };
+            if let Some((i, j)) = transfer {
                 self.lots.set(self.levels, i, self.lots.count[i] - 1);
                 self.lots.set(self.levels, j, self.lots.count[j] + 1);
             } else if let Some(i) = self.best_removal() {
@@ -214,6 +217,13 @@ impl Workbench<'_> {
             }
         }
         best
+    }
+
+    /// The transfer that brings most entropy.
+    fn steepest_transfer(&self) -> Option<(usize, usize)> {
+        let i = self.pick(|i| self.lots.count[i] > self.levels.min[i], |i| self.lots.down[i])?;
+        let j = self.pick(|j| self.lots.can_move(self.levels, self.limits, i, j), |j| -self.lots.up[j])?;
+        (self.lots.down[i] - self.lots.up[j] > 1e-13).then_some((i, j))
     }
 
     fn pick(&self, allowed: impl Fn(usize) -> bool, key: impl Fn(usize) -> f64) -> Option<usize> {
