@@ -193,9 +193,10 @@ impl Workbench<'_> {
         // Without a temperature the start is high and in units of value, from where every step is one of Dinkelbach's.
         let mut price = self.problem.temperature;
         if price <= 0.0 {
-            let (low, high) = self.support.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &i| {
-                (low.min(merit[i]), high.max(merit[i]))
-            });
+            let (low, high) = self
+                .support
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &i| (low.min(merit[i]), high.max(merit[i])));
             price = if high > low { high - low } else { 1.0 };
         }
         let mut best = None;

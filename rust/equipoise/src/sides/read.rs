@@ -364,18 +364,31 @@ impl Reduced {
         self.size_max = largest;
     }
 
-    /// Whether some shares at this total keep every cap and the entropy floor.
-    fn admits(&self, side: &Side<'_>, size: f64) -> bool {
-        let bounds = (0..self.keep.len()).map(|at| {
+    /// Floor and cap of the shares at a total, for the levels that are kept.
+    fn boxes(&self, side: &Side<'_>, size: f64) -> impl Iterator<Item = (f64, f64)> + Clone {
+        (0..self.keep.len()).map(move |at| {
             let cap = (side.size_cap.at(self.keep[at] as usize) / size).min(self.cap[at]);
             (self.floor[at].min(cap), cap)
-        });
-        let room: f64 = bounds.clone().map(|(_, cap)| cap).sum();
+        })
+    }
+
+    /// The flattest shares at a total, for the levels that are kept.
+    pub(super) fn flattest_at(&self, side: &Side<'_>, size: f64, to: &mut Vec<f64>) {
+        let boxes = self.boxes(side, size);
+        let level = water_level(boxes.clone(), 1.0);
+        to.clear();
+        to.extend(boxes.map(|(floor, cap)| clip(level, floor, cap)));
+    }
+
+    /// Whether some shares at this total keep every cap and the entropy floor.
+    fn admits(&self, side: &Side<'_>, size: f64) -> bool {
+        let boxes = self.boxes(side, size);
+        let room: f64 = boxes.clone().map(|(_, cap)| cap).sum();
         if room < 1.0 {
             return false;
         }
-        let level = water_level(bounds.clone(), 1.0);
-        let entropy: f64 = bounds
+        let level = water_level(boxes.clone(), 1.0);
+        let entropy: f64 = boxes
             .map(|(floor, cap)| clip(level, floor, cap))
             .map(|share| if share > 0.0 { -share * share.ln() } else { 0.0 })
             .sum();

@@ -130,7 +130,8 @@ impl<'r, 'a> Interior<'r, 'a> {
             let ladder = &mut self.ladder[x];
             ladder.inside();
             let levels = &ladder.levels;
-            let mut most = problem.side[x].size_max / ladder.unit;
+            // Limits may be far beyond the scale on which the answer is looked for.
+            let mut most = (problem.side[x].size_max / ladder.unit).min(2.0);
             for at in 0..ladder.count {
                 let (chunk, lane) = (at / LANES, at % LANES);
                 if levels.bounds[2].has[chunk][lane] > 0.0 {

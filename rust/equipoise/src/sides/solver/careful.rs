@@ -1,12 +1,21 @@
 //! The searches that take every problem: the interior point in several manners, and the empty ladders.
 
 use super::SidesSolver;
-use crate::entropy::{Bound, SideProblem};
+use crate::entropy::{Bound, SideProblem, entropy};
 use crate::lanes::Lanes;
 use crate::sides::{Certificate, GAP_MAX, Sides, VIOLATION_MAX, interior};
 
 /// Ladders that gain less than this part of the scale over none may give way to none.
 const WORTH_MIN: f64 = 1e-14;
+/// Entropy floors missed by more than the first and less than the second are mended.
+const VIOLATION_GOOD: f64 = 0.01 * VIOLATION_MAX;
+const VIOLATION_MENDED: f64 = 1e-6;
+/// Totals below this part of the scale are no ladder.
+const NOTHING: f64 = 1e-9;
+/// Scales tried: where a total comes out below this part of one, the next is this much above the total.
+const SCALES_MAX: u32 = 4;
+const SCALE_SMALL: f64 = 1e-4;
+const SCALE_ROOM: f64 = 8.0;
 
 impl SidesSolver {
     /// Tries searches in order until one convinces; the best answer is kept.
@@ -15,26 +24,24 @@ impl SidesSolver {
         let mut found: Option<Certificate> = None;
         let mut last = self.zero::<L>(problem);
         let none = !present[0] && !present[1];
+        let whole = [self.reduced[0].size_max, self.reduced[1].size_max];
         for manner in interior::MANNERS {
             if none {
                 break;
             }
-            last = self.interior::<L>(problem, present, manner);
-            if !convincing(&last) {
-                (0..2).filter(|x| present[*x]).for_each(|x| self.judge::<L>(problem, x));
-                let judged = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
-                last = if judged.gap < last.gap { judged } else { last };
-            }
-            if self.keep(last, &mut found) {
-                // What gains nothing gives way to nothing, if that is optimal too.
-                if last.objective <= self.worth_of_nothing(problem) + WORTH_MIN * last.scale {
-                    let nothing = self.zero::<L>(problem);
-                    if convincing(&nothing) {
-                        std::mem::swap(&mut self.best, &mut self.trial);
-                        return nothing;
-                    }
+            let mut size = whole;
+            for _ in 0..SCALES_MAX {
+                let totals = self.interior::<L>(problem, present, size, manner);
+                last = self.judged::<L>(problem, present);
+                if self.keep(last, &mut found) {
+                    return self.or_nothing::<L>(problem, last);
                 }
-                return last;
+                // Sizes far below what limits allow are lost in their rounding: look again on their own scale.
+                let small = [0, 1].map(|x| present[x] && totals[x] > 0.0 && totals[x] < SCALE_SMALL * size[x]);
+                if small == [false; 2] {
+                    break;
+                }
+                (0..2).filter(|x| small[*x]).for_each(|x| size[x] = SCALE_ROOM * totals[x]);
             }
             last = self.zero::<L>(problem);
             if self.keep(last, &mut found) {
@@ -48,7 +55,7 @@ impl SidesSolver {
                     (Some([lo, _]), _) => lo <= 0.0,
                 };
                 if present == [true; 2] && alone {
-                    self.interior::<L>(problem, [x == 0, x == 1], manner);
+                    self.interior::<L>(problem, [x == 0, x == 1], whole, manner);
                     self.judge::<L>(problem, 1 - x);
                     last = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
                     if self.keep(last, &mut found) {
@@ -77,22 +84,88 @@ impl SidesSolver {
         convincing(&certificate)
     }
 
+    /// Prices the trial, at temperatures of its own where those of the search do not convince.
     #[inline(always)]
-    fn interior<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2], manner: interior::Manner) -> Certificate {
-        let size = [self.reduced[0].size_max, self.reduced[1].size_max];
+    fn judged<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
+        let mut first = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
+        if VIOLATION_GOOD < first.violation && first.violation < VIOLATION_MENDED {
+            self.mend_entropy(problem, present);
+            first = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
+        }
+        if convincing(&first) {
+            return first;
+        }
+        (0..2).filter(|x| present[*x]).for_each(|x| self.judge::<L>(problem, x));
+        let second = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
+        if second.gap < first.gap { second } else { first }
+    }
+
+    /// Moves sides that miss their entropy floor by a hair towards the flattest sizes that caps allow, at the same total
+    /// if there are such, else at one that no cap touches. The floor is a cone, so the part of the way follows from what is
+    /// missing and what those have to spare; the other side shrinks alike, which keeps their ratio.
+    fn mend_entropy(&mut self, problem: &Sides<'_>, present: [bool; 2]) {
+        for x in (0..2).filter(|x| present[*x] && !self.reduced[*x].ray) {
+            let (side, reduced) = (&problem.side[x], &self.reduced[x]);
+            let sizes = &mut self.trial.size[x];
+            let total: f64 = sizes.iter().sum();
+            let missing = total * (side.entropy_min - entropy(sizes));
+            let caps = &mut self.caps;
+            let mut spare = 0.0;
+            let mut flat = total;
+            for at_most in [total, total.min(reduced.size_free)] {
+                reduced.flattest_at(side, at_most, caps);
+                flat = at_most;
+                spare = flat * (entropy(caps) - reduced.entropy_min);
+                if spare > missing {
+                    break;
+                }
+            }
+            let part = missing / (missing + spare);
+            if !(0.0 < part && part < 1e-3) {
+                continue;
+            }
+            sizes.iter_mut().for_each(|size| *size *= 1.0 - part);
+            for (&index, share) in reduced.keep.iter().zip(caps.iter()) {
+                sizes[index as usize] += part * flat * share;
+            }
+            let factor = 1.0 - part * (1.0 - flat / total);
+            self.trial.size[1 - x].iter_mut().for_each(|size| *size *= factor);
+        }
+    }
+
+    /// An answer that gains nothing gives way to nothing, if that is optimal too.
+    #[inline(always)]
+    fn or_nothing<L: Lanes>(&mut self, problem: &Sides<'_>, answer: Certificate) -> Certificate {
+        if answer.objective <= self.worth_of_nothing(problem) + WORTH_MIN * answer.scale {
+            let nothing = self.zero::<L>(problem);
+            if convincing(&nothing) {
+                std::mem::swap(&mut self.best, &mut self.trial);
+                return nothing;
+            }
+        }
+        answer
+    }
+
+    /// The interior point, on the scale of `size`, into the trial; the totals it ends with.
+    #[inline(always)]
+    fn interior<L: Lanes>(
+        &mut self,
+        problem: &Sides<'_>,
+        present: [bool; 2],
+        size: [f64; 2],
+        manner: interior::Manner,
+    ) -> [f64; 2] {
         let mut interior = interior::Interior::new::<L>(problem, &self.reduced, present, size, &mut self.store, manner);
         interior.run::<L>();
         self.iterations += interior.iterations;
         self.trial.reset(problem);
         let [bids, asks] = &mut self.trial.size;
         interior.publish([bids, asks], &mut self.trial.multipliers);
-        for x in 0..2 {
-            let total: f64 = self.trial.size[x].iter().sum();
-            if present[x] && total < 1e-9 * self.reduced[x].size_max {
-                self.trial.size[x].fill(0.0);
-            }
+        let totals = [0, 1].map(|x| self.trial.size[x].iter().sum::<f64>());
+        for x in (0..2).filter(|x| present[*x] && totals[*x] < NOTHING * size[*x]) {
+            self.trial.size[x].fill(0.0);
         }
-        problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights)
+        totals
     }
 
     /// The empty pair of ladders, with the temperatures at which each side is judged.
