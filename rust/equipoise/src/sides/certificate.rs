@@ -141,7 +141,7 @@ impl Sides<'_> {
     fn bound<L: Lanes>(&self, at: [&[f64]; 2], multipliers: &Multipliers, weights: &mut Vec<f64>) -> f64 {
         let (eta, position, variance) = self.risk();
         let nu = multipliers.inventory;
-        let mut rest = if eta > 0.0 { nu * nu / (2.0 * eta) - nu * position } else { 0.0 };
+        let mut rest = if eta > 0.0 { nu * (nu / (2.0 * eta)) - nu * position } else { 0.0 };
         for (k, budget) in [self.budget.side[0], self.budget.side[1], self.budget.total].into_iter().enumerate() {
             if budget.is_finite() {
                 rest += self.price(k, multipliers) * budget.max(0.0);

@@ -189,7 +189,7 @@ pub(crate) fn bound(case: &Case, at: [&[f64]; 2], multipliers: &Multipliers) -> 
     let nu = if eta > 0.0 { multipliers.inventory } else { 0.0 };
     let mut sum = Sum::default();
     if eta > 0.0 {
-        sum.add(nu * nu / (2.0 * eta));
+        sum.add(nu * (nu / (2.0 * eta)));
         sum.add(-nu * case.position());
     }
     let budgets = [case.budget.side[0], case.budget.side[1], case.budget.total];
