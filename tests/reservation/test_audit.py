@@ -33,7 +33,7 @@ PLANTED: dict[str, tuple[str, Callable[[Any], None], set[str]]] = {
     ),
     "hold off": (
         "UPDATE orders SET hold = hold + 1 WHERE order_id = 'r:0'",
-        lambda shelf: shelf.orders.update({"r:0": shelf.orders["r:0"]._replace(hold=shelf.orders["r:0"].hold + 1)}),
+        lambda shelf: shelf.put(shelf.order("r:0")._replace(hold=shelf.order("r:0").hold + 1)),
         {"order", "symbol", "owner", "journal_state"},
     ),
     "outbox entry without order": (
