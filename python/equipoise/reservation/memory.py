@@ -7,6 +7,7 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from marshal import dumps, loads
 from typing import Any
 
 from equipoise.errors import InputError, StoreUnavailable
@@ -23,7 +24,6 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     Outcome,
-    RawJournal,
     Remembered,
     Totals,
     journal_record,
@@ -35,7 +35,16 @@ from equipoise.reservation.steps.view import RateDeltas
 
 __all__ = ["CountedRates", "MemoryBook"]
 
+# What piles up is kept as exact tuples of numbers, text and bytes, what is nested in it packed: the garbage collector
+# stops looking at those, and they take less memory. The packing never leaves this process.
 _KeptOrder = tuple[Any, ...]
+"""An order with its state as text."""
+_KeptRecord = tuple[int, int, bytes]
+"""(version, at_us, the journal record packed)."""
+_KeptAnswer = tuple[str, int, bytes | None]
+"""`Remembered` with its answer packed."""
+_PACKING = 2
+"""The version of `marshal` that does not search for shared parts, which costs more than it saves here."""
 _STATES = {state.value: state for state in OrderState}
 _LIVE_STATES = frozenset(state.value for state in NOT_TERMINAL)
 _CHANGED, _OPEN_LOTS = BookOrder._fields.index("changed_us"), BookOrder._fields.index("open_lots")
@@ -79,10 +88,24 @@ class CountedRates:
 
 
 def _order(kept: _KeptOrder) -> BookOrder:
-    """The order that is kept as an exact tuple with its state as text, at which the garbage collector does not look."""
+    """The order as the steps know it."""
     values = list(kept)
     values[STATE_AT] = _STATES[values[STATE_AT]]
     return new_record(BookOrder, values)
+
+
+def _record(kept: _KeptRecord) -> JournalRecord:
+    return journal_record(loads(kept[2]))  # noqa: S302 - packed by this process
+
+
+def _answer(answer: Remembered) -> _KeptAnswer:
+    fingerprint, at_us, packed = answer
+    return (fingerprint, at_us, None if packed is None else dumps(packed, _PACKING))
+
+
+def _remembered(kept: _KeptAnswer) -> Remembered:
+    fingerprint, at_us, packed = kept
+    return (fingerprint, at_us, None if packed is None else loads(packed))  # noqa: S302 - packed by this process
 
 
 class _Shelf:
@@ -111,9 +134,9 @@ class _Shelf:
         self.aliases: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
-        self.requests: dict[str, Remembered] = {}
-        self.events: dict[str, dict[str, Remembered]] = {}
-        self.journal: list[RawJournal] = []
+        self.requests: dict[str, _KeptAnswer] = {}
+        self.events: dict[str, dict[str, _KeptAnswer]] = {}
+        self.journal: list[_KeptRecord] = []
         self.outbox: dict[str, OutboxEntry] = {}
         self.base = JournalBase()
 
@@ -137,11 +160,13 @@ class _Shelf:
         return [_order(self.orders[order_id]) for order_id in self.live_ids]
 
     def request(self, ident: str) -> Remembered | None:
-        return self.requests.get(ident)
+        kept = self.requests.get(ident)
+        return None if kept is None else _remembered(kept)
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         events = self.events.get(order_id)
-        return None if events is None else events.get(ident)
+        kept = None if events is None else events.get(ident)
+        return None if kept is None else _remembered(kept)
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         return [
@@ -156,7 +181,7 @@ class _Shelf:
     def aged(self, until_us: int) -> int:
         for record in self.journal:
             if record[1] > until_us:
-                return int(record[0]) - 1
+                return record[0] - 1
         assert self.held is not None  # noqa: S101 - asked of open accounts only
         return self.held.version
 
@@ -216,16 +241,16 @@ class _Shelf:
                 self.outbox[request_id] = entry
         journal = effect.journal
         if journal is not None and (not self.journal or self.journal[-1][0] < journal[0]):
-            self.journal.append(journal)
+            self.journal.append((journal[0], journal[1], dumps(journal, _PACKING)))
         if effect.request is not None:
             ident, answer = effect.request
-            self.requests[ident] = answer
+            self.requests[ident] = _answer(answer)
         if effect.event is not None:
             order_id, ident, answer = effect.event
             events = self.events.get(order_id)
             if events is None:
                 events = self.events[order_id] = {}
-            events[ident] = answer
+            events[ident] = _answer(answer)
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
         if effect.trim_version is not None:
@@ -273,7 +298,7 @@ class _Shelf:
         old = self.after(version)
         for record in self.journal[:old]:
             if record[0] > self.base.version:
-                self.base.fold(journal_record(record))
+                self.base.fold(_record(record))
         del self.journal[:old]
 
     def after(self, version: int) -> int:
@@ -386,7 +411,7 @@ class MemoryBook(ReservationBook):
             shelf = self._shelf(account_id)
             start = shelf.after(after_version)
             raw = shelf.journal[start : start + limit]
-        return tuple([journal_record(record) for record in raw])
+        return tuple([_record(record) for record in raw])
 
     def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Outbox entries above a version, oldest first."""
@@ -411,7 +436,7 @@ class MemoryBook(ReservationBook):
                 dict(shelf.aliases),
                 dict(shelf.owners),
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
-                [journal_record(record) for record in shelf.journal],
+                [_record(record) for record in shelf.journal],
                 shelf.base.copy(),
                 tuple(shelf.outbox.values()),
                 len(shelf.requests),
