@@ -108,10 +108,9 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
         if code is OK:
             outcomes.append((order_id, "OK", hold, 0, 0))
             holds += hold
-            figures = (hold, 0, lots, 0, 0, 0, 0, 0)
             order = (scale, hold, reduce_only, reduces, kind, owner, ident, place, now, deadline, good_till, state)
-            orders.append(new_record(BookOrder, ask[:6] + order + figures + untouched))
-            changes.append((order_id, None, (text, *figures)))
+            orders.append(new_record(BookOrder, ask[:6] + order + (hold, 0, lots, 0, 0, 0, 0, 0) + untouched))
+            changes.append((order_id, None, (text, hold, 0, lots, 0, 0, 0, 0, 0)))
             continue
         if worst is OK or code.precedence < worst.precedence:
             worst = code
@@ -132,13 +131,13 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     if all_units < 0 or not -AMOUNT_MAX <= free - rise <= AMOUNT_MAX or owned > AMOUNT_MAX:
         return refuse(Code.AMOUNT_OVERFLOW, request, account)
     symbols, moves = [], []
-    for key, (first, row, _) in rows.items():
+    for (symbol, leg), (first, row, _) in rows.items():
         symbols.append(row)
-        moves.append((*key, None if first is None else first[2:6], row[2:6]))
+        moves.append((symbol, leg, None if first is None else first[2:6], row[2:6]))
     details: tuple[tuple[str, Any], ...] = (("owner", owner),) if owner else ()
     if request.outbox:
         details += (("send", "outbox"),)
-    ending = _account_after(account, all_units, len(orders), now, named=bool(ident))
+    ending = _account_after(account, all_units, len(orders), now)
     answers = tuple(outcomes)
     effect = effect_of(
         request, ending, was, then, now, OK, None, None, (), answers, symbols, moves, orders, changes, details
@@ -188,8 +187,8 @@ def _limit(
     return OK
 
 
-def _account_after(before: BookAccount, all_units: int, count: int, now: int, *, named: bool) -> BookAccount:
-    """The account with `count` more orders."""
+def _account_after(before: BookAccount, all_units: int, count: int, now: int) -> BookAccount:
+    """The account with a request and `count` orders more."""
     return new_record(
         BookAccount,
         (
@@ -212,7 +211,7 @@ def _account_after(before: BookAccount, all_units: int, count: int, now: int, *,
             before.under_reserved,
             before.pnl_missing,
             now,
-            before.records + count + named,
+            before.records + count + 1,
             before.exported_version,
             before.trimmed_version,
         ),
