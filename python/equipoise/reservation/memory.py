@@ -39,9 +39,11 @@ __all__ = ["CountedRates", "MemoryBook"]
 # stops looking at those, and they take less memory. The packing never leaves this process.
 _KeptOrder = tuple[Any, ...]
 """An order with its state as text."""
-_KeptRecord = tuple[int, int, bytes]
-"""(version, at_us, the journal record packed)."""
-_KeptAnswer = tuple[str, int, bytes | None]
+_Packed = bytes | tuple[Any, ...]
+"""Packed, or as it was where it cannot be."""
+_KeptRecord = tuple[int, int, _Packed]
+"""(version, at_us, the journal record)."""
+_KeptAnswer = tuple[str, int, _Packed | None]
 """`Remembered` with its answer packed."""
 _PACKING = 2
 """The version of `marshal` that does not search for shared parts, which costs more than it saves here."""
@@ -94,18 +96,29 @@ def _order(kept: _KeptOrder) -> BookOrder:
     return new_record(BookOrder, values)
 
 
+def _pack(nested: tuple[Any, ...]) -> _Packed:
+    try:
+        return dumps(nested, _PACKING)
+    except ValueError:
+        return nested  # a caller's text or number is of a class of its own
+
+
+def _unpack(kept: _Packed) -> tuple[Any, ...]:
+    return loads(kept) if isinstance(kept, bytes) else kept  # noqa: S302 - what _pack has made
+
+
 def _record(kept: _KeptRecord) -> JournalRecord:
-    return journal_record(loads(kept[2]))  # noqa: S302 - packed by this process
+    return journal_record(_unpack(kept[2]))
 
 
 def _answer(answer: Remembered) -> _KeptAnswer:
     fingerprint, at_us, packed = answer
-    return (fingerprint, at_us, None if packed is None else dumps(packed, _PACKING))
+    return (fingerprint, at_us, None if packed is None else _pack(packed))
 
 
 def _remembered(kept: _KeptAnswer) -> Remembered:
     fingerprint, at_us, packed = kept
-    return (fingerprint, at_us, None if packed is None else loads(packed))  # noqa: S302 - packed by this process
+    return (fingerprint, at_us, None if packed is None else _unpack(packed))
 
 
 class _Shelf:
@@ -241,7 +254,7 @@ class _Shelf:
                 self.outbox[request_id] = entry
         journal = effect.journal
         if journal is not None and (not self.journal or self.journal[-1][0] < journal[0]):
-            self.journal.append((journal[0], journal[1], dumps(journal, _PACKING)))
+            self.journal.append((journal[0], journal[1], _pack(journal)))
         if effect.request is not None:
             ident, answer = effect.request
             self.requests[ident] = _answer(answer)

@@ -418,8 +418,10 @@ def changed_order(order: BookOrder, draft: Draft, *values: Any) -> BookOrder:
     if outbox and values[0] not in AWAITING_VENUE:
         outbox = False
         draft.settle_outbox(order.request_id)
-    tail = (draft.now, draft.version)
-    return new_record(BookOrder, order[:STATE_AT] + values + (outbox,) + order[OUTBOX_AT + 1 : CHANGED_AT] + tail)
+    after: list[Any] = list(order)
+    after[STATE_AT:OUTBOX_AT] = values
+    after[OUTBOX_AT], after[CHANGED_AT:] = outbox, (draft.now, draft.version)
+    return new_record(BookOrder, after)
 
 
 def without_amendment(order: BookOrder) -> BookOrder:
