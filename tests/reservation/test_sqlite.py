@@ -99,6 +99,7 @@ def test_durability_is_what_was_named(sqlite_path: Path) -> None:
             connection = book._ready()  # type: ignore[attr-defined]
             assert connection.execute("PRAGMA synchronous").fetchall() == [(level,)]
             assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+            assert connection.execute("PRAGMA wal_autocheckpoint").fetchall() == [(4_000,)]
 
 
 @pytest.mark.parametrize(
