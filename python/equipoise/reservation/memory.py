@@ -365,7 +365,7 @@ class MemoryBook(ReservationBook):
         """Outbox entries above a version, oldest first."""
         with self._lock:
             entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
-        # A request id that is used again after it was archived keeps its place in the dictionary.
+        # Entries made anew by a repair may stand in another order.
         return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:

@@ -4,7 +4,14 @@
 --      12 owner   13 first state   14 order type   15 deadline_us   16 good_till_us or empty
 --      17 1: an outbox entry too   18, 19, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
 
-local refusal = away() or gate() or growth_gate()
+local outbox = ARGV[17] == '1'
+
+-- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
+local function entry_open()
+    return outbox and call('HEXISTS', WAITING, ident) == 1 and answer('REQUEST_CONFLICT') or nil
+end
+
+local refusal = away() or gate() or entry_open() or growth_gate()
 if refusal then
     return refusal
 end
@@ -216,12 +223,9 @@ if owner ~= '' then
     detail('owner', quoted(owner))
     common[3], common[4] = 'owner', owner
 end
-local outbox, left_over = ARGV[17] == '1', nil
 if outbox then
     detail('send', '"outbox"')
     call('XLEN', OUTBOX)
-    -- An entry is known by its request: one left over from before the id was archived gives way.
-    left_over = match(call('HGET', WAITING, ident) or '', '^(%d+) ')
     common[#common + 1] = 'outbox'
     common[#common + 1] = '1'
 end
@@ -258,9 +262,6 @@ for n, i in ipairs(granted) do
     end
 end
 if outbox then
-    if left_over then
-        call('XDEL', OUTBOX, left_over .. '-0')
-    end
     call(
         'XADD', OUTBOX, text(version) .. '-0', 'request_id', ident, 'created_us', created, 'deadline_us', deadline,
         'order_ids', '[' .. concat(names, ',') .. ']'
