@@ -29,6 +29,7 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import Request
 from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, RateKey
+from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, partition_of, unclaimed
 
 __all__ = ["CountedRates", "MemoryBook"]
 
@@ -367,6 +368,22 @@ class MemoryBook(ReservationBook):
             entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
         # Entries made anew by a repair may stand in another order.
         return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
+
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:  # noqa: ARG002
+        return PolledReader(self._unsent, partitions, takeover_ms / 1000)
+
+    def _unsent(self, partitions: frozenset[int]) -> list[Delivery]:
+        found = []
+        with self._lock:
+            self._settle()
+            waiting = [(name, shelf) for name, shelf in self._shelves.items() if shelf.outbox]
+            for name, shelf in waiting:
+                if partition_of(name) in partitions:
+                    for entry in shelf.outbox.values():
+                        orders = unclaimed([shelf.orders.get(order_id) for order_id in entry.order_ids])
+                        if orders:
+                            found.append(Delivery(name, entry, orders))
+        return sorted(found, key=lambda delivery: (delivery.account_id, delivery.entry.version))
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         with self._lock:

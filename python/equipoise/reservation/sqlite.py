@@ -67,7 +67,9 @@ from equipoise.reservation.sqlite_rows import (
     order_of,
     write_effect,
 )
+from equipoise.reservation.sqlite_workers import unsent
 from equipoise.reservation.steps import STEPS
+from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
 __all__ = ["SqliteBook", "wal_reset_is_fixed"]
 
@@ -432,6 +434,12 @@ class SqliteBook(ReservationBook):
             return tuple([entry_of(row) for row in rows])
 
         return self._read(query)
+
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:  # noqa: ARG002
+        return PolledReader(self._unsent, partitions, takeover_ms / 1000)
+
+    def _unsent(self, partitions: frozenset[int]) -> list[Delivery]:
+        return self._read(lambda connection: unsent(connection, partitions))
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         return (

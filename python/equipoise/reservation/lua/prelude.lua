@@ -408,6 +408,7 @@ local function finish(code, order_id, state, flags, refused)
             call('HSET', WAITING, request_id, entry[1] .. ' ' .. text(entry[2]))
         else
             call('HDEL', WAITING, request_id)
+            call('XACK', OUTBOX, 'workers', entry[1] .. '-0')
             call('XDEL', OUTBOX, entry[1] .. '-0')
         end
     end
