@@ -323,24 +323,34 @@ def test_the_schema_is_versioned_lifted_and_never_lowered(
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
-def test_a_book_of_the_first_schema_is_lifted_with_everything_in_it(
-    sqlite_path: Path, project_root: Path, through_apsw: bool, order: Make, clock: Any
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
+    sqlite_path: Path, project_root: Path, schema: int, through_apsw: bool, order: Make, clock: Any
 ) -> None:
     with closing(sqlite3.connect(sqlite_path)) as rows:
-        rows.executescript((project_root / "tests/vectors/book_schema_1.sql").read_text())
-        held = "SELECT order_id, state, hold, filled, working FROM orders ORDER BY place_made"
+        rows.executescript((project_root / f"tests/vectors/book_schema_{schema}.sql").read_text())
+        held = "SELECT order_id, state, hold, filled, working FROM orders WHERE account_id = 'acc' ORDER BY place_made"
         before = rows.execute(held).fetchall()
+        if schema > 1:
+            assert rows.execute("SELECT count(*) FROM outbox").fetchone() == (2,)
+            clock.now_us = 1_700_090_002_000_000
     with SqliteBook(str(sqlite_path), clock=clock, through_apsw=through_apsw) as book:
-        assert [(o.order_id, o.state, o.hold, o.filled, o.working) for o in book.orders("acc", every=True)] == before[
-            :3
-        ]
+        kept = [(o.order_id, o.state, o.hold, o.filled, o.working) for o in book.orders("acc", every=True)]
+        assert kept == before
         for account_id in book.accounts():
             assert book.audit(account_id).findings == ()
         assert book.fill("acc", "v-a", 2, fill_id="f", margin="0.000019", fee="0.000001").code is Code.DUPLICATE
         assert book.deposit("desk", 1, request_id="d", issued_at_us=clock()).code is Code.DUPLICATE
-        assert book.amend("acc", "a", 4, "0.00006", event_id="a").ok
-        assert book.reserve("acc", [order(lots=2, hold=9)], request_id="new", send="outbox").ok
-        assert len(book.outbox("acc")) == 1
+        if schema == 1:
+            assert book.amend("acc", "a", 4, "0.00006", event_id="a").ok
+        else:
+            assert [entry.order_ids for entry in book.outbox("acc")] == [("a", "b", "c"), ("late",)]
+            assert book.settle_amend("acc", "a2", "accepted", amend_id="m").ok
+        entries = len(book.outbox("acc"))
+        assert book.reserve("acc", [order(lots=2, hold=9), order(hold=1)], request_id="new", send="outbox").ok
+        assert len(book.outbox("acc")) == entries + 1
+        made = [name for name, *_ in before] + ["new:0", "new:1"]
+        assert [o.order_id for o in book.orders("acc", every=True)] == made
         assert book.close("desk", "t", event_id="c", realised_pnl=0).ok
         for account_id in book.accounts():
             assert book.audit(account_id).findings == ()

@@ -49,11 +49,12 @@ CREATE TABLE symbols (
     PRIMARY KEY (account_id, symbol, leg)
 ) STRICT, WITHOUT ROWID;
 
--- place_made is the rowid: orders are listed in the order they were made.
+-- Keyed by its id, so that a step on an order touches one page. Orders are listed by place_made, the version of the
+-- account that made the order in the upper 31 bits and the order's place in that step in the lower 32.
 CREATE TABLE orders (
-    place_made INTEGER PRIMARY KEY,
     account_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
+    place_made INTEGER NOT NULL,
     symbol TEXT NOT NULL,
     leg TEXT NOT NULL,
     side TEXT NOT NULL CHECK (side IN ('bid', 'ask')),
@@ -91,9 +92,9 @@ CREATE TABLE orders (
     amend_deadline_us INTEGER,
     changed_us INTEGER NOT NULL,
     version INTEGER NOT NULL,
-    UNIQUE (account_id, order_id),
+    PRIMARY KEY (account_id, order_id),
     CHECK (filled + working + released = max(lots, amend_lots))
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX orders_live ON orders (account_id, place_made)
     WHERE state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN');
 

@@ -73,10 +73,10 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
 __all__ = ["SqliteBook", "wal_reset_is_fixed"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x45515049
 """Written into the file's header, so that another database is not taken for a book."""
-MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql"}
+MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql"}
 """File beside this one whose SQL lifts a book from the version named to the next, in the transaction that opens it."""
 VIEWS = "views.sql"
 """Made anew by every migration, because they name the columns of the tables."""

@@ -68,7 +68,9 @@ _SYMBOL_COLUMNS = ", ".join(BookSymbol._fields)
 _ORDER_COLUMNS = ", ".join(BookOrder._fields)
 _PUT_ACCOUNT = _insert("accounts", BookAccount._fields, ("account_id",))
 _PUT_SYMBOL = _insert("symbols", ("account_id", *BookSymbol._fields), ("account_id", "symbol", "leg"))
-_PUT_ORDER = _insert("orders", ("account_id", *BookOrder._fields), ("account_id", "order_id"), _ORDER_CHANGES)
+_PUT_ORDER = _insert(
+    "orders", ("account_id", "place_made", *BookOrder._fields), ("account_id", "order_id"), _ORDER_CHANGES
+)
 _GET_ACCOUNT = f"SELECT {_ACCOUNT_COLUMNS} FROM accounts WHERE account_id = ?"  # noqa: S608
 _GET_SYMBOL = f"SELECT {_SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? AND symbol = ? AND leg = ?"  # noqa: S608
 GET_SYMBOLS = f"SELECT {_SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? ORDER BY symbol, leg"  # noqa: S608
@@ -149,10 +151,10 @@ def order_of(row: Sequence[Any]) -> BookOrder:
     return BookOrder._make(values)
 
 
-def _order_row(account_id: str, order: BookOrder) -> list[Any]:
-    values: list[Any] = [account_id, *order]
-    values[_ORDER_STATE + 1] = order.state.value
-    values[_ORDER_FLAGS + 1] = " ".join(order.flags)
+def _order_row(account_id: str, place_made: int, order: BookOrder) -> list[Any]:
+    values: list[Any] = [account_id, place_made, *order]
+    values[_ORDER_STATE + 2] = order.state.value
+    values[_ORDER_FLAGS + 2] = " ".join(order.flags)
     return values
 
 
@@ -323,7 +325,10 @@ def write_effect(connection: Connection, account_id: str, effect: Effect) -> Non
     for row in effect.symbols:
         execute(_PUT_SYMBOL, (account_id, *row))
     if effect.orders:
-        connection.executemany(_PUT_ORDER, [_order_row(account_id, order) for order in effect.orders])
+        assert effect.account is not None  # noqa: S101 - orders change with their account
+        # Of an order that is there the place stays as it is.
+        first = effect.account.version << 32
+        connection.executemany(_PUT_ORDER, [_order_row(account_id, n, o) for n, o in enumerate(effect.orders, first)])
     for alias, order_id in effect.aliases:
         execute("INSERT INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
     for owner, held in effect.owners:
