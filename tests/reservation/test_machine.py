@@ -454,6 +454,11 @@ class Books(RuleBasedStateMachine):
         for name in list(self.oracle.papers):
             if name not in kept:
                 assert self.oracle.papers.pop(name).state not in LIVE
+        # Ids of events go with what an order shrinks by.
+        shrunk = {order.order_id for order in self.books[0].orders(A, every=True) if order.compacted}
+        self.past = [
+            asked for asked in self.past if not shrunk.intersection([v for v in asked[1] if isinstance(v, str)])
+        ]
         if days:
             self.past.clear()
 

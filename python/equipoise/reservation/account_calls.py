@@ -332,12 +332,19 @@ class AccountCalls(Calls):
         """
         return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
 
-    def archive(self, account_id: str) -> Outcome:
+    def archive(self, account_id: str, *, compact_after_s: int | None = 60) -> Outcome:
         """Let go of what is older than the book's `horizon_s`; writes a checkpoint into the journal.
 
         Lets go of request ids, of settled orders (terminal, flat), and of those journal records that `export` has
         confirmed. Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
         TOO_OLD_FOR_DEDUPE. The checkpoint has the totals of account and symbols, the orders let go, and a digest of
         those that stand. Nothing is archived unless this is called.
+
+        Parameters
+        ----------
+        compact_after_s
+            Orders that ended so long ago without a fill keep only what a late fill needs (`BookOrder.compacted`): id,
+            state, symbol, leg, side, quantities and aliases; not their event ids. None: they stay whole.
         """
-        return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us))
+        compact = None if compact_after_s is None else lots_of(compact_after_s, "compact_after_s", least=0) * 1_000_000
+        return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us, compact))

@@ -14,6 +14,8 @@ from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
+    COMPACTED,
+    SHRINKS,
     STATE_AT,
     STATE_END,
     BookAccount,
@@ -136,6 +138,16 @@ class _Shelf:
             if order.changed_us <= until_us and order.state not in NOT_TERMINAL and not order.open_lots
         ]
 
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        return [
+            order.order_id
+            for order in self.orders.values()
+            if order.changed_us <= until_us
+            and order.state in SHRINKS
+            and order.request_id
+            and not (order.filled or order.overfilled or order.open_lots)
+        ]
+
     def forgotten(self, until_us: int) -> int:
         return sum(kept[1] <= until_us for kept in self.requests.values())
 
@@ -205,6 +217,9 @@ class _Shelf:
             self.events.setdefault(effect.event[0], {})[effect.event[1]] = effect.event[2]
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
+            for order_id in effect.compacted:
+                self.orders[order_id] = self.orders[order_id]._replace(**COMPACTED)
+                self.events.pop(order_id, None)
         if effect.trim_version is not None:
             self.trim(effect.trim_version)
         if effect.indexes is not None:

@@ -50,7 +50,7 @@ from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
+from equipoise.reservation.redis_steps import Candidates, arguments, journal_of, outcome_from
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.steps import STEPS
@@ -64,6 +64,8 @@ CANDIDATES_MAX = 5_000
 """Orders a single sweep or archive judges; what is left waits for the next one."""
 IDS_MAX = 50_000
 """Request ids a single archive lets go."""
+SEEN = 2**52
+"""Added to that time once `archive` has seen whether the order shrinks (lua/archive.lua)."""
 CHUNK = 500
 ATTEMPTS = 100
 
@@ -464,21 +466,32 @@ class RedisBook(ReservationBook):
             self.registry.hint([account_id])
         return outcome
 
-    def _candidates(self, request: Request) -> tuple[list[str], list[str]]:
-        """Orders that a sweep or an archive will have to look at, and request ids that an archive may let go.
+    def _candidates(self, request: Request) -> Candidates:
+        """What a sweep or an archive will have to look at.
 
         A step declares every key it reads, so these are found beforehand; the script judges each of them again.
         """
-        if not isinstance(request, Archive | Sweep):
-            return [], []
-        low, high = "(0", f"({self._clock()}"
-        if isinstance(request, Archive):
-            low, high = str(request.horizon_us - self._clock()), "(0"
+        most = ("LIMIT", "0", str(CANDIDATES_MAX))
+        if isinstance(request, Sweep):
+            return self._due(request, "ZRANGEBYSCORE", "(0", f"({self._clock()}", *most), [], []
+        if not isinstance(request, Archive):
+            return [], [], []
+        # The score of a settled order is minus the time since which it is settled.
+        now = self._clock()
+        watermark = now - request.horizon_us
+        old = self._due(request, "ZRANGEBYSCORE", str(-watermark), "(0")
+        old += self._due(request, "ZRANGEBYSCORE", str(-watermark - SEEN), f"({-SEEN}")
+        ended = []
+        if request.compact_us is not None:
+            # The oldest first; what is left waits for the next archive.
+            ended = self._due(request, "ZREVRANGEBYSCORE", f"({-watermark}", str(request.compact_us - now), *most)
+        return old, ended, self._old_ids(request)
+
+    def _due(self, request: Request, *words: str) -> list[str]:
+        """Orders by their score in user_due."""
+        name, *more = words
         key = keys_of(self._target.prefix, request.account_id)[3]
-        limit = () if isinstance(request, Archive) else ("LIMIT", "0", str(CANDIDATES_MAX))
-        found = self._command(request.account_id, "ZRANGEBYSCORE", key, low, high, *limit)
-        ids = [name.decode() for name in found]
-        return ids, self._old_ids(request) if isinstance(request, Archive) else []
+        return [found.decode() for found in self._command(request.account_id, name, key, *more)]
 
     def _old_ids(self, request: Archive) -> list[str]:
         """Request ids issued before the horizon, at most IDS_MAX; the rest waits for the next archive."""

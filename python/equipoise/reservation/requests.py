@@ -125,9 +125,11 @@ class Abandon(Timed):
 
 @dataclass(slots=True)
 class Archive(Request):
-    """Let go of what is older than the horizon."""
+    """Let go of what is older than the horizon; shrink ended orders without fills that are older than `compact_us`."""
 
     horizon_us: int
+    compact_us: int | None
+    """None: shrink none."""
 
 
 @dataclass(slots=True)

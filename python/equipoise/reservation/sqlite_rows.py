@@ -12,6 +12,7 @@ from equipoise.errors import InputError
 from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
 from equipoise.reservation.records import (
+    COMPACTED,
     STATE_AT,
     STATE_END,
     BookAccount,
@@ -80,6 +81,14 @@ GET_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? ORDER BY
 _GET_SETTLED = (
     f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? AND changed_us <= ? "  # noqa: S608
     "AND open_lots = 0 ORDER BY place_made"
+)
+_GET_UNFILLED = (
+    "SELECT order_id FROM orders WHERE account_id = ? AND changed_us <= ? AND request_id <> '' AND filled = 0 "
+    "AND overfilled = 0 AND open_lots = 0 AND state IN ('REJECTED', 'CANCELLED', 'EXPIRED')"
+)
+_COMPACT = (
+    f"UPDATE orders SET {', '.join(f'{name} = ?' for name in COMPACTED)} "  # noqa: S608
+    "WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
 )
 GET_LIVE = (
     f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? "  # noqa: S608
@@ -250,6 +259,10 @@ class Rows:
             if (order := order_of(row)).terminal
         ]
 
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        """Orders that ended without a fill, not changed since, still kept whole."""
+        return [row[0] for row in self._execute(_GET_UNFILLED, (self._account_id, until_us)).fetchall()]
+
     def forgotten(self, until_us: int) -> int:
         """How many request ids were issued until a time."""
         found = self._execute(
@@ -361,6 +374,13 @@ def write_effect(connection: Connection, account_id: str, effect: Effect) -> Non
         for table in ("orders", "events", "aliases"):
             where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
             execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
+    if effect.compacted:
+        ids = _text(effect.compacted)
+        execute(_COMPACT, (*COMPACTED.values(), account_id, ids))
+        execute(
+            "DELETE FROM events WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))",
+            (account_id, ids),
+        )
     if effect.trim_version is not None:
         _trim(connection, account_id, effect.trim_version)
     if effect.indexes is not None:

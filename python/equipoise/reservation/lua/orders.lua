@@ -48,11 +48,11 @@ local function load_order(key, order_id, event)
         hold = figure(got[12], 'reserved_margin'), filled = filled, released = released, working = 0,
         over = figure(got[15], 'overfilled'), open = figure(got[16], 'open_lots'), margin = figure(got[17], 'margin'),
         given = figure(got[18], 'released_margin'), flags = got[19] or '', reason = got[20] or '', venue = got[21],
-        cancel = got[22], seq = seq, event = got[24], price_ticks = number(got[25], 'price_ticks'),
+        cancel = got[22], seq = seq, event = got[24], price_ticks = figure(got[25], 'price_ticks'),
         amend_id = got[26], amend_lots = amend_lots, amend_hold = figure(got[28], 'amend_hold'),
         amend_price_ticks = figure(got[29], 'amend_price_ticks'), amend_deadline = got[30], outbox = got[31],
         request = got[32], version = tonumber(got[33]) or (seq - fmod(seq, 1000)) / 1000,
-        created = number(got[34], 'created_us'), changed = tonumber(got[35] or got[34]),
+        created = figure(got[34], 'created_us'), changed = tonumber(got[35] or got[34]),
     }
     if not TERMINAL[o.state] then
         o.working = standing(o, filled)

@@ -49,6 +49,9 @@ class View(Protocol):
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal orders without an open position of their own, last changed at or before a time."""
 
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        """Orders that ended without a fill, last changed at or before a time, and are still kept whole."""
+
     def forgotten(self, until_us: int) -> int:
         """How many request ids were issued at or before a time."""
 
@@ -108,6 +111,8 @@ class Effect:
     event: tuple[str, str, Remembered] | None = None
     archived: tuple[str, ...] = ()
     """Orders to delete, with their events and aliases."""
+    compacted: tuple[str, ...] = ()
+    """Orders to shrink to `COMPACTED`, and whose events to delete."""
     watermark_us: int | None = None
     """Request ids issued at or before are to be deleted."""
     trim_version: int | None = None
