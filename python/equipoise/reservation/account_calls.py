@@ -325,12 +325,23 @@ class AccountCalls(Calls):
             )
         )
 
-    def sweep(self, account_id: str) -> Outcome:
+    def sweep(self, account_id: str, *, sweeper: str | None = None, lease_ms: int = 10_000) -> Outcome:
         """Cancel RESERVED orders past their deadline (never sent); label overdue SENT and cancelling orders UNKNOWN.
 
         Frees nothing that may be live. Safe to run at any time and many times over.
+
+        Parameters
+        ----------
+        sweeper
+            Name of whoever sweeps regularly, of its own among all: takes the account for `lease_ms` by the store's
+            clock, or does nothing (OK with the flag `leased`) while it is another's. None: sweeps at once, and leaves
+            any lease as it is.
+        lease_ms
+            Longer than the sweeper's round: it takes the lease anew with each; one that died loses it after so long.
         """
-        return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
+        name = "" if sweeper is None else id_of(sweeper, "sweeper")
+        lease_us = lots_of(lease_ms, "lease_ms") * 1000
+        return self._run(Sweep("sweep", account_id_of(account_id), "", "", name, lease_us))
 
     def archive(self, account_id: str, *, compact_after_s: int | None = 60) -> Outcome:
         """Let go of what is older than the book's `horizon_s`; writes a checkpoint into the journal.

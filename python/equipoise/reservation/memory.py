@@ -30,7 +30,7 @@ from equipoise.reservation.records import (
     journal_record,
 )
 from equipoise.reservation.requests import Request
-from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, RateKey
+from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey
 from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, partition_of, unclaimed
 
 __all__ = ["CountedRates", "MemoryBook"]
@@ -82,6 +82,7 @@ class _Shelf:
         "events",
         "held",
         "journal",
+        "leased",
         "live_ids",
         "orders",
         "outbox",
@@ -104,6 +105,7 @@ class _Shelf:
         self.journal: list[RawJournal] = []
         self.outbox: dict[str, OutboxEntry] = {}
         self.base = JournalBase()
+        self.leased: Lease | None = None
 
     def account(self) -> BookAccount | None:
         return self.held
@@ -123,6 +125,9 @@ class _Shelf:
 
     def live(self) -> Iterable[BookOrder]:
         return [self.orders[order_id] for order_id in self.live_ids]
+
+    def lease(self) -> Lease | None:
+        return self.leased
 
     def request(self, ident: str) -> Remembered | None:
         return self.requests.get(ident)
@@ -224,6 +229,8 @@ class _Shelf:
             self.trim(effect.trim_version)
         if effect.indexes is not None:
             self.reindex(effect.indexes)
+        if effect.lease is not None:
+            self.leased = effect.lease
         if effect.account is not None:
             self.held = effect.account
         if effect.rebase:
@@ -298,7 +305,7 @@ class MemoryBook(ReservationBook):
                 if request.op in ("open_account", "import_flat"):
                     self._shelves[account_id] = shelf
             effect = STEPS[request.op](shelf, request, self._clock())
-            if effect.account is not None or effect.symbols:
+            if effect.account is not None or effect.symbols or effect.lease is not None:
                 self._pending = (shelf, effect, shelf.counts_after(effect))
                 self._settle()
             return effect.outcome

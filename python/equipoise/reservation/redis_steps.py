@@ -279,7 +279,7 @@ def arguments(request: Request, real_id: str = "", candidates: Candidates = ([],
         values = [str(request.horizon_us), str(len(ids)), _optional(request.compact_us), str(len(ended))]
         return [*ids, *ended], [*values, *ids, *ended, *old]
     if isinstance(request, Sweep):
-        return ids, ids
+        return ids, [request.sweeper, str(request.lease_us), *ids]
     raise InputError("request", None, "an operation of this store", request.op)
 
 

@@ -285,4 +285,8 @@ class Repair(Request):
 
 @dataclass(slots=True)
 class Sweep(Request):
-    """Label or end what is past its deadline."""
+    """Label or end what is past its deadline, unless another sweeper has the lease."""
+
+    sweeper: str = ""
+    """Empty: without a lease."""
+    lease_us: int = 0

@@ -157,6 +157,14 @@ CREATE TABLE outbox (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_by_version ON outbox (account_id, version);
 
+-- Which sweeper took an account last, from when and until when.
+CREATE TABLE leases (
+    account_id TEXT PRIMARY KEY,
+    sweeper TEXT NOT NULL,
+    taken_us INTEGER NOT NULL,
+    until_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE journal (
     account_id TEXT NOT NULL,
     version INTEGER NOT NULL,

@@ -28,7 +28,7 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.sqlite_engine import Connection, Cursor
-from equipoise.reservation.steps import Effect, Indexes, RateKey
+from equipoise.reservation.steps import Effect, Indexes, Lease, RateKey
 
 __all__ = [
     "GET_JOURNAL",
@@ -278,6 +278,12 @@ class Rows:
         account = self.account()
         return (0 if account is None else account.version) if found is None else int(found) - 1
 
+    def lease(self) -> Lease | None:
+        """Which sweeper took the account last."""
+        query = "SELECT sweeper, taken_us, until_us FROM leases WHERE account_id = ?"
+        found = self._execute(query, (self._account_id,)).fetchall()
+        return (found[0][0], found[0][1], found[0][2]) if found else None
+
     def request(self, ident: str) -> Remembered | None:
         """What a request id was used for."""
         found = self._execute(
@@ -368,6 +374,8 @@ def write_effect(connection: Connection, account_id: str, effect: Effect) -> Non
         order_id, ident, (print_, at_us, packed) = effect.event
         text = None if packed is None else _text(packed)
         execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (account_id, order_id, ident, print_, at_us, text))
+    if effect.lease is not None:
+        execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (account_id, *effect.lease))
     if effect.watermark_us is not None:
         execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, effect.watermark_us))
         ids = _text(effect.archived)
