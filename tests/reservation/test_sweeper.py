@@ -127,3 +127,75 @@ def test_what_is_no_sweeper_is_refused(proven: ReservationBook) -> None:
     for named in ({"sweeper": ""}, {"sweeper": "x", "lease_ms": 0}):
         with pytest.raises(InputError):
             proven.sweep(A, **named)  # type: ignore[arg-type]
+
+
+def test_a_sweep_and_a_scrape_look_at_what_is_due_and_not_at_what_rests(
+    proven: ReservationBook, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts the records of orders that are made from what a store keeps."""
+    pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
+    from prometheus_client import CollectorRegistry
+
+    from equipoise.reservation import memory, metrics, redis, sqlite, sqlite_rows
+
+    proven.open_account(A, 1)
+    for n in range(4):
+        proven.reserve(A, [order(hold=1)] * 100, request_id=f"rest{n}", send="caller", deadline_us=clock() + 10**12)
+        for place in range(100):
+            proven.acknowledge(A, f"rest{n}:{place}")
+    overdue(proven, order, clock)
+    read: list[str] = []
+    whole = memory._Shelf.order
+
+    def counted(self: Any, order_id: str) -> Any:
+        read.append(order_id)
+        return whole(self, order_id)
+
+    monkeypatch.setattr(memory._Shelf, "order", counted)
+    for module in (redis, sqlite, sqlite_rows):
+        make = module.order_of
+
+        def seen(*values: Any, make: Any = make) -> Any:
+            read.append("one")
+            return make(*values)
+
+        monkeypatch.setattr(module, "order_of", seen)
+    with metrics.BookMetrics(proven, CollectorRegistry()) as watched:
+        list(watched.collect())  # the first looks for a leak, at every order
+        read.clear()
+        found = {
+            sample.labels.get("state"): sample.value
+            for family in watched.collect()
+            for sample in family.samples
+            if sample.name == "equipoise_book_orders"
+        }
+        assert found == {"RESERVED": 1, "SENT": 1, "UNKNOWN": 0, "LIVE": 401}
+        assert 3 <= len(read) <= 6
+    read.clear()
+    with monkeypatch.context() as patch:
+        patch.delattr(memory._Shelf, "live")
+        assert proven.sweep(A).granted == ("r:0", "r:1", "r:2")
+        assert proven.sweep(A).orders == ()
+    # Memory and the file read within the step; a script reads nothing here.
+    assert len(read) <= 12
+    assert [found.order_id for found in proven.orders(A, overdue=True)] == ["r:1", "r:2"]
+
+
+def test_what_is_due_is_found_after_the_indexes_were_made_anew(order: Make, clock: Any) -> None:
+    with ReservationBook.connect("memory:", clock=clock) as book:
+        book.open_account(A, 1)
+        overdue(book, order, clock)
+        shelf = book._shelves[A]  # type: ignore[attr-defined]
+        shelf.live_ids.clear()
+        shelf.awaiting.clear()
+        assert book.reconcile(A, apply=True).settled
+        assert book.sweep(A).granted == ("r:0", "r:1", "r:2")
+
+
+def test_the_file_finds_what_is_due_by_its_index(sqlite_path: Any) -> None:
+    from equipoise.reservation.sqlite import SqliteBook
+    from equipoise.reservation.sqlite_rows import GET_DUE
+
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        plan = book._ready().execute(f"EXPLAIN QUERY PLAN {GET_DUE}", (A, 1)).fetchall()
+    assert "USING INDEX orders_live (account_id=? AND due_us<?)" in plan[0][3]

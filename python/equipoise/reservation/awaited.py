@@ -26,7 +26,7 @@ from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.group import GROUP_MAX, GroupMember
 from equipoise.reservation.ids import id_of
 from equipoise.reservation.money import MICRO_SCALE, lots_of
-from equipoise.reservation.records import Outcome
+from equipoise.reservation.records import BookOrder, Outcome
 from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
 from equipoise.reservation.workers import AsyncWorker, OutboxReader, partitions_of
@@ -60,6 +60,9 @@ class RequestMaker(ReservationBook):
     accounts = account = order = orders = symbols = history = outbox = _elsewhere
 
     def _holdings(self, account_id: str) -> Holdings:
+        raise NotImplementedError(account_id)
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
         raise NotImplementedError(account_id)
 
     def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:

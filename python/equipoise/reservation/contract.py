@@ -144,6 +144,14 @@ class ReservationBook(Reconciling):
         """
 
     @abstractmethod
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        """Orders whose next answer is awaited (`overdue_us`), in any order; costs what there is of them."""
+
+    def _held(self, account_id: str) -> int:
+        """What all orders hold together, in units; reads every one of them."""
+        return sum(order.hold for order in self.orders(account_id))
+
+    @abstractmethod
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol (hedge: and leg), sorted."""
 

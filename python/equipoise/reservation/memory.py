@@ -78,6 +78,7 @@ class _Shelf:
 
     __slots__ = (
         "aliases",
+        "awaiting",
         "base",
         "events",
         "held",
@@ -97,6 +98,7 @@ class _Shelf:
         self.rows: dict[tuple[str, str], BookSymbol] = {}
         self.orders: dict[str, BookOrder] = {}
         self.live_ids: dict[str, None] = {}
+        self.awaiting: dict[str, None] = {}
         self.aliases: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
@@ -126,6 +128,14 @@ class _Shelf:
     def live(self) -> Iterable[BookOrder]:
         return [self.orders[order_id] for order_id in self.live_ids]
 
+    def awaited(self) -> list[BookOrder]:
+        """Orders whose next answer is awaited."""
+        found = map(self.order, self.awaiting)
+        return [order for order in found if order is not None]
+
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        return [order for order in self.awaited() if order.overdue_us is not None and order.overdue_us < before_us]
+
     def lease(self) -> Lease | None:
         return self.leased
 
@@ -146,7 +156,7 @@ class _Shelf:
     def unfilled(self, until_us: int) -> Iterable[str]:
         return [
             order.order_id
-            for order in self.orders.values()
+            for order in self.every()
             if order.changed_us <= until_us
             and order.state in SHRINKS
             and order.request_id
@@ -202,6 +212,10 @@ class _Shelf:
                 self.live_ids[order_id] = None
             else:
                 self.live_ids.pop(order_id, None)
+            if order.overdue_us is None:
+                self.awaiting.pop(order_id, None)
+            else:
+                self.awaiting[order_id] = None
         for alias, order_id in effect.aliases:
             self.aliases[alias] = order_id
         for owner, held in effect.owners:
@@ -239,6 +253,7 @@ class _Shelf:
     def reindex(self, indexes: Indexes) -> None:
         """Write anew what is derived from the orders; twice is the same as once."""
         self.live_ids = dict.fromkeys(indexes.live_ids)
+        self.awaiting = {order.order_id: None for order in self.live() if order.overdue_us is not None}
         self.owners = dict(indexes.owners)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
         self.outbox = {entry.request_id: entry for entry in indexes.outbox}
@@ -371,6 +386,10 @@ class MemoryBook(ReservationBook):
             found = list(shelf.orders.values()) if every or state is not None else list(shelf.live())
         return selected(found, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
 
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        with self._lock:
+            return tuple(self._shelf(account_id).awaited())
+
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol and leg, sorted."""
         with self._lock:
@@ -402,7 +421,7 @@ class MemoryBook(ReservationBook):
             for name, shelf in waiting:
                 if partition_of(name) in partitions:
                     for entry in shelf.outbox.values():
-                        orders = unclaimed([shelf.orders.get(order_id) for order_id in entry.order_ids])
+                        orders = unclaimed(map(shelf.order, entry.order_ids))
                         if orders:
                             found.append(Delivery(name, entry, orders))
         return sorted(found, key=lambda delivery: (delivery.account_id, delivery.entry.version))

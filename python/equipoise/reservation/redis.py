@@ -575,14 +575,45 @@ class RedisBook(ReservationBook):
         self._account_fields(account_id)
         key = keys_of(self._target.prefix, account_id)[2]
         live_only = not every and state is None
-        if live_only:
+        due, unchanged_since = self._moments(overdue=overdue, age_ms=age_ms)
+        if live_only and due is not None:
+            ids = self._made_in_order(account_id, self._ids_due(account_id, f"({due}"))
+        elif live_only:
             names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
             ids = [name.decode() for name in names]
         else:
             ids = _in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
         found = self.orders_by_id(account_id, ids)
         listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
-        return selected(listed, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
+        return selected(listed, state, symbol, due, unchanged_since)
+
+    def _ids_due(self, account_id: str, before: str) -> list[str]:
+        """Orders whose answer is due before a time, +inf: ever."""
+        key = keys_of(self._target.prefix, account_id)[3]
+        return [name.decode() for name in self._command(account_id, "ZRANGEBYSCORE", key, "(0", before)]
+
+    def _made_in_order(self, account_id: str, ids: list[str]) -> list[str]:
+        """The ids in the order in which the orders were made; of those that have ended meanwhile none."""
+        if not ids:
+            return []
+        scores = self._command(account_id, "ZMSCORE", keys_of(self._target.prefix, account_id)[2], *ids)
+        placed = [(float(score), name) for score, name in zip(scores, ids, strict=True) if score is not None]
+        return [name for place, name in sorted(placed) if place > 0]
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        return tuple(self.orders_by_id(account_id, self._ids_due(account_id, "+inf")).values())
+
+    def _held(self, account_id: str) -> int:
+        key = keys_of(self._target.prefix, account_id)[2]
+        names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+        slot = slot_of(account_id)
+        asked = [(slot, command("HGET", self._key(account_id, name.decode()), "reserved_margin")) for name in names]
+        held = 0
+        for reply in self.each(asked):
+            if isinstance(reply, Exception):
+                raise reply if isinstance(reply, StoreError) else failure_of(reply)
+            held += int(reply or 0)
+        return held
 
     def orders_by_id(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
         """Records by id, read in pieces; an id without a record is left out."""

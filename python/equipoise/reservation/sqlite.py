@@ -54,11 +54,14 @@ from equipoise.reservation.sqlite_engine import (
     wal_reset_is_fixed,
 )
 from equipoise.reservation.sqlite_rows import (
+    GET_DUE,
+    GET_HELD,
     GET_JOURNAL,
     GET_LIVE,
     GET_ORDERS,
     GET_OUTBOX,
     GET_SYMBOLS,
+    NEVER_US,
     Rows,
     entry_of,
     holdings,
@@ -397,13 +400,23 @@ class SqliteBook(ReservationBook):
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made."""
-        sql = GET_ORDERS if every or state is not None else GET_LIVE
+        due, unchanged_since = self._moments(overdue=overdue, age_ms=age_ms)
+        sql, values = (GET_LIVE, (account_id,)) if due is None else (GET_DUE, (account_id, due))
+        if every or state is not None:
+            sql, values = GET_ORDERS, (account_id,)
 
         def query(connection: Connection) -> list[BookOrder]:
             must_account(connection, account_id)
-            return [order_of(row) for row in connection.execute(sql, (account_id,)).fetchall()]
+            return [order_of(row) for row in connection.execute(sql, values).fetchall()]
 
-        return selected(self._read(query), state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
+        return selected(self._read(query), state, symbol, due, unchanged_since)
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        rows = self._read(lambda connection: connection.execute(GET_DUE, (account_id, NEVER_US)).fetchall())
+        return tuple(map(order_of, rows))
+
+    def _held(self, account_id: str) -> int:
+        return int(self._read(lambda connection: connection.execute(GET_HELD, (account_id,)).fetchall())[0][0])
 
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol and leg, sorted."""

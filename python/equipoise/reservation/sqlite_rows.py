@@ -31,11 +31,14 @@ from equipoise.reservation.sqlite_engine import Connection, Cursor
 from equipoise.reservation.steps import Effect, Indexes, Lease, RateKey
 
 __all__ = [
+    "GET_DUE",
+    "GET_HELD",
     "GET_JOURNAL",
     "GET_LIVE",
     "GET_ORDERS",
     "GET_OUTBOX",
     "GET_SYMBOLS",
+    "NEVER_US",
     "Rows",
     "entry_of",
     "holdings",
@@ -90,10 +93,12 @@ _COMPACT = (
     f"UPDATE orders SET {', '.join(f'{name} = ?' for name in COMPACTED)} "  # noqa: S608
     "WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
 )
-GET_LIVE = (
-    f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? "  # noqa: S608
-    "AND state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN') ORDER BY place_made"
-)
+_LIVE = "orders INDEXED BY orders_live WHERE account_id = ? AND state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN')"
+GET_LIVE = f"SELECT {_ORDER_COLUMNS} FROM {_LIVE} ORDER BY place_made"  # noqa: S608
+GET_DUE = f"SELECT {_ORDER_COLUMNS} FROM {_LIVE} AND due_us < ? ORDER BY place_made"  # noqa: S608
+GET_HELD = f"SELECT ifnull(sum(hold), 0) FROM {_LIVE}"  # noqa: S608
+NEVER_US = 2**62
+"""Later than any time: with it, GET_DUE finds every order whose answer is awaited."""
 _GET_TAKEN = (
     "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id IN (SELECT value FROM json_each(?2)) UNION ALL "
     "SELECT alias FROM aliases WHERE account_id = ?1 AND alias IN (SELECT value FROM json_each(?2))"
@@ -250,6 +255,10 @@ class Rows:
     def live(self) -> Iterable[BookOrder]:
         """Orders that are not terminal."""
         return [order_of(row) for row in self._execute(GET_LIVE, (self._account_id,)).fetchall()]
+
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        """Orders whose answer was due before a time."""
+        return [order_of(row) for row in self._execute(GET_DUE, (self._account_id, before_us)).fetchall()]
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal, flat orders not changed since."""

@@ -186,9 +186,8 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
         if held is not None and held[0] != request.sweeper and held[1] <= now < held[2]:
             return _nothing_swept(request, account, ("leased",), None)
     draft = Draft(view, request, account, now)
-    overdue = [order for order in view.live() if order.overdue_us is not None and order.overdue_us < now]
     outcomes: list[OrderRow] = []
-    for order in sorted(overdue, key=lambda order: (order.created_us, order.version, order.place)):
+    for order in sorted(view.due(now), key=lambda order: (order.created_us, order.version, order.place)):
         if order.state is RESERVED:
             ended(draft, order, CANCELLED, "never_sent")
         elif order.state is not UNKNOWN:

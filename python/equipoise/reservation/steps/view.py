@@ -48,6 +48,9 @@ class View(Protocol):
     def live(self) -> Iterable[BookOrder]:
         """Orders that are not terminal."""
 
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        """Orders whose answer was due before a time."""
+
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal orders without an open position of their own, last changed at or before a time."""
 
