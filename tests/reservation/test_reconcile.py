@@ -89,7 +89,7 @@ def tamper(book: ReservationBook, statement: str, change: Callable[[Any], object
 
 
 def replaced(name: str, **changes: int) -> Callable[[Any], object]:
-    return lambda shelf: shelf.orders.update({name: shelf.orders[name]._replace(**changes)})
+    return lambda shelf: shelf.put(shelf.order(name)._replace(**changes))
 
 
 def held(**changes: int) -> Callable[[Any], object]:

@@ -140,6 +140,23 @@ def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
 
 
 @needs_apsw
+@needs_apsw
+def test_what_is_remembered_of_an_account_gives_way_to_what_another_book_wrote(sqlite_path: Path, order: Make) -> None:
+    with ReservationBook.connect(url(sqlite_path)) as one, ReservationBook.connect(url(sqlite_path)) as other:
+        one.open_account(A, "0.000100")
+        books = [one, other]
+        for n in range(20):
+            # Each has seen the account as the other found it.
+            assert books[n % 2].reserve(A, [order(hold=5)], request_id=f"r{n}").version == n + 2
+        assert one.reserve(A, [order(hold=1)], request_id="over").code is Code.INSUFFICIENT_MARGIN
+        assert other.cancel(A, "r0:0").ok
+        assert one.reserve(A, [order(hold=5)], request_id="again").ok
+        assert one.execute(A, order(hold=0), request_id="x", margin=0).ok
+        assert other.fill(A, "r1:0", 1, fill_id="f").ok
+        assert one.reserve(A, [order(hold=1)], request_id="full").code is Code.INSUFFICIENT_MARGIN
+        assert one.audit(A).ok
+
+
 def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, order: Make) -> None:
     with SqliteBook(str(sqlite_path), durability="normal", through_apsw=True) as book:
         book.open_account(A, "1")

@@ -6,7 +6,9 @@ import heapq
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from marshal import dumps, loads
+from typing import Any
 
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import Holdings, JournalBase
@@ -24,16 +26,33 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     Outcome,
-    RawJournal,
     Remembered,
     Totals,
     journal_record,
+    new_record,
 )
 from equipoise.reservation.requests import Request
 from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey
+from equipoise.reservation.steps.view import RateDeltas
 from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, partition_of, unclaimed
 
 __all__ = ["CountedRates", "MemoryBook"]
+
+# What piles up is kept as exact tuples of numbers, text and bytes, what is nested in it packed: the garbage collector
+# stops looking at those, and they take less memory. The packing never leaves this process.
+_KeptOrder = tuple[Any, ...]
+"""An order with its state as text."""
+_Packed = bytes | tuple[Any, ...]
+"""Packed, or as it was where it cannot be."""
+_KeptRecord = tuple[int, int, _Packed]
+"""(version, at_us, the journal record)."""
+_KeptAnswer = tuple[str, int, _Packed | None]
+"""`Remembered` with its answer packed."""
+_PACKING = 2
+"""The version of `marshal` that does not search for shared parts, which costs more than it saves here."""
+_STATES = {state.value: state for state in OrderState}
+_LIVE_STATES = frozenset(state.value for state in NOT_TERMINAL)
+_CHANGED, _OPEN_LOTS = BookOrder._fields.index("changed_us"), BookOrder._fields.index("open_lots")
 
 
 class CountedRates:
@@ -73,6 +92,38 @@ class CountedRates:
             self.counts.pop(rate, None)
 
 
+def _order(kept: _KeptOrder) -> BookOrder:
+    """The order as the steps know it."""
+    values = list(kept)
+    values[STATE_AT] = _STATES[values[STATE_AT]]
+    return new_record(BookOrder, values)
+
+
+def _pack(nested: tuple[Any, ...]) -> _Packed:
+    try:
+        return dumps(nested, _PACKING)
+    except ValueError:
+        return nested  # a caller's text or number is of a class of its own
+
+
+def _unpack(kept: _Packed) -> tuple[Any, ...]:
+    return loads(kept) if isinstance(kept, bytes) else kept  # noqa: S302 - what _pack has made
+
+
+def _record(kept: _KeptRecord) -> JournalRecord:
+    return journal_record(_unpack(kept[2]))
+
+
+def _answer(answer: Remembered) -> _KeptAnswer:
+    fingerprint, at_us, packed = answer
+    return (fingerprint, at_us, None if packed is None else _pack(packed))
+
+
+def _remembered(kept: _KeptAnswer) -> Remembered:
+    fingerprint, at_us, packed = kept
+    return (fingerprint, at_us, None if packed is None else _unpack(packed))
+
+
 class _Shelf:
     """All records of one account; the view its steps read."""
 
@@ -96,15 +147,15 @@ class _Shelf:
     def __init__(self) -> None:
         self.held: BookAccount | None = None
         self.rows: dict[tuple[str, str], BookSymbol] = {}
-        self.orders: dict[str, BookOrder] = {}
+        self.orders: dict[str, _KeptOrder] = {}
         self.live_ids: dict[str, None] = {}
         self.awaiting: dict[str, None] = {}
         self.aliases: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
-        self.requests: dict[str, Remembered] = {}
-        self.events: dict[str, dict[str, Remembered]] = {}
-        self.journal: list[RawJournal] = []
+        self.requests: dict[str, _KeptAnswer] = {}
+        self.events: dict[str, dict[str, _KeptAnswer]] = {}
+        self.journal: list[_KeptRecord] = []
         self.outbox: dict[str, OutboxEntry] = {}
         self.base = JournalBase()
         self.leased: Lease | None = None
@@ -122,11 +173,11 @@ class _Shelf:
         found = self.orders.get(order_id)
         if found is None and self.aliases:
             name = self.aliases.get(order_id)
-            return None if name is None else self.orders.get(name)
-        return found
+            found = None if name is None else self.orders.get(name)
+        return None if found is None else _order(found)
 
     def live(self) -> Iterable[BookOrder]:
-        return [self.orders[order_id] for order_id in self.live_ids]
+        return [_order(self.orders[order_id]) for order_id in self.live_ids]
 
     def awaited(self) -> list[BookOrder]:
         """Orders whose next answer is awaited."""
@@ -140,17 +191,19 @@ class _Shelf:
         return self.leased
 
     def request(self, ident: str) -> Remembered | None:
-        return self.requests.get(ident)
+        kept = self.requests.get(ident)
+        return None if kept is None else _remembered(kept)
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         events = self.events.get(order_id)
-        return None if events is None else events.get(ident)
+        kept = None if events is None else events.get(ident)
+        return None if kept is None else _remembered(kept)
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         return [
-            order
-            for order in self.orders.values()
-            if order.changed_us <= until_us and order.state not in NOT_TERMINAL and not order.open_lots
+            _order(kept)
+            for kept in self.orders.values()
+            if kept[_CHANGED] <= until_us and kept[STATE_AT] not in _LIVE_STATES and not kept[_OPEN_LOTS]
         ]
 
     def unfilled(self, until_us: int) -> Iterable[str]:
@@ -169,7 +222,7 @@ class _Shelf:
     def aged(self, until_us: int) -> int:
         for record in self.journal:
             if record[1] > until_us:
-                return int(record[0]) - 1
+                return record[0] - 1
         assert self.held is not None  # noqa: S101 - asked of open accounts only
         return self.held.version
 
@@ -183,7 +236,7 @@ class _Shelf:
         return self.outbox.values()
 
     def every(self) -> Iterable[BookOrder]:
-        return self.orders.values()
+        return [_order(kept) for kept in self.orders.values()]
 
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         rates = self.rates.get(key)
@@ -191,31 +244,35 @@ class _Shelf:
             rates = self.rates[key] = CountedRates()
         return rates.top(deltas)
 
-    def counts_after(self, effect: Effect) -> list[tuple[RateKey, int, int]]:
+    def counts_after(self, deltas: RateDeltas) -> Sequence[tuple[RateKey, int, int]]:
         """Absolute counts a step leaves, so that writing them twice is the same as once."""
-        if effect.rates is None:
-            return []
         return [
             (key, rate, self.rates[key].counts.get(rate, 0) + change)
-            for key, deltas in effect.rates.items()
-            for rate, change in deltas.items()
+            for key, changes in deltas.items()
+            for rate, change in changes.items()
         ]
 
-    def write(self, effect: Effect, counts: list[tuple[RateKey, int, int]]) -> None:
+    def put(self, order: BookOrder) -> None:
+        """Keep an order; twice is the same as once."""
+        order_id, state = order.order_id, order.state._value_
+        values: list[Any] = list(order)
+        values[STATE_AT] = state
+        self.orders[order_id] = tuple(values)
+        if state in _LIVE_STATES:
+            self.live_ids[order_id] = None
+        else:
+            self.live_ids.pop(order_id, None)
+        if order.overdue_us is None:
+            self.awaiting.pop(order_id, None)
+        else:
+            self.awaiting[order_id] = None
+
+    def write(self, effect: Effect, counts: Sequence[tuple[RateKey, int, int]]) -> None:
         """Write a step; writing the same one again changes nothing."""
         for row in effect.symbols:
             self.rows[row.symbol, row.leg] = row
         for order in effect.orders:
-            order_id = order.order_id
-            self.orders[order_id] = order
-            if order.state in NOT_TERMINAL:
-                self.live_ids[order_id] = None
-            else:
-                self.live_ids.pop(order_id, None)
-            if order.overdue_us is None:
-                self.awaiting.pop(order_id, None)
-            else:
-                self.awaiting[order_id] = None
+            self.put(order)
         for alias, order_id in effect.aliases:
             self.aliases[alias] = order_id
         for owner, held in effect.owners:
@@ -229,15 +286,20 @@ class _Shelf:
                 self.outbox[request_id] = entry
         journal = effect.journal
         if journal is not None and (not self.journal or self.journal[-1][0] < journal[0]):
-            self.journal.append(journal)
+            self.journal.append((journal[0], journal[1], _pack(journal)))
         if effect.request is not None:
-            self.requests[effect.request[0]] = effect.request[1]
+            ident, answer = effect.request
+            self.requests[ident] = _answer(answer)
         if effect.event is not None:
-            self.events.setdefault(effect.event[0], {})[effect.event[1]] = effect.event[2]
+            order_id, ident, answer = effect.event
+            events = self.events.get(order_id)
+            if events is None:
+                events = self.events[order_id] = {}
+            events[ident] = _answer(answer)
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
             for order_id in effect.compacted:
-                self.orders[order_id] = self.orders[order_id]._replace(**COMPACTED)
+                self.put(_order(self.orders[order_id])._replace(**COMPACTED))
                 self.events.pop(order_id, None)
         if effect.trim_version is not None:
             self.trim(effect.trim_version)
@@ -270,7 +332,7 @@ class _Shelf:
             self.held.version,
             Totals(*self.held.totals),
             {key: tuple(row[2:6]) for key, row in self.rows.items()},
-            {name: tuple(order[STATE_AT:STATE_END]) for name, order in self.orders.items()},
+            {name: kept[STATE_AT:STATE_END] for name, kept in self.orders.items()},
         )
 
     def forget(self, order_ids: tuple[str, ...], watermark_us: int) -> None:
@@ -287,7 +349,7 @@ class _Shelf:
         old = self.after(version)
         for record in self.journal[:old]:
             if record[0] > self.base.version:
-                self.base.fold(journal_record(record))
+                self.base.fold(_record(record))
         del self.journal[:old]
 
     def after(self, version: int) -> int:
@@ -304,7 +366,7 @@ class MemoryBook(ReservationBook):
         self._shelves: dict[str, _Shelf] = {}
         # A step being written. An exception from a signal handler can strike between two assignments; whoever comes
         # next finishes the write before reading.
-        self._pending: tuple[_Shelf, Effect, list[tuple[RateKey, int, int]]] | None = None
+        self._pending: tuple[_Shelf, Effect, Sequence[tuple[RateKey, int, int]]] | None = None
         self._process = os.getpid()
         self._closed = False
 
@@ -312,7 +374,8 @@ class MemoryBook(ReservationBook):
         if self._process != os.getpid():
             raise StoreUnavailable("a memory book belongs to the process that made it; this is a fork")
         with self._lock:
-            self._settle()
+            if self._closed or self._pending is not None:
+                self._settle()
             account_id = request.account_id
             shelf = self._shelves.get(account_id)
             if shelf is None:
@@ -321,8 +384,10 @@ class MemoryBook(ReservationBook):
                     self._shelves[account_id] = shelf
             effect = STEPS[request.op](shelf, request, self._clock())
             if effect.account is not None or effect.symbols or effect.lease is not None:
-                self._pending = (shelf, effect, shelf.counts_after(effect))
-                self._settle()
+                counts = shelf.counts_after(effect.rates) if effect.rates else ()
+                self._pending = (shelf, effect, counts)
+                shelf.write(effect, counts)
+                self._pending = None
             return effect.outcome
 
     def _settle(self) -> None:
@@ -383,7 +448,7 @@ class MemoryBook(ReservationBook):
         """Orders in the order they were made."""
         with self._lock:
             shelf = self._shelf(account_id)
-            found = list(shelf.orders.values()) if every or state is not None else list(shelf.live())
+            found = shelf.every() if every or state is not None else shelf.live()
         return selected(found, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
 
     def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
@@ -401,7 +466,7 @@ class MemoryBook(ReservationBook):
             shelf = self._shelf(account_id)
             start = shelf.after(after_version)
             raw = shelf.journal[start : start + limit]
-        return tuple([journal_record(record) for record in raw])
+        return tuple([_record(record) for record in raw])
 
     def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
         """Outbox entries above a version, oldest first."""
@@ -437,12 +502,12 @@ class MemoryBook(ReservationBook):
             return Holdings(
                 shelf.held,
                 tuple(shelf.rows.values()),
-                dict(shelf.orders),
+                {order.order_id: order for order in shelf.every()},
                 frozenset(shelf.live_ids),
                 dict(shelf.aliases),
                 dict(shelf.owners),
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
-                [journal_record(record) for record in shelf.journal],
+                [_record(record) for record in shelf.journal],
                 shelf.base.copy(),
                 tuple(shelf.outbox.values()),
                 len(shelf.requests),

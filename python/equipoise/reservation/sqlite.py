@@ -68,7 +68,6 @@ from equipoise.reservation.sqlite_rows import (
     journal_of,
     must_account,
     order_of,
-    write_effect,
 )
 from equipoise.reservation.sqlite_workers import unsent
 from equipoise.reservation.steps import STEPS
@@ -83,6 +82,11 @@ MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql", 3:
 """File beside this one whose SQL lifts a book from the version named to the next, in the transaction that opens it."""
 VIEWS = "views.sql"
 """Made anew by every migration, because they name the columns of the tables."""
+
+CHECKPOINT_PAGES = 4_000
+"""Pages in the write-ahead log (16 MB) before they are copied back into the file."""
+VIEWS_MAX = 1_000
+"""Accounts whose totals are remembered from one transaction to the next, about."""
 
 _Result = TypeVar("_Result")
 
@@ -108,6 +112,9 @@ class SqliteBook(ReservationBook):
         self._lock = threading.Lock()
         self._queue = GroupQueue()
         self._scales: dict[str, int] = {}
+        self._views: dict[str, Rows] = {}
+        """What was read and written of accounts, as long as the file is still as `_seen`."""
+        self._seen: int | None = None
         self._process = os.getpid()
         self._closed = False
         self._connection: Connection | None = None
@@ -166,6 +173,8 @@ class SqliteBook(ReservationBook):
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
             if mode != "wal":
                 raise StoreUnavailable(f"{self._path}: journal mode is {mode}, WAL is not possible here")  # noqa: TRY301
+            # A page that many steps write is copied back once: more steps between checkpoints make each cheaper.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
             verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
             if verdict != "ok":
@@ -215,8 +224,12 @@ class SqliteBook(ReservationBook):
         if self._closed:
             raise StoreUnavailable("the book is closed")
         if self._connection is None:
+            self._forget_views()
             self._connection = self._open()
         return self._connection
+
+    def _forget_views(self) -> None:
+        self._views, self._seen = {}, None
 
     def _guard(self) -> threading.Lock:
         """The lock; after a fork, a fresh one with the file reopened."""
@@ -251,13 +264,18 @@ class SqliteBook(ReservationBook):
             committing = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                seen = connection.seen()
+                if seen is None or seen != self._seen or len(self._views) > VIEWS_MAX:
+                    self._views = {}
+                # Until the COMMIT nothing vouches for what the views take over.
+                self._seen = None
                 if len(group) == 1:
-                    wrote = self._step(connection, group[0], Rows(connection, group[0].request))
+                    wrote = self._step(group[0], self._view(connection, group[0].request))
                 else:
-                    views: dict[str, Rows] = {}
-                    wrote = [self._step_in_group(connection, member, views) for member in group].count(True) > 0
+                    wrote = [self._step_in_group(connection, member) for member in group].count(True) > 0
                 committing = wrote
                 connection.execute("COMMIT" if wrote else "ROLLBACK")
+                self._seen = connection.seen()
             except FAILURES as error:
                 failure = failure_of(error, at_commit=committing)
                 self._give_up(connection, reopen=not isinstance(failure, StoreUnavailable))
@@ -276,29 +294,30 @@ class SqliteBook(ReservationBook):
                         member.fail(StoreTimeout(f"{self._path}: interrupted at COMMIT by another caller"), error)
                 raise
 
-    def _step(self, connection: Connection, member: GroupMember, rows: Rows) -> bool:
+    def _view(self, connection: Connection, request: Request) -> Rows:
+        """The view of the request's account."""
+        rows = self._views.get(request.account_id)
+        if rows is None or rows.connection is not connection:
+            rows = self._views[request.account_id] = Rows(connection, request)
+        else:
+            rows.begin(request)
+        return rows
+
+    def _step(self, member: GroupMember, rows: Rows) -> bool:
         """Run one step in the open transaction; whether it wrote anything."""
         request = member.request
         effect = STEPS[request.op](rows, request, self._clock())
         member.outcome = effect.outcome
         if effect.account is None and not effect.symbols and effect.lease is None:
             return False
-        write_effect(connection, request.account_id, effect)
-        rows.absorb(effect)
+        rows.write(effect)
         return True
 
-    def _step_in_group(self, connection: Connection, member: GroupMember, views: dict[str, Rows]) -> bool:
+    def _step_in_group(self, connection: Connection, member: GroupMember) -> bool:
         """The same under a savepoint: a record that cannot be read or written fails its own caller only."""
         connection.execute("SAVEPOINT member")
-        request = member.request
-        # What a member that fails has read is read again by the next; what it wrote is undone.
-        rows = views.pop(request.account_id, None)
         try:
-            if rows is None:
-                rows = Rows(connection, request)
-            else:
-                rows.begin(request)
-            wrote = self._step(connection, member, rows)
+            wrote = self._step(member, self._view(connection, member.request))
         except (ValueError, TypeError, KeyError) as error:
             member.fail(self._not_ours(error), error)
         except FAILURES as error:
@@ -308,8 +327,9 @@ class SqliteBook(ReservationBook):
             member.fail(failure, error)
         else:
             connection.execute("RELEASE member")
-            views[request.account_id] = rows
             return wrote
+        # What a member that fails has read is read again by the next; what it wrote is undone.
+        self._views.pop(member.request.account_id, None)
         connection.execute("ROLLBACK TO member")
         connection.execute("RELEASE member")
         return False
@@ -319,6 +339,7 @@ class SqliteBook(ReservationBook):
 
     def _give_up(self, connection: Connection, *, reopen: bool) -> None:
         """Undo what is under way; drop the connection when its state is in doubt."""
+        self._forget_views()
         try:
             connection.execute("ROLLBACK")
         except FAILURES as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from equipoise.errors import StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
@@ -49,17 +49,32 @@ class Cursor(Protocol):
         """All rows."""
 
 
-class Connection(Protocol):
-    """What apsw and the standard library have in common."""
+class Connection:
+    """An open file, through apsw or the standard library; its statements share a cursor, so fetch rows at once."""
 
-    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Cursor:
-        """Run one statement."""
+    __slots__ = ("_raw", "execute", "executemany")
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object:
-        """Run one statement for each row of values."""
+    execute: Callable[..., Cursor]
+    """Run one statement, with its values."""
+    executemany: Callable[[str, Iterable[Sequence[Any]]], object]
+    """Run one statement for each row of values."""
+
+    def __init__(self, raw: Any) -> None:
+        cursor = raw.cursor()
+        self._raw = raw
+        self.execute = cursor.execute
+        self.executemany = cursor.executemany
+
+    def seen(self) -> int | None:
+        """A number that is another one once this file has been changed, by whomever; None where it costs too much.
+
+        It stands for the content as of the beginning of the open transaction, or of the last one.
+        """
+        return None if isinstance(self._raw, sqlite3.Connection) else int(self._raw.data_version())
 
     def close(self) -> None:
         """Release the file."""
+        self._raw.close()
 
 
 FAILURES: tuple[type[Exception], ...] = (sqlite3.Error,) if apsw is None else (sqlite3.Error, apsw.Error)
@@ -75,9 +90,8 @@ def engine_version(*, through_apsw: bool) -> tuple[int, int, int]:
 def open_engine(path: str, *, through_apsw: bool) -> Connection:
     """A connection through apsw or the standard library."""
     if through_apsw:
-        connection: Connection = apsw.Connection(path)
-        return connection
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        return Connection(apsw.Connection(path))
+    return Connection(sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256))
 
 
 def failure_of(error: Exception, *, at_commit: bool) -> StoreError:

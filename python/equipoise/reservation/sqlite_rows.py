@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from equipoise.errors import InputError
@@ -54,6 +55,7 @@ _ORDER_CHANGES = ("lots", "price_ticks", "hold_start", *BookOrder._fields[BookOr
 """Columns that a step on an order may change; amendments change the first three."""
 _ORDER_STATE = BookOrder._fields.index("state")
 _ORDER_FLAGS = BookOrder._fields.index("flags")
+_CHANGED_STATE, _CHANGED_FLAGS = _ORDER_CHANGES.index("state"), _ORDER_CHANGES.index("flags")
 _ACCOUNT_STATUS = BookAccount._fields.index("status")
 _ACCOUNT_TERMS = BookAccount._fields.index("terms")
 
@@ -71,9 +73,19 @@ _ACCOUNT_COLUMNS = ", ".join(BookAccount._fields)
 _SYMBOL_COLUMNS = ", ".join(BookSymbol._fields)
 _ORDER_COLUMNS = ", ".join(BookOrder._fields)
 _PUT_ACCOUNT = _insert("accounts", BookAccount._fields, ("account_id",))
+_MONEY, _MONEY_END = BookAccount._fields.index("version"), BookAccount._fields.index("terms")
+_COUNTS, _COUNTS_END = BookAccount._fields.index("live_orders"), BookAccount._fields.index("exported_version")
+_MOVED = (*BookAccount._fields[_MONEY:_MONEY_END], *BookAccount._fields[_COUNTS:_COUNTS_END])
+"""What nearly every step changes of an account."""
+_MOVE_ACCOUNT = f"UPDATE accounts SET {', '.join([f'{name} = ?' for name in _MOVED])} WHERE account_id = ?"  # noqa: S608
+_rare = itemgetter(*[place for place, name in enumerate(BookAccount._fields) if name not in _MOVED])
+"""What few steps change of it."""
 _PUT_SYMBOL = _insert("symbols", ("account_id", *BookSymbol._fields), ("account_id", "symbol", "leg"))
 _PUT_ORDER = _insert(
     "orders", ("account_id", "place_made", *BookOrder._fields), ("account_id", "order_id"), _ORDER_CHANGES
+)
+_MOVE_ORDER = (
+    f"UPDATE orders SET {', '.join([f'{name} = ?' for name in _ORDER_CHANGES])} WHERE account_id = ? AND order_id = ?"  # noqa: S608
 )
 _GET_ACCOUNT = f"SELECT {_ACCOUNT_COLUMNS} FROM accounts WHERE account_id = ?"  # noqa: S608
 _GET_SYMBOL = f"SELECT {_SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? AND symbol = ? AND leg = ?"  # noqa: S608
@@ -103,6 +115,10 @@ _GET_TAKEN = (
     "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id IN (SELECT value FROM json_each(?2)) UNION ALL "
     "SELECT alias FROM aliases WHERE account_id = ?1 AND alias IN (SELECT value FROM json_each(?2))"
 )
+_IS_TAKEN = (
+    "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id = ?2 UNION ALL "
+    "SELECT alias FROM aliases WHERE account_id = ?1 AND alias = ?2"
+)
 _GET_RATES = (
     "SELECT rate, count FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? ORDER BY rate DESC"
 )
@@ -120,9 +136,8 @@ _GET_ENTRY = f"SELECT {_ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND requ
 GET_OUTBOX = f"SELECT {_ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND version > ? ORDER BY version LIMIT ?"  # noqa: S608
 
 
-def _text(value: object) -> str:
-    """Compact JSON; unicode as it is."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+"""Compact JSON; unicode as it is."""
 
 
 def _tuples(value: Any) -> Any:
@@ -172,6 +187,21 @@ def _order_row(account_id: str, place_made: int, order: BookOrder) -> list[Any]:
     return values
 
 
+def _order_changes(account_id: str, order: BookOrder) -> list[Any]:
+    """What may have changed of an order that is in the file, and its key."""
+    values: list[Any] = [
+        order.lots,
+        order.price_ticks,
+        order.hold_start,
+        *order[_ORDER_STATE:],
+        account_id,
+        order.order_id,
+    ]
+    values[_CHANGED_STATE] = order.state.value
+    values[_CHANGED_FLAGS] = " ".join(order.flags)
+    return values
+
+
 def journal_row(account_id: str, raw: RawJournal) -> tuple[Any, ...]:
     return (account_id, *raw[:6], _text(raw[6:]))
 
@@ -195,12 +225,14 @@ def _remembered(row: Sequence[Any]) -> Remembered:
 class Rows:
     """View of one account inside a transaction; loads what a step asks for.
 
-    Several steps of one transaction may share it: what one of them writes, `absorb` puts in the place of what was read.
+    Several steps may share it, and several transactions while nobody else writes to the file: what a step writes,
+    `write` puts in the place of what was read.
     """
 
-    __slots__ = ("_absent", "_account_id", "_execute", "_held", "_loaded", "_symbols")
+    __slots__ = ("_absent", "_account_id", "_execute", "_found", "_held", "_loaded", "_symbols", "connection")
 
     def __init__(self, connection: Connection, request: Request) -> None:
+        self.connection = connection
         self._execute = connection.execute
         self._account_id = request.account_id
         self._loaded = False
@@ -211,10 +243,12 @@ class Rows:
     def begin(self, request: Request) -> None:
         """Look up at once which of a ladder's ids are taken."""
         self._absent: frozenset[str] = frozenset()
+        self._found: str | None = None
         if isinstance(request, Reserve):
             ids = [ask.order_id for ask in request.asks]
-            taken = self._execute(_GET_TAKEN, (self._account_id, _text(ids))).fetchall()
-            self._absent = frozenset(ids).difference(row[0] for row in taken)
+            sql, values = (_GET_TAKEN, _text(ids)) if len(ids) > 1 else (_IS_TAKEN, ids[0])
+            taken = self._execute(sql, (self._account_id, values)).fetchall()
+            self._absent = frozenset(ids).difference([row[0] for row in taken]) if taken else frozenset(ids)
 
     def account(self) -> BookAccount | None:
         """The account, read once."""
@@ -232,10 +266,11 @@ class Rows:
             self._symbols[key] = BookSymbol._make(found[0]) if found else None
         return self._symbols[key]
 
-    def absorb(self, effect: Effect) -> None:
-        """Take over the account and symbols that a step has written."""
+    def write(self, effect: Effect) -> None:
+        """Write a step, and take over the account and the symbols that it leaves."""
+        write_effect(self.connection, self._account_id, effect, self.account(), self._found)
         if effect.account is not None:
-            self._held, self._loaded = effect.account, True
+            self._held = effect.account
         for row in effect.symbols:
             self._symbols[row.symbol, row.leg] = row
 
@@ -250,7 +285,10 @@ class Rows:
         found = self._execute(_GET_ORDER, (self._account_id, order_id)).fetchall()
         if not found:
             found = self._execute(_GET_BY_ALIAS, (self._account_id, self._account_id, order_id)).fetchall()
-        return order_of(found[0]) if found else None
+        if not found:
+            return None
+        self._found = found[0][0]
+        return order_of(found[0])
 
     def live(self) -> Iterable[BookOrder]:
         """Orders that are not terminal."""
@@ -343,20 +381,32 @@ class Rows:
         return best
 
 
-def write_effect(connection: Connection, account_id: str, effect: Effect) -> None:
-    """Write a step, its journal record first."""
+def write_effect(
+    connection: Connection, account_id: str, effect: Effect, before: BookAccount | None, found: str | None
+) -> None:
+    """Write a step, its journal record first; `before` is the account in the file, `found` an order that is there."""
     execute = connection.execute
     if effect.journal is not None:
         execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", journal_row(account_id, effect.journal))
-    if effect.account is not None:
-        execute(_PUT_ACCOUNT, _account_row(effect.account))
+    after = effect.account
+    if after is not None:
+        if before is not None and _rare(after) == _rare(before):
+            execute(_MOVE_ACCOUNT, after[_MONEY:_MONEY_END] + after[_COUNTS:_COUNTS_END] + (account_id,))
+        else:
+            execute(_PUT_ACCOUNT, _account_row(after))
     for row in effect.symbols:
         execute(_PUT_SYMBOL, (account_id, *row))
     if effect.orders:
-        assert effect.account is not None  # noqa: S101 - orders change with their account
+        assert after is not None  # noqa: S101 - orders change with their account
         # Of an order that is there the place stays as it is.
-        first = effect.account.version << 32
-        connection.executemany(_PUT_ORDER, [_order_row(account_id, n, o) for n, o in enumerate(effect.orders, first)])
+        first = after.version << 32
+        if len(effect.orders) > 1:
+            rows = [_order_row(account_id, place, order) for place, order in enumerate(effect.orders, first)]
+            connection.executemany(_PUT_ORDER, rows)
+        elif effect.orders[0].order_id == found:
+            execute(_MOVE_ORDER, _order_changes(account_id, effect.orders[0]))
+        else:
+            execute(_PUT_ORDER, _order_row(account_id, first, effect.orders[0]))
     for alias, order_id in effect.aliases:
         execute("INSERT INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
     for owner, held in effect.owners:

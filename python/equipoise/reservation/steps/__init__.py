@@ -25,8 +25,9 @@ from equipoise.reservation.steps.accounts import (
 from equipoise.reservation.steps.amends import amend, settle_amend
 from equipoise.reservation.steps.events import acknowledge, claim, end_order, request_cancel, resolve, sweep
 from equipoise.reservation.steps.fills import close, fill
-from equipoise.reservation.steps.grants import execute, reserve
+from equipoise.reservation.steps.grants import execute
 from equipoise.reservation.steps.imports import import_flat
+from equipoise.reservation.steps.ladders import reserve
 from equipoise.reservation.steps.repairs import adopt, repair
 from equipoise.reservation.steps.rules import (
     COMBINE_RULES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
@@ -18,7 +19,9 @@ from equipoise.reservation.records import (
     OrderRow,
     OutboxEntry,
     Outcome,
+    RawTotals,
     Remembered,
+    new_record,
     outcome_of,
 )
 from equipoise.reservation.requests import Request, Timed
@@ -30,7 +33,9 @@ __all__ = [
     "account_fits",
     "account_step",
     "answer_again",
+    "blank_row",
     "changed_order",
+    "effect_of",
     "growth_gate",
     "id_gate",
     "less_resting",
@@ -45,6 +50,10 @@ __all__ = [
 ]
 
 OK = Code.OK
+_COLUMNS = {name: place for place, name in enumerate(BookSymbol._fields)}
+FIGURES_AT, FIGURES_END = _COLUMNS["lots"], _COLUMNS["rate_orders"]
+HOLD_BIDS, BIDS, REDUCE_BIDS = _COLUMNS["hold_bids"], _COLUMNS["bid_lots"], _COLUMNS["reduce_bid_lots"]
+HOLD_ASKS, ASKS, REDUCE_ASKS = _COLUMNS["hold_asks"], _COLUMNS["ask_lots"], _COLUMNS["reduce_ask_lots"]
 
 
 def refuse(code: Code, request: Request, account: BookAccount | None, **more: Any) -> Effect:
@@ -98,12 +107,12 @@ def marks_stale(view: View, account: BookAccount, now: int) -> bool:
 def row_of(view: View, symbol: str, leg: str) -> BookSymbol:
     """The symbol's totals, or fresh ones."""
     found = view.symbol(symbol, leg)
-    return found if found is not None else SYMBOL_START._replace(symbol=symbol, leg=leg)
+    return found if found is not None else blank_row(symbol, leg)
 
 
-def order_change(before: BookOrder | None, after: BookOrder) -> tuple[Any, ...]:
-    """(order id, state before, state after): an `OrderChange` as an exact tuple."""
-    return (after[0], None if before is None else snapshot(before), snapshot(after))
+def blank_row(symbol: str, leg: str) -> BookSymbol:
+    """Totals of a symbol that the account has not had yet."""
+    return SYMBOL_START._replace(symbol=symbol, leg=leg)
 
 
 def snapshot(order: BookOrder) -> tuple[Any, ...]:
@@ -112,29 +121,22 @@ def snapshot(order: BookOrder) -> tuple[Any, ...]:
 
 
 def row_fits(row: BookSymbol) -> bool:
-    """Whether sums of a symbol stay in range."""
-    return (
-        row.hold_bids <= AMOUNT_MAX
-        and row.hold_asks <= AMOUNT_MAX
-        and row.margin <= AMOUNT_MAX
-        and -AMOUNT_MAX <= row.lots <= AMOUNT_MAX
-        and row.bid_lots <= AMOUNT_MAX
-        and row.ask_lots <= AMOUNT_MAX
-        and row.reduce_bid_lots <= AMOUNT_MAX
-        and row.reduce_ask_lots <= AMOUNT_MAX
-        and row.long_lots <= AMOUNT_MAX
-        and row.short_lots <= AMOUNT_MAX
-    )
+    """Whether sums of a symbol stay in range; only the position can be negative."""
+    figures: tuple[Any, ...] = row[FIGURES_AT:FIGURES_END]
+    return max(figures) <= AMOUNT_MAX and row.lots >= -AMOUNT_MAX
 
 
 def account_fits(account: BookAccount) -> bool:
     """Whether the account's figures stay in range."""
+    balance, pnl = account.balance_units, account.open_pnl_units
+    executed, everything = account.executed_units, account.all_units
+    counted = pnl if pnl < 0 or account.terms.pnl_policy == "all" else 0
     return (
-        -AMOUNT_MAX <= account.balance_units <= AMOUNT_MAX
-        and -AMOUNT_MAX <= account.open_pnl_units <= AMOUNT_MAX
-        and 0 <= account.executed_units <= AMOUNT_MAX
-        and 0 <= account.all_units <= AMOUNT_MAX
-        and -AMOUNT_MAX <= account.free_units <= AMOUNT_MAX
+        -AMOUNT_MAX <= balance <= AMOUNT_MAX
+        and -AMOUNT_MAX <= pnl <= AMOUNT_MAX
+        and 0 <= executed <= AMOUNT_MAX
+        and 0 <= everything <= AMOUNT_MAX
+        and -AMOUNT_MAX <= balance + counted - everything <= AMOUNT_MAX
     )
 
 
@@ -230,16 +232,18 @@ class Draft:
 
     def totals(self) -> tuple[int, int]:
         """(used_margin_executed, used_margin_all) with the rows of this step."""
-        require = COMBINE_RULES[self.account.terms.combine]
-        executed, everything = self.account.executed_units, self.account.all_units
-        for before, after in self.rows.values():
-            if before is not None:
-                was_executed, was_all = require(before)
-                executed -= was_executed
-                everything -= was_all
-            now_executed, now_all = require(after)
-            executed += now_executed
-            everything += now_all
+        account = self.account
+        executed, everything = account.executed_units, account.all_units
+        if self.rows:
+            require = COMBINE_RULES[account.terms.combine]
+            for before, after in self.rows.values():
+                if before is not None:
+                    was_executed, was_all = require(before)
+                    executed -= was_executed
+                    everything -= was_all
+                now_executed, now_all = require(after)
+                executed += now_executed
+                everything += now_all
         return executed, everything
 
     def next_account(self) -> BookAccount:
@@ -247,29 +251,39 @@ class Draft:
         before = self.account
         executed, everything = self.totals()
         request = self.request
-        added = sum([1 for old, _ in self.order_pairs if old is None])
-        if isinstance(request, Timed) and request.ident:
-            added += 1
-        return BookAccount(
-            before.account_id,
-            before.currency,
-            before.scale,
-            before.opened_us,
-            self.status,
-            before.version + 1,
-            self.balance,
-            self.pnl,
-            executed,
-            everything,
-            self.terms,
-            self.terms_version,
-            self.watermark_us,
-            self.live,
-            *self.counts,
-            self.now,
-            before.records + added - self.forgotten,
-            before.exported_version,
-            self.trimmed_version,
+        records = before.records - self.forgotten
+        for old, _ in self.order_pairs:
+            if old is None:
+                records += 1
+        if request.ident and isinstance(request, Timed):
+            records += 1
+        late_fills, overfills, under_reserved, pnl_missing = self.counts
+        return new_record(
+            BookAccount,
+            (
+                before.account_id,
+                before.currency,
+                before.scale,
+                before.opened_us,
+                self.status,
+                before.version + 1,
+                self.balance,
+                self.pnl,
+                executed,
+                everything,
+                self.terms,
+                self.terms_version,
+                self.watermark_us,
+                self.live,
+                late_fills,
+                overfills,
+                under_reserved,
+                pnl_missing,
+                self.now,
+                records,
+                before.exported_version,
+                self.trimmed_version,
+            ),
         )
 
     def finish(
@@ -286,49 +300,88 @@ class Draft:
         request, before = self.request, self.account
         if after is None:
             after = self.next_account()
-        symbols, changes = [], []
+        symbols, moves = [], []
         fits = account_fits(after)
-        for old, row in self.rows.values():
+        for old_row, row in self.rows.values():
             symbols.append(row)
-            changes.append((row[0], row[1], None if old is None else old[2:6], row[2:6]))
+            moves.append((row[0], row[1], None if old_row is None else old_row[2:6], row[2:6]))
             fits = fits and row_fits(row)
         # Under rules that do not add up, an owner's holds may exceed what the account holds.
-        if not fits or any(held > AMOUNT_MAX for held in self.owners.values()):
+        if not fits or (self.owners and any(held > AMOUNT_MAX for held in self.owners.values())):
             return refuse(Code.AMOUNT_OVERFLOW, request, before, order_id=order_id)
+        written, changes = [], []
+        for old, new in self.order_pairs:
+            written.append(new)
+            changes.append((new[0], None if old is None else snapshot(old), snapshot(new)))
         was, then = before.totals, after.totals
-        op, ident, version, text = request.op, request.ident, after.version, code._value_
-        journal = (
-            version,
-            self.now,
-            op,
-            ident,
-            order_id or "",
-            text,
+        effect = effect_of(
+            request,
+            after,
             was,
             then,
-            tuple(changes),
-            tuple([order_change(old, new) for old, new in self.order_pairs]),
-            (*self.details, ("flags", flags)) if flags else self.details,
+            self.now,
+            code,
+            order_id,
+            state,
+            flags,
+            orders,
+            symbols,
+            moves,
+            written,
+            changes,
+            self.details,
         )
-        effect = Effect(
-            Outcome(code, op, before.account_id, version, before.scale, was, then, order_id, state, flags, orders),
-            after,
-            tuple(symbols),
-            tuple([new for _, new in self.order_pairs]),
-            self.aliases,
-            tuple(self.owners.items()) if self.owners else (),
-            self.rates,
-            () if self.entries is None else tuple(self.entries.items()),
-            journal,
-        )
-        state_text = None if state is None else state._value_
-        packed = (text, op, version, before.scale, was, then, order_id, state_text, flags, orders)
-        if isinstance(request, Timed):
-            if ident:
-                effect.request = (ident, (request.fingerprint, request.issued_us, packed))
-        elif order_id is not None:
-            effect.event = (order_id, ident, (request.fingerprint, self.now, packed))
+        effect.aliases = self.aliases
+        if self.owners:
+            effect.owners = tuple(self.owners.items())
+        effect.rates = self.rates
+        if self.entries is not None:
+            effect.outbox = tuple(self.entries.items())
         return effect
+
+
+def effect_of(
+    request: Request,
+    after: BookAccount,
+    was: RawTotals,
+    then: RawTotals,
+    now: int,
+    code: Code,
+    order_id: str | None,
+    state: OrderState | None,
+    flags: tuple[str, ...],
+    order_rows: tuple[OrderRow, ...],
+    symbols: Iterable[BookSymbol],
+    moves: Iterable[tuple[Any, ...]],
+    written: Iterable[BookOrder],
+    changes: Iterable[tuple[Any, ...]],
+    details: tuple[tuple[str, Any], ...],
+) -> Effect:
+    """Outcome, journal record and what is remembered of a step that takes totals from `was` to `then`.
+
+    `moves` and `changes` are the changes of symbols and orders as the journal keeps them.
+    """
+    op, ident, version, scale, text = request.op, request.ident, after.version, after.scale, code._value_
+    if flags:
+        details = (*details, ("flags", flags))
+    effect = Effect(
+        new_record(
+            Outcome,
+            (code, op, after.account_id, version, scale, was, then, order_id, state, flags, order_rows, None, None),
+        ),
+        after,
+        tuple(symbols),
+        tuple(written),
+    )
+    effect.journal = (version, now, op, ident, order_id or "", text, was, then, tuple(moves), tuple(changes), details)
+    state_text = None if state is None else state._value_
+    packed = (text, op, version, scale, was, then, order_id, state_text, flags, order_rows)
+    if isinstance(request, Timed):
+        if ident:
+            effect.request = (ident, (request.fingerprint, request.issued_us, packed))
+    elif order_id is not None:
+        effect.event = (order_id, ident, (request.fingerprint, now, packed))
+    return effect
 
 
 def account_step(view: View, request: Timed, now: int) -> tuple[BookAccount | None, Effect | None]:
@@ -365,9 +418,10 @@ def changed_order(order: BookOrder, draft: Draft, *values: Any) -> BookOrder:
     if outbox and values[0] not in AWAITING_VENUE:
         outbox = False
         draft.settle_outbox(order.request_id)
-    return BookOrder._make(
-        (*order[:STATE_AT], *values, outbox, *order[OUTBOX_AT + 1 : CHANGED_AT], draft.now, draft.version)
-    )
+    after: list[Any] = list(order)
+    after[STATE_AT:OUTBOX_AT] = values
+    after[OUTBOX_AT], after[CHANGED_AT:] = outbox, (draft.now, draft.version)
+    return new_record(BookOrder, after)
 
 
 def without_amendment(order: BookOrder) -> BookOrder:
@@ -382,24 +436,16 @@ def without_amendment(order: BookOrder) -> BookOrder:
 
 def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> BookSymbol:
     """The symbol's totals with less of an order resting."""
-    if order.side == "bid":
-        if order.reduces:
-            return row._replace(hold_bids=row.hold_bids - hold, reduce_bid_lots=row.reduce_bid_lots - lots)
-        return rested(row, -hold, 0, -lots, 0)
-    if order.reduces:
-        return row._replace(hold_asks=row.hold_asks - hold, reduce_ask_lots=row.reduce_ask_lots - lots)
-    return rested(row, 0, -hold, 0, -lots)
+    return rested(row, order.side, -hold, -lots, reduces=order.reduces)
 
 
-def rested(row: BookSymbol, hold_bids: int, hold_asks: int, bid_lots: int, ask_lots: int) -> BookSymbol:
-    """Add to the resting totals: the hot path of a ladder, so no keyword replacement."""
-    return BookSymbol._make(
-        (
-            *row[:4],
-            row[4] + hold_bids,
-            row[5] + hold_asks,
-            row[6] + bid_lots,
-            row[7] + ask_lots,
-            *row[8:],
-        )
-    )
+def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool) -> BookSymbol:
+    """The symbol's totals with more resting on a side (less: negative)."""
+    values: list[Any] = list(row)
+    if side == "bid":
+        values[HOLD_BIDS] += hold
+        values[REDUCE_BIDS if reduces else BIDS] += lots
+    else:
+        values[HOLD_ASKS] += hold
+        values[REDUCE_ASKS if reduces else ASKS] += lots
+    return new_record(BookSymbol, values)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import held
-from equipoise.reservation.records import BookOrder, BookSymbol
+from equipoise.reservation.records import BookOrder, BookSymbol, new_record
 from equipoise.reservation.requests import Close, Fill
 from equipoise.reservation.steps.draft import (
     Draft,
@@ -24,8 +24,10 @@ __all__ = ["book_trade", "close", "fill"]
 LIVE, FILLED, CLOSED = OrderState.LIVE, OrderState.FILLED, OrderState.CLOSED
 
 
-@dataclass(slots=True)
-class Trade:
+LOTS, MARGIN, OPEN_PNL = [BookSymbol._fields.index(name) for name in ("lots", "margin", "open_pnl")]
+
+
+class Trade(NamedTuple):
     """What lots that traded did to the position."""
 
     row: BookSymbol
@@ -42,8 +44,8 @@ def book_trade(
     """Move position and balance by lots that traded; `margin` is for the lots that open."""
     bid = order.side == "bid"
     signed = lots if bid else -lots
-    flags: list[str] = []
-    closed, open_pnl = 0, row.open_pnl
+    flags: tuple[str, ...] = ()
+    closed, open_pnl, before_pnl = 0, row.open_pnl, draft.row(row.symbol, row.leg).open_pnl
     if draft.account.terms.positions == "tickets":
         if draft.terms.combine == "larger_leg":
             row = _ticket_rate(draft, row, order, lots, margin)
@@ -65,18 +67,21 @@ def book_trade(
         if closed < lots:
             kept += margin
         elif margin:
-            flags.append("margin_ignored")
+            flags = ("margin_ignored",)
             margin = 0
-        row = row._replace(lots=row.lots + signed, margin=kept, open_pnl=open_pnl)
+        values: list[Any] = list(row)
+        values[LOTS] += signed
+        values[MARGIN], values[OPEN_PNL] = kept, open_pnl
+        row = new_record(BookSymbol, values)
         if row.leg and row.lots and (row.lots > 0) != (row.leg == "long"):
-            flags.append("leg_overshoot")
+            flags += ("leg_overshoot",)
     missing = int(pnl is None and closed > 0)
     if missing:
-        flags.append("pnl_missing")
+        flags += ("pnl_missing",)
     draft.balance += (pnl or 0) - fee
-    draft.pnl += open_pnl - draft.row(row.symbol, row.leg).open_pnl
+    draft.pnl += open_pnl - before_pnl
     draft.details += (("lots", lots), ("margin", margin), ("realised_pnl", pnl), ("fee", fee))
-    return Trade(row, order, lots - closed, margin, tuple(flags), missing)
+    return Trade(row, order, lots - closed, margin, flags, missing)
 
 
 def _pro_rata(amount: int, lots: int, left: int) -> int:
@@ -129,18 +134,19 @@ def fill(view: View, request: Fill, now: int) -> Effect:
     row = trade.row
     if trade.opened and trade.margin > given:
         flags += ("under_reserved",)
-    if row.reduce_surplus_lots:
+    if (row.reduce_bid_lots or row.reduce_ask_lots) and row.reduce_surplus_lots:
         flags += ("reduce_only_surplus",)
     flags += trade.flags
     state = order.state if was_terminal else (LIVE if working else FILLED)
     ended = not was_terminal and not working
-    late_fills, overfills, under_reserved, pnl_missing = draft.counts
-    draft.counts = (
-        late_fills + ("late_fill" in flags),
-        overfills + ("overfill" in flags),
-        under_reserved + ("under_reserved" in flags),
-        pnl_missing + trade.pnl_missing,
-    )
+    if flags:
+        late_fills, overfills, under_reserved, pnl_missing = draft.counts
+        draft.counts = (
+            late_fills + ("late_fill" in flags),
+            overfills + ("overfill" in flags),
+            under_reserved + ("under_reserved" in flags),
+            pnl_missing + trade.pnl_missing,
+        )
     after = changed_order(
         order,
         draft,

@@ -12,8 +12,8 @@ from typing import Any
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, OutboxEntry
 from equipoise.reservation.requests import Adopt, Repair
-from equipoise.reservation.steps.draft import Draft, answer_again, refuse, without_amendment
-from equipoise.reservation.steps.grants import hold_of, new_order, with_order
+from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
+from equipoise.reservation.steps.grants import hold_of, new_order
 from equipoise.reservation.steps.rules import COMBINE_RULES, counted_rate, order_rate, standing
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, View
 
@@ -177,7 +177,7 @@ def adopt(view: View, request: Adopt, now: int) -> Effect:
     draft = Draft(view, request, account, now)
     row = draft.row(ask.symbol, ask.leg)
     hold, reduces = hold_of(account.terms, row, ask)
-    row = with_order(row, ask, hold, reduces=reduces)
+    row = rested(row, ask.side, hold, ask.lots, reduces=reduces)
     if account.terms.combine == "larger_leg" and not reduces:
         row = draft.rate(row, "orders", order_rate(hold, ask.lots), 1)
     order = new_order(request, ask, 0, hold, reduces, OrderState.LIVE, account.scale, draft.version, now)
