@@ -61,11 +61,16 @@ local function load_order(key, order_id, event)
 end
 
 local function changed(o)
-    local copy = {}
-    for name, value in pairs(o) do
-        copy[name] = value
-    end
-    return copy
+    -- Written out: a table of known size is made in one piece.
+    return {
+        key = o.key, id = o.id, symbol = o.symbol, leg = o.leg, bid = o.bid, lots = o.lots, hold_start = o.hold_start,
+        reduces = o.reduces, owner = o.owner, market = o.market, deadline = o.deadline, good_till = o.good_till,
+        state = o.state, hold = o.hold, filled = o.filled, released = o.released, working = o.working, over = o.over,
+        open = o.open, margin = o.margin, given = o.given, flags = o.flags, reason = o.reason, venue = o.venue,
+        cancel = o.cancel, seq = o.seq, price_ticks = o.price_ticks, amend_id = o.amend_id, amend_lots = o.amend_lots,
+        amend_hold = o.amend_hold, amend_price_ticks = o.amend_price_ticks, amend_deadline = o.amend_deadline,
+        outbox = o.outbox, request = o.request, version = o.version, created = o.created, changed = o.changed,
+    }
 end
 
 local function terminal(o)
@@ -356,8 +361,7 @@ local function ticket_rate(row, o, lots, margin)
     local best = 0
     if o.open + lots ~= 0 then
         best = divide_up(o.margin + margin, o.open + lots)
-        D.rates_in[#D.rates_in + 1] = '0'
-        D.rates_in[#D.rates_in + 1] = rate_member('tickets', o.symbol, best, o.id)
+        rate_more(rate_member('tickets', o.symbol, best, o.id))
     end
     row[RATE_TICKETS] = rate_top('tickets', o.symbol, best)
 end
