@@ -23,11 +23,12 @@
 --   1 operation   2 time in microseconds, empty: the server's   3 identity of the node the caller talks to, or empty
 --   4 1: a repeat must write too, so that WAIT has something to wait for   5 id   6 fingerprint of the content
 
-local call, error_with = redis.call, error
+-- These names, and every other one that stands for a literal or a library function, are put in where they are used when
+-- a script is assembled (redis_scripts.py).
+local call, fmod, max = redis.call, math.fmod, math.max
 local format, match, find, sub, concat = string.format, string.match, string.find, string.sub, table.concat
-local fmod, max, unpack, tonumber = math.fmod, math.max, unpack, tonumber
-local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS, JOURNAL, OWNERS, RATES, OUTBOX, WAITING, BASE =
-    unpack(KEYS, 1, 12)
+local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local JOURNAL, OWNERS, RATES, OUTBOX, WAITING, BASE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local RECORD = 13
 local op, ident, print_ = ARGV[1], ARGV[5], ARGV[6]
 local SCHEMA = '1'
@@ -35,7 +36,7 @@ local SCHEMA = '1'
 local MOST = 9007199254740991
 
 local function corrupt(what)
-    error_with({ err = 'CORRUPT ' .. what })
+    error({ err = 'CORRUPT ' .. what })
 end
 
 -- The only way a number becomes text. Adding 0 turns a negative zero into zero.
@@ -154,23 +155,23 @@ end
 -- long_lots, short_lots, rate_orders, rate_tickets, open_pnl, marked_us, revalued_us. --------------------------------
 
 local LOTS, MARGIN, HOLD_BIDS, HOLD_ASKS, BID_LOTS, ASK_LOTS, REDUCE_BID, REDUCE_ASK = 1, 2, 3, 4, 5, 6, 7, 8
-local LONG, SHORT, RATE_ORDERS, RATE_TICKETS, OPEN_PNL, MARKED, REVALUED, BEFORE = 9, 10, 11, 12, 13, 14, 15, 16
+local LONG, SHORT, RATE_ORDERS, RATE_TICKETS, OPEN_PNL, MARKED, REVALUED, SAID = 9, 10, 11, 12, 13, 14, 15, 16
 local ROW_OUT = '%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f'
 local ROW_IN = '^(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) '
     .. '(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)$'
 
--- A row as it is stored; after its figures, at BEFORE, the four that the journal keeps, as text.
+-- A row as it is stored; after its figures, at SAID, the text of each.
 local function row_of(packed)
     if not packed then
         return nil
     end
-    local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o = match(packed, ROW_IN)
-    if not o then
+    local said = { match(packed, ROW_IN) }
+    if not said[15] then
         corrupt('symbol ' .. packed)
     end
     return {
-        a + 0, b + 0, c + 0, d + 0, e + 0, f + 0, g + 0, h + 0, i + 0, j + 0, k + 0, l + 0, m + 0, n + 0, o + 0,
-        '[' .. a .. ',' .. b .. ',' .. c .. ',' .. d .. ']',
+        said[1] + 0, said[2] + 0, said[3] + 0, said[4] + 0, said[5] + 0, said[6] + 0, said[7] + 0, said[8] + 0,
+        said[9] + 0, said[10] + 0, said[11] + 0, said[12] + 0, said[13] + 0, said[14] + 0, said[15] + 0, said,
     }
 end
 
@@ -399,10 +400,19 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     for i = 1, #rows do
         local item = rows[i]
         local was, row = item[3], item[4]
-        changes = changes .. (i > 1 and ',[' or '[') .. quoted(item[1]) .. ',"' .. item[2] .. '",'
-            .. (was and was[BEFORE] or 'null') .. format(',[%.0f,%.0f,%.0f,%.0f]]', row[1], row[2], row[3], row[4])
-        -- Computed before the first write, as everything is.
-        item[5] = format(ROW_OUT, unpack(row, 1, REVALUED))
+        local figures, before = was and was[SAID] or {}, 'null'
+        if was then
+            before = '[' .. concat(figures, ',', 1, 4) .. ']'
+        end
+        for place = 1, REVALUED do
+            local figure = row[place]
+            if not was or figure ~= was[place] then
+                figures[place] = text(figure)
+            end
+        end
+        changes = changes .. (i > 1 and ',[' or '[') .. quoted(item[1]) .. ',"' .. item[2] .. '",' .. before .. ',['
+            .. concat(figures, ',', 1, 4) .. ']]'
+        item[5] = concat(figures, ' ')
     end
     if flags and flags ~= '' then
         detail('flags', '[' .. flags .. ']')
