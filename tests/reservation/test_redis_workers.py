@@ -230,6 +230,10 @@ def test_a_master_that_is_gone_does_not_stop_workers_of_the_others(order: Make) 
             cluster.masters[1].kill()
             for account_id in near:
                 assert book.reserve(account_id, [order(hold=1)], request_id="r", send="outbox").ok
+            # Nor does a list that cannot be made whole while a master is out of reach, or a hint that is lost.
+            for place in {partition_of(name) for name in listed}:
+                keys = [f"user_{name}:{{p{place}}}" for name in ("hints", "registered")]
+                assert book.each([(book.registry.slot(place), command("DEL", *keys))]) == [2]
             seen: set[str] = set()
             stop = time.monotonic() + 10
             while not seen >= set(listed) and time.monotonic() < stop:

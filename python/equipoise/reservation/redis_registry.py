@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import redis.exceptions as failures
 from redis.crc import key_slot
 
-from equipoise.errors import StoreError
+from equipoise.errors import StoreError, StoreUnavailable
 from equipoise.reservation.redis_links import Address, command, failure_of, slot_of
 from equipoise.reservation.workers import PARTITIONS, partition_of
 
@@ -94,10 +94,17 @@ class Registry:
         replies = self._ask(asked, partly=True, gaps=True)
         return [p for p, reply in zip(partitions, replies, strict=True) if reply is not None]
 
-    def members(self, partitions: Sequence[int]) -> set[str]:
-        """Accounts on the list of the partitions, which is made whole before where it might not be."""
+    def members(self, partitions: Sequence[int], *, whole: bool = True) -> set[str]:
+        """Accounts on the list of the partitions, which is made whole before where it might not be.
+
+        Without `whole` a list that cannot be made whole now, because some master is out of reach, is taken as it is.
+        """
         if any(found != self._home(p) for p, found in zip(partitions, self._registered(partitions), strict=True)):
-            self.rebuild()
+            try:
+                self.rebuild()
+            except StoreUnavailable:
+                if whole:
+                    raise
         asked = [(self.slot(p), command("SMEMBERS", self._key("accounts", p))) for p in partitions]
         return {name.decode() for reply in self._ask(asked) for name in reply}
 

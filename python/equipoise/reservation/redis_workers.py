@@ -57,7 +57,7 @@ class GroupReader:
             if time.monotonic() >= self._walk_at:
                 self._walk_at = time.monotonic() + WALK_S
                 walked = self._registry.walkable(self._partitions, self._name)
-                members = self._registry.members(walked) if walked else set()
+                members = self._registry.members(walked, whole=False) if walked else set()
                 for look in (self._left, self._new):
                     found += look(sorted(members - {name for name, entries in found if entries}), most)
         except StoreError as error:
@@ -147,17 +147,19 @@ def _busy_group(reply: object) -> bool:
 def _answers(read: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     """What was answered. One master that cannot be reached does not stop the others; all of them do."""
     good: list[tuple[str, Any]] = []
-    lost: list[StoreError] = []
+    lost: StoreError | None = None
+    heard = False
     for name, reply in read:
         if isinstance(reply, StoreError):
-            lost.append(reply)
-        elif isinstance(reply, failures.ResponseError):
-            if not _no_group(reply):
-                raise failure_of(reply)
-        else:
+            lost = reply
+            continue
+        heard = True
+        if not isinstance(reply, failures.ResponseError):
             good.append((name, reply))
-    if lost and not good:
-        raise lost[0]
+        elif not _no_group(reply):
+            raise failure_of(reply)
+    if lost is not None and not heard:
+        raise lost
     return good
 
 
