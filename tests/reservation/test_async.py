@@ -49,7 +49,9 @@ def worker_threads() -> list[str]:
 def test_every_method_of_the_book_is_there_with_the_same_arguments() -> None:
     names = {name for name, _ in inspect.getmembers(ReservationBook, inspect.isfunction) if name[0] != "_"}
     assert len(names) > 30
-    for name in names - {"close_book", "connect"}:
+    same = [list(inspect.signature(kind.worker).parameters) for kind in (ReservationBook, AsyncReservationBook)]
+    assert same[0] == same[1]
+    for name in names - {"close_book", "connect", "worker"}:
         awaited = getattr(AsyncReservationBook, name)
         assert inspect.iscoroutinefunction(awaited), name
         assert inspect.signature(awaited) == inspect.signature(getattr(ReservationBook, name)), name

@@ -426,10 +426,12 @@ class Books(RuleBasedStateMachine):
         if outcome.ok:
             self.oracle.balance -= amount
 
-    @rule(seconds=st.sampled_from([1, 20, 60]))
-    def sweep(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([1, 20, 60]), sweeper=st.sampled_from([None, "one", "two"]))
+    def sweep(self, seconds: int, sweeper: str | None) -> None:
         self.now += seconds * 1_000_000
-        self.ask("sweep", A)
+        before = self.books[0].account(A)
+        leased = "leased" in self.ask("sweep", A, sweeper=sweeper).flags
+        assert not leased or (sweeper is not None and seconds == 1 and self.books[0].account(A) == before)
         # Deadlines are the book's own business; what a sweep may do to each order is checked here.
         for order in self.books[0].orders(A, every=True):
             paper = self.oracle.papers[order.order_id]
@@ -454,6 +456,11 @@ class Books(RuleBasedStateMachine):
         for name in list(self.oracle.papers):
             if name not in kept:
                 assert self.oracle.papers.pop(name).state not in LIVE
+        # Ids of events go with what an order shrinks by.
+        shrunk = {order.order_id for order in self.books[0].orders(A, every=True) if order.compacted}
+        self.past = [
+            asked for asked in self.past if not shrunk.intersection([v for v in asked[1] if isinstance(v, str)])
+        ]
         if days:
             self.past.clear()
 

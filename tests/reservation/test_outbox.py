@@ -121,6 +121,51 @@ def test_i8_a_repeat_of_the_request_writes_no_second_entry(proven: ReservationBo
     assert proven.outbox(A) == ()
 
 
+def test_i8_an_archived_id_whose_entry_is_open_is_not_used_again(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(hold=1, order_id="old")], request_id="r", send="outbox")
+    proven.claim(A, "old", event_id="w")
+    clock.advance(3 * 86_400)
+    proven.sweep(A)
+    assert proven.archive(A).ok
+    held = proven.outbox(A)
+    again = [order(hold=2, order_id="new")]
+    refused = proven.reserve(A, again, request_id="r", send="outbox")
+    assert (refused.code, refused.transient) == (Code.REQUEST_CONFLICT, False)
+    old = clock() - 2 * 86_400_000_000
+    assert proven.reserve(A, again, request_id="r", send="outbox", issued_at_us=old).code is Code.TOO_OLD_FOR_DEDUPE
+    assert proven.outbox(A) == held
+    assert proven.reserve(A, [order(hold=2)] * 2, request_id="q", send="outbox").ok
+    assert proven.acknowledge(A, "old").ok
+    assert [entry.request_id for entry in proven.outbox(A)] == ["q"]
+    assert proven.reserve(A, again, request_id="r", send="outbox").ok
+    assert [(entry.request_id, entry.open_orders) for entry in proven.outbox(A)] == [("q", 2), ("r", 1)]
+
+
+def test_entries_that_were_lost_are_made_anew_each_with_a_version_of_its_own(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    for name in ("r1", "r2", "r3"):
+        proven.reserve(A, [order(hold=1)], request_id=name, send="outbox")
+        proven.claim(A, f"{name}:0", event_id="w")
+    clock.advance(3_600)
+    proven.sweep(A)  # one step: all of them were last changed at the same version
+    if hasattr(proven, "_shelves"):
+        proven._shelves[A].outbox.clear()
+    elif hasattr(proven, "_links"):
+        for name in ("user_outbox", "user_waiting"):
+            proven._command(A, "DEL", f"{name}:{{{A}}}")  # type: ignore[attr-defined]
+    else:
+        proven._ready().execute("DELETE FROM outbox").fetchall()  # type: ignore[attr-defined]
+    assert proven.reconcile(A, apply=True).settled
+    entries = proven.outbox(A)
+    assert {entry.request_id for entry in entries} == {"r1", "r2", "r3"}
+    assert len({entry.version for entry in entries}) == 3
+
+
 def test_of_many_senders_one_gets_the_claim_of_each_order(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, 1)
     proven.reserve(A, [order(hold=1)] * 10, request_id="r", send="outbox")

@@ -47,6 +47,7 @@ def everything(client: redis.Redis) -> dict[bytes, object]:
         b"stream": client.xrange,
         b"string": client.get,
         b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
     }
     return {key: read[client.type(key)](key) for key in client.scan_iter(count=10_000)}
 

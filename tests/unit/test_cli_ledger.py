@@ -125,6 +125,8 @@ def test_holds_sweep_resolve_and_history(shell: Shell, here: Path) -> None:
         later.sweep(A)
     assert [order["state"] for order in shell.json("holds", A, "--age-ms", "0")] in (["UNKNOWN"] * 2, [])
     assert shell.json("sweep")[0]["code"] == "OK"
+    assert "flags" not in shell.json("sweep", "--sweeper", "one")[0]
+    assert shell.json("sweep", "--sweeper", "two")[0]["flags"] == ["leased"]
     resolved = shell.json("resolve", A, "mine", "CANCELLED", "--operator", "ann")
     assert (resolved["code"], resolved["state"]) == ("OK", "CANCELLED")
     assert shell.json("reject", A, "mine")["code"] == "ILLEGAL_TRANSITION"

@@ -363,12 +363,15 @@ def _resolve(book: ReservationBook, options: argparse.Namespace) -> int:
 
 def _each(book: ReservationBook, options: argparse.Namespace) -> int:
     """Sweep or archive every account named, or every account there is."""
-    step = book.sweep if options.command == "sweep" else book.archive
-    outcomes = [step(name) for name in options.account or book.accounts()]
+    names = options.account or book.accounts()
+    if options.command == "sweep":
+        outcomes = [book.sweep(name, sweeper=options.sweeper) for name in names]
+    else:
+        outcomes = [book.archive(name) for name in names]
     if options.json:
         say_json([_outcome_dict(outcome) for outcome in outcomes])
     else:
-        rows = [[o.account_id, o.code.value, str(len(o.order_rows)), str(o.version)] for o in outcomes]
+        rows = [[o.account_id, " ".join([o.code, *o.flags]), str(len(o.order_rows)), str(o.version)] for o in outcomes]
         say(table(rows, head=("account", "answer", "orders", "version"), left=(0, 1)))
     return 0 if all(outcome.done for outcome in outcomes) else 1
 

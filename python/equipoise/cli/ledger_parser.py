@@ -128,6 +128,7 @@ def _order(parser: argparse.ArgumentParser) -> None:
 def _upkeep(command: Command) -> None:
     sweep = command("sweep", "cancel what was never sent, label UNKNOWN what is overdue")
     sweep.add_argument("account", nargs="*", help="account ids; none: all")
+    sweep.add_argument("--sweeper", metavar="NAME", help="take a lease of ten seconds under this name, or leave it")
     outbox = command("outbox", "what waits for a sender or for an answer")
     _account(outbox)
     outbox.add_argument("--limit", type=int, default=100, metavar="N", help="entries at most (100)")

@@ -19,14 +19,18 @@ from equipoise.reservation.records import (
     Terms,
     Totals,
 )
+from equipoise.reservation.workers import PARTITIONS, AsyncWorker, Delivery, Worker, partition_of
 
 __all__ = [
+    "PARTITIONS",
     "AccountStatus",
+    "AsyncWorker",
     "AuditReport",
     "BookAccount",
     "BookOrder",
     "BookSymbol",
     "Code",
+    "Delivery",
     "Discrepancy",
     "Finding",
     "FlatFault",
@@ -45,5 +49,7 @@ __all__ = [
     "VenueFill",
     "VenueOrder",
     "VenueView",
+    "Worker",
     "from_micros",
+    "partition_of",
 ]

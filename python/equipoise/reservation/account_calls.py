@@ -325,19 +325,37 @@ class AccountCalls(Calls):
             )
         )
 
-    def sweep(self, account_id: str) -> Outcome:
+    def sweep(self, account_id: str, *, sweeper: str | None = None, lease_ms: int = 10_000) -> Outcome:
         """Cancel RESERVED orders past their deadline (never sent); label overdue SENT and cancelling orders UNKNOWN.
 
         Frees nothing that may be live. Safe to run at any time and many times over.
-        """
-        return self._run(Sweep("sweep", account_id_of(account_id), "", ""))
 
-    def archive(self, account_id: str) -> Outcome:
+        Parameters
+        ----------
+        sweeper
+            Name of whoever sweeps regularly, of its own among all: takes the account for `lease_ms` by the store's
+            clock, or does nothing (OK with the flag `leased`) while it is another's. None: sweeps at once, and leaves
+            any lease as it is.
+        lease_ms
+            Longer than the sweeper's round: it takes the lease anew with each; one that died loses it after so long.
+        """
+        name = "" if sweeper is None else id_of(sweeper, "sweeper")
+        lease_us = lots_of(lease_ms, "lease_ms") * 1000
+        return self._run(Sweep("sweep", account_id_of(account_id), "", "", name, lease_us))
+
+    def archive(self, account_id: str, *, compact_after_s: int | None = 60) -> Outcome:
         """Let go of what is older than the book's `horizon_s`; writes a checkpoint into the journal.
 
         Lets go of request ids, of settled orders (terminal, flat), and of those journal records that `export` has
         confirmed. Moves the dedupe watermark forward, never past now - horizon: a request issued at or before it is
         TOO_OLD_FOR_DEDUPE. The checkpoint has the totals of account and symbols, the orders let go, and a digest of
         those that stand. Nothing is archived unless this is called.
+
+        Parameters
+        ----------
+        compact_after_s
+            Orders that ended so long ago without a fill keep only what a late fill needs (`BookOrder.compacted`): id,
+            state, symbol, leg, side, quantities and aliases; not their event ids. None: they stay whole.
         """
-        return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us))
+        compact = None if compact_after_s is None else lots_of(compact_after_s, "compact_after_s", least=0) * 1_000_000
+        return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us, compact))

@@ -24,10 +24,12 @@ from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.group import GROUP_MAX, GroupMember
-from equipoise.reservation.money import MICRO_SCALE
-from equipoise.reservation.records import Outcome
+from equipoise.reservation.ids import id_of
+from equipoise.reservation.money import MICRO_SCALE, lots_of
+from equipoise.reservation.records import BookOrder, Outcome
 from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
+from equipoise.reservation.workers import AsyncWorker, OutboxReader, partitions_of
 
 __all__ = ["AsyncReservationBook", "RequestMaker"]
 
@@ -59,6 +61,12 @@ class RequestMaker(ReservationBook):
 
     def _holdings(self, account_id: str) -> Holdings:
         raise NotImplementedError(account_id)
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        raise NotImplementedError(account_id)
+
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:
+        raise NotImplementedError(name, partitions, takeover_ms)
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         raise NotImplementedError(account_id, order_id, ident)
@@ -217,6 +225,15 @@ class AsyncReservationBook(ABC):
     export = _whole(ReservationBook.export)
     reconcile = _whole(ReservationBook.reconcile)
     import_flat = _whole(ReservationBook.import_flat)
+    rebuild_registry = _whole(ReservationBook.rebuild_registry)
+
+    def worker(
+        self, name: str, *, partition: int | None = None, poll_ms: int = 10, takeover_ms: int = 5_000
+    ) -> AsyncWorker:
+        """An asynchronous iterator over what somebody has to send; the arguments of `ReservationBook.worker`."""
+        partitions, takeover = partitions_of(partition), lots_of(takeover_ms, "takeover_ms")
+        reader = self.reader._outbox_reader(id_of(name, "name"), partitions, takeover)  # noqa: SLF001
+        return AsyncWorker(self, reader, name, poll_ms)
 
 
 def _scale_in(book: ReservationBook, account_id: str) -> int | None:

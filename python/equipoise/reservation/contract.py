@@ -21,13 +21,12 @@ from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import AuditReport, audit
 from equipoise.reservation.calls import Clock, system_clock
 from equipoise.reservation.codes import Code, OrderState
-from equipoise.reservation.ids import account_id_of
+from equipoise.reservation.ids import account_id_of, id_of
 from equipoise.reservation.money import lots_of
 from equipoise.reservation.reconciling import Reconciling
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry
-from equipoise.reservation.requests import (
-    Export,
-)
+from equipoise.reservation.requests import Export
+from equipoise.reservation.workers import Delivery, OutboxReader, Worker, partitions_of
 
 __all__ = ["Clock", "ReservationBook", "system_clock"]
 
@@ -145,6 +144,14 @@ class ReservationBook(Reconciling):
         """
 
     @abstractmethod
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        """Orders whose next answer is awaited (`overdue_us`), in any order; costs what there is of them."""
+
+    def _held(self, account_id: str) -> int:
+        """What all orders hold together, in units; reads every one of them."""
+        return sum(order.hold for order in self.orders(account_id))
+
+    @abstractmethod
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol (hedge: and leg), sorted."""
 
@@ -160,6 +167,40 @@ class ReservationBook(Reconciling):
         UNKNOWN is never sent again: ask the venue by client id. An entry goes in the step in which the last of its
         orders becomes LIVE or ends.
         """
+
+    def worker(self, name: str, *, partition: int | None = None, poll_ms: int = 10, takeover_ms: int = 5_000) -> Worker:
+        """A reader of the outbox that is handed what somebody has to send; see `Worker`.
+
+        Parameters
+        ----------
+        name
+            Of its own among the workers of all processes, and the same again after a restart.
+        partition
+            0-15: only accounts of that partition (`partition_of`); None: all accounts.
+        poll_ms
+            How long it waits before it looks again when there was nothing.
+        takeover_ms
+            An entry that was handed to a worker so long ago, and of which something is still unclaimed, is handed out
+            again. Well below the time orders have until their deadline.
+        """
+        reader = self._outbox_reader(id_of(name, "name"), partitions_of(partition), lots_of(takeover_ms, "takeover_ms"))
+        return Worker(self, reader, name, poll_ms)
+
+    @abstractmethod
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:
+        """Where a worker's entries come from."""
+
+    def _take(self, reader: OutboxReader, most: int) -> list[Delivery]:
+        """A worker's look, run where the book runs."""
+        return reader.take(most)
+
+    def rebuild_registry(self) -> tuple[str, ...]:
+        """Find every account anew and list it; the ids, sorted.
+
+        A store whose accounts are one table has nothing to find. On Redis this looks at every key of every master, and
+        happens by itself where the node of the list was replaced.
+        """
+        return self.accounts()
 
     def audit(self, account_id: str) -> AuditReport:
         """Prove the account's totals from its orders alone and from its journal alone. Reads only; O(history)."""

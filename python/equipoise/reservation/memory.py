@@ -16,6 +16,8 @@ from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
+    COMPACTED,
+    SHRINKS,
     STATE_AT,
     STATE_END,
     BookAccount,
@@ -30,8 +32,9 @@ from equipoise.reservation.records import (
     new_record,
 )
 from equipoise.reservation.requests import Request
-from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, RateKey
+from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey
 from equipoise.reservation.steps.view import RateDeltas
+from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, partition_of, unclaimed
 
 __all__ = ["CountedRates", "MemoryBook"]
 
@@ -126,10 +129,12 @@ class _Shelf:
 
     __slots__ = (
         "aliases",
+        "awaiting",
         "base",
         "events",
         "held",
         "journal",
+        "leased",
         "live_ids",
         "orders",
         "outbox",
@@ -144,6 +149,7 @@ class _Shelf:
         self.rows: dict[tuple[str, str], BookSymbol] = {}
         self.orders: dict[str, _KeptOrder] = {}
         self.live_ids: dict[str, None] = {}
+        self.awaiting: dict[str, None] = {}
         self.aliases: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
@@ -152,6 +158,7 @@ class _Shelf:
         self.journal: list[_KeptRecord] = []
         self.outbox: dict[str, OutboxEntry] = {}
         self.base = JournalBase()
+        self.leased: Lease | None = None
 
     def account(self) -> BookAccount | None:
         return self.held
@@ -172,6 +179,17 @@ class _Shelf:
     def live(self) -> Iterable[BookOrder]:
         return [_order(self.orders[order_id]) for order_id in self.live_ids]
 
+    def awaited(self) -> list[BookOrder]:
+        """Orders whose next answer is awaited."""
+        found = map(self.order, self.awaiting)
+        return [order for order in found if order is not None]
+
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        return [order for order in self.awaited() if order.overdue_us is not None and order.overdue_us < before_us]
+
+    def lease(self) -> Lease | None:
+        return self.leased
+
     def request(self, ident: str) -> Remembered | None:
         kept = self.requests.get(ident)
         return None if kept is None else _remembered(kept)
@@ -186,6 +204,16 @@ class _Shelf:
             _order(kept)
             for kept in self.orders.values()
             if kept[_CHANGED] <= until_us and kept[STATE_AT] not in _LIVE_STATES and not kept[_OPEN_LOTS]
+        ]
+
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        return [
+            order.order_id
+            for order in self.every()
+            if order.changed_us <= until_us
+            and order.state in SHRINKS
+            and order.request_id
+            and not (order.filled or order.overfilled or order.open_lots)
         ]
 
     def forgotten(self, until_us: int) -> int:
@@ -234,6 +262,10 @@ class _Shelf:
             self.live_ids[order_id] = None
         else:
             self.live_ids.pop(order_id, None)
+        if order.overdue_us is None:
+            self.awaiting.pop(order_id, None)
+        else:
+            self.awaiting[order_id] = None
 
     def write(self, effect: Effect, counts: Sequence[tuple[RateKey, int, int]]) -> None:
         """Write a step; writing the same one again changes nothing."""
@@ -266,10 +298,15 @@ class _Shelf:
             events[ident] = _answer(answer)
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
+            for order_id in effect.compacted:
+                self.put(_order(self.orders[order_id])._replace(**COMPACTED))
+                self.events.pop(order_id, None)
         if effect.trim_version is not None:
             self.trim(effect.trim_version)
         if effect.indexes is not None:
             self.reindex(effect.indexes)
+        if effect.lease is not None:
+            self.leased = effect.lease
         if effect.account is not None:
             self.held = effect.account
         if effect.rebase:
@@ -278,6 +315,7 @@ class _Shelf:
     def reindex(self, indexes: Indexes) -> None:
         """Write anew what is derived from the orders; twice is the same as once."""
         self.live_ids = dict.fromkeys(indexes.live_ids)
+        self.awaiting = {order.order_id: None for order in self.live() if order.overdue_us is not None}
         self.owners = dict(indexes.owners)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
         self.outbox = {entry.request_id: entry for entry in indexes.outbox}
@@ -345,7 +383,7 @@ class MemoryBook(ReservationBook):
                 if request.op in ("open_account", "import_flat"):
                     self._shelves[account_id] = shelf
             effect = STEPS[request.op](shelf, request, self._clock())
-            if effect.account is not None or effect.symbols:
+            if effect.account is not None or effect.symbols or effect.lease is not None:
                 counts = shelf.counts_after(effect.rates) if effect.rates else ()
                 self._pending = (shelf, effect, counts)
                 shelf.write(effect, counts)
@@ -413,6 +451,10 @@ class MemoryBook(ReservationBook):
             found = shelf.every() if every or state is not None else shelf.live()
         return selected(found, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
 
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        with self._lock:
+            return tuple(self._shelf(account_id).awaited())
+
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol and leg, sorted."""
         with self._lock:
@@ -430,8 +472,24 @@ class MemoryBook(ReservationBook):
         """Outbox entries above a version, oldest first."""
         with self._lock:
             entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
-        # A request id that is used again after it was archived keeps its place in the dictionary.
+        # Entries made anew by a repair may stand in another order.
         return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
+
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:  # noqa: ARG002
+        return PolledReader(self._unsent, partitions, takeover_ms / 1000)
+
+    def _unsent(self, partitions: frozenset[int]) -> list[Delivery]:
+        found = []
+        with self._lock:
+            self._settle()
+            waiting = [(name, shelf) for name, shelf in self._shelves.items() if shelf.outbox]
+            for name, shelf in waiting:
+                if partition_of(name) in partitions:
+                    for entry in shelf.outbox.values():
+                        orders = unclaimed(map(shelf.order, entry.order_ids))
+                        if orders:
+                            found.append(Delivery(name, entry, orders))
+        return sorted(found, key=lambda delivery: (delivery.account_id, delivery.entry.version))
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         with self._lock:

@@ -7,11 +7,12 @@ equipoise_book_balance, _free,                 an account's money, by account an
 _used_margin_executed, _used_margin_all
 equipoise_book_orders, equipoise_book_holds    orders that are not terminal and what they hold, by account and state
 equipoise_book_overdue_orders                  orders whose answer is past due, swept or not
-equipoise_book_order_age_seconds               histogram of the time since orders in flight were made
+equipoise_book_order_age_seconds               histogram of the time since orders that await an answer were made
 equipoise_book_outbox_entries                  requests that wait for a sender or for an answer
 equipoise_book_late_fills, _overfills,         what has gone otherwise than held for, since the account was opened
 _under_reserved, _pnl_missing
-equipoise_book_leak                            held by the symbols' totals beyond what their orders hold: always 0
+equipoise_book_leak                            held by the symbols' totals beyond what their orders hold: always 0; as
+                                               of the last time that all orders were read
 equipoise_book_steps_total                     answers since this process began, by step and code
 equipoise_book_step_seconds                    histogram of the time a step took, store included
 equipoise_book_store_errors_total              failures of the store, by kind
@@ -54,10 +55,13 @@ class BookMetrics(Collector):
     Parameters
     ----------
     book
-        A book of this process. A scrape reads all orders in flight. Of an `AsyncReservationBook` the awaited steps are
-        counted, not those that `reconcile`, `export` and `import_flat` take on the way.
+        A book of this process. A scrape reads the orders that await an answer, not those that rest. Of an
+        `AsyncReservationBook` the awaited steps are counted, not those that `reconcile`, `export` and `import_flat`
+        take on the way.
     registry
         Where the figures are registered; default the process's registry.
+    leak_every_s
+        At most how often every order of an account is read, to see whether its symbols hold more than its orders.
 
     Examples
     --------
@@ -70,8 +74,16 @@ class BookMetrics(Collector):
     ['equipoise_book_free{account="live:6",currency="USD"} 100.0']
     """
 
-    def __init__(self, book: ReservationBook | AsyncReservationBook, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(
+        self,
+        book: ReservationBook | AsyncReservationBook,
+        registry: CollectorRegistry = REGISTRY,
+        *,
+        leak_every_s: float = 300.0,
+    ) -> None:
         self._asked, self._registry = book, registry
+        self._leak_every_s = leak_every_s
+        self._leaks: dict[str, tuple[float, int]] = {}
         self._book = book.reader if isinstance(book, AsyncReservationBook) else book
         self._steps = Counter(
             "equipoise_book_steps", "Answers of the book by step and code", ["op", "code"], registry=registry
@@ -143,16 +155,29 @@ class BookMetrics(Collector):
     def _look_at(self, account_id: str, families: dict[str, Any]) -> None:
         book = self._book
         for _ in range(LOOKS):
-            account, orders, rows = book.account(account_id), book.orders(account_id), book.symbols(account_id)
+            account, rows = book.account(account_id), book.symbols(account_id)
+            awaiting = book._awaiting(account_id)  # noqa: SLF001
             if book.account(account_id).version == account.version:
-                held = sum(row.hold_bids + row.hold_asks for row in rows)
-                leak = held - sum(order.hold for order in orders)
-                families["leak"].add_metric([account_id], _number(leak, account.scale))
                 break
-        now = book._clock()  # noqa: SLF001
+        held = sum(row.hold_bids + row.hold_asks for row in rows)
+        leak = self._leak(account, held)
+        if leak is not None:
+            families["leak"].add_metric([account_id], _number(leak, account.scale))
         _add_account(families, account)
-        _add_orders(families, account, orders, now)
+        _add_orders(families, account, awaiting, held, book._clock())  # noqa: SLF001
         families["outbox_entries"].add_metric([account_id], len(book.outbox(account_id, limit=10_000)))
+
+    def _leak(self, account: BookAccount, held: int) -> int | None:
+        """What was found when all orders were last read; None where that has not been possible yet."""
+        name, now = account.account_id, time.monotonic()
+        looked_at, leak = self._leaks.get(name, (None, None))
+        if looked_at is None or now - looked_at >= self._leak_every_s:
+            # Between two steps only: a step changes both sides.
+            orders = self._book._held(name)  # noqa: SLF001
+            if self._book.account(name).version == account.version:
+                leak = held - orders
+                self._leaks[name] = (now, leak)
+        return leak
 
 
 def _number(count: int, scale: int) -> float:
@@ -182,7 +207,7 @@ def _families() -> dict[str, Any]:
         for name, words in names:
             made[name] = GaugeMetricFamily(f"equipoise_book_{name}", words, labels=labels)
     made["order_age_seconds"] = HistogramMetricFamily(
-        "equipoise_book_order_age_seconds", "Time since orders in flight were made", labels=["account"]
+        "equipoise_book_order_age_seconds", "Time since orders that await an answer were made", labels=["account"]
     )
     return made
 
@@ -195,16 +220,22 @@ def _add_account(families: dict[str, Any], account: BookAccount) -> None:
         families[name].add_metric(labels[:1], getattr(account, name))
 
 
-def _add_orders(families: dict[str, Any], account: BookAccount, orders: tuple[BookOrder, ...], now: int) -> None:
-    counts = {state: [0, 0] for state in ("RESERVED", "SENT", "LIVE", "UNKNOWN")}
+def _add_orders(
+    families: dict[str, Any], account: BookAccount, awaiting: tuple[BookOrder, ...], held: int, now: int
+) -> None:
+    """What rests is what is left when the orders that await an answer are taken away."""
+    counts = {state: [0, 0] for state in ("RESERVED", "SENT", "UNKNOWN")}
     ages = []
     overdue = 0
-    for order in orders:
-        mine = counts[order.state.value]
-        mine[0] += 1
-        mine[1] += order.hold
+    for order in awaiting:
+        mine = counts.get(order.state.value)
+        if mine is not None:
+            mine[0] += 1
+            mine[1] += order.hold
         overdue += order.overdue_us is not None and order.overdue_us < now
         ages.append(max(now - order.created_us, 0) / 1e6)
+    others = [sum(column) for column in zip(*counts.values(), strict=True)]
+    counts["LIVE"] = [max(account.live_orders - others[0], 0), max(held - others[1], 0)]
     name = account.account_id
     for state, (count, hold) in counts.items():
         families["orders"].add_metric([name, state], count)

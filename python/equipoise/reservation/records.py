@@ -359,6 +359,11 @@ class BookOrder(NamedTuple):
         return self.state.terminal
 
     @property
+    def compacted(self) -> bool:
+        """Whether `archive` has let go of everything but what a late fill needs: only these have no request id."""
+        return not self.request_id
+
+    @property
     def ordered(self) -> int:
         """Lots the order may come to: filled + working + released. The larger quantity while an amendment is open."""
         return max(self.lots, self.amend_lots)
@@ -428,6 +433,24 @@ class BookOrder(NamedTuple):
         if self.hold_released:
             fields["released_margin"] = to_decimal(self.hold_released, self.scale)
         return fields
+
+
+COMPACTED: dict[str, Any] = {
+    "price_ticks": 0,
+    "hold_start": 0,
+    "reduce_only": False,
+    "reduces": False,
+    "order_type": "limit",
+    "owner": "",
+    "request_id": "",
+    "created_us": 0,
+    "deadline_us": 0,
+    "good_till_us": None,
+    "reason": "",
+    "venue_id": None,
+}
+"""What an order without fills is left without: it keeps its id, state, symbol, leg, side, quantities and aliases."""
+SHRINKS = (OrderState.REJECTED, OrderState.CANCELLED, OrderState.EXPIRED)
 
 
 def digest_of(orders: Iterable[tuple[str, tuple[Any, ...]]]) -> str:

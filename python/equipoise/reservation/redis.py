@@ -9,14 +9,14 @@ becomes of each failure.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
-from equipoise.reservation.audit import Holdings
+from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.contract import Clock, ReservationBook, system_clock
 from equipoise.reservation.memory import selected
@@ -46,12 +46,15 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_records import account_of, base_of, entry_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import arguments, journal_of, outcome_from
-from equipoise.reservation.requests import Archive, Repair, Request, Sweep
+from equipoise.reservation.redis_steps import Candidates, arguments, journal_of, outcome_from
+from equipoise.reservation.redis_workers import GroupReader
+from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.steps import STEPS
+from equipoise.reservation.workers import OutboxReader
 
 __all__ = ["RedisBook"]
 
@@ -61,6 +64,8 @@ CANDIDATES_MAX = 5_000
 """Orders a single sweep or archive judges; what is left waits for the next one."""
 IDS_MAX = 50_000
 """Request ids a single archive lets go."""
+SEEN = 2**52
+"""Added to that time once `archive` has seen whether the order shrinks (lua/archive.lua)."""
 CHUNK = 500
 ATTEMPTS = 100
 
@@ -95,6 +100,7 @@ class RedisBook(ReservationBook):
         self._heads: Callable[[str], tuple[bytes, int]] = lru_cache(maxsize=4096)(self._head)
         self._route: Route = self._routed()
         self._first()
+        self.registry = Registry(self)
 
     # Opening ---------------------------------------------------------------------------------------------------------
 
@@ -265,6 +271,10 @@ class RedisBook(ReservationBook):
         self._links.put(link)
         return link.home
 
+    def masters(self) -> tuple[Address, ...]:
+        """Every node that holds accounts."""
+        return self._route.masters()
+
     def drop_links(self, address: Address) -> None:
         """Close idle connections to a node that was found to be gone."""
         self._links.drop(address)
@@ -353,7 +363,7 @@ class RedisBook(ReservationBook):
         if time.monotonic() >= deadline + (self._timeout_s if unknown_script else 0):
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
         if script is not None and unknown_script:
-            self._exchange_at(address, command("SCRIPT", "LOAD", script.text))
+            self.at(address, command("SCRIPT", "LOAD", script.text))
         elif isinstance(error, failures.MovedError):
             # Whoever sends callers away may be a master no longer.
             self._links.drop(address)
@@ -367,7 +377,45 @@ class RedisBook(ReservationBook):
             time.sleep(PAUSE_S)
         return None
 
-    def _exchange_at(self, address: Address, payload: bytes) -> Any:
+    def each(self, items: Sequence[tuple[int, bytes]]) -> list[Any]:
+        """A reply for each (slot, command), written to each node at once; a failure stands in its reply's place."""
+        self._open()
+        replies: list[Any] = [None] * len(items)
+        places: dict[Address, list[int]] = {}
+        for number, (slot, _) in enumerate(items):
+            places.setdefault(self._route.address(slot), []).append(number)
+        for address, numbers in places.items():
+            for start in range(0, len(numbers), CHUNK):
+                part = numbers[start : start + CHUNK]
+                found = self._together(address, [items[number][1] for number in part])
+                for number, reply in zip(part, found, strict=True):
+                    replies[number] = reply
+        for number, (slot, payload) in enumerate(items):
+            error = replies[number]
+            if isinstance(error, failures.AskError | failures.MovedError) or (
+                isinstance(error, failures.ResponseError) and retry_later(error)
+            ):
+                try:
+                    replies[number] = self._exchange(slot, lambda _, payload=payload: payload, 1)[0]  # type: ignore[misc]
+                except StoreError as failure:
+                    replies[number] = failure
+        return replies
+
+    def _together(self, address: Address, commands: list[bytes]) -> list[Any]:
+        """Commands at one node in one write; its failure in the place of every reply."""
+        try:
+            link = self._links.take(address)
+            found = link.exchange(b"".join(commands), len(commands))
+        except failures.RedisError as error:
+            self._links.drop(address)
+            self._route.lost(address)
+            lost = StoreUnavailable(f"{address.host}:{address.port}: {error}")
+            lost.__cause__ = error
+            return [lost] * len(commands)
+        self._links.put(link)
+        return found
+
+    def at(self, address: Address, payload: bytes) -> Any:
         """One command at one node that changes no account."""
         self._open()
         try:
@@ -401,6 +449,8 @@ class RedisBook(ReservationBook):
         account_id = request.account_id
         if isinstance(request, Repair):
             return self._repair(request)
+        if isinstance(request, OpenAccount):
+            self.registry.add(account_id)
         real_id = ""
         for _ in range(ATTEMPTS):
             candidates = self._candidates(request)
@@ -411,23 +461,37 @@ class RedisBook(ReservationBook):
             real_id = reply[1:]
         else:
             raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
-        return outcome_from(request, reply)
+        outcome = outcome_from(request, reply)
+        if isinstance(request, Reserve) and request.outbox and outcome.done:
+            self.registry.hint([account_id])
+        return outcome
 
-    def _candidates(self, request: Request) -> tuple[list[str], list[str]]:
-        """Orders that a sweep or an archive will have to look at, and request ids that an archive may let go.
+    def _candidates(self, request: Request) -> Candidates:
+        """What a sweep or an archive will have to look at.
 
         A step declares every key it reads, so these are found beforehand; the script judges each of them again.
         """
-        if not isinstance(request, Archive | Sweep):
-            return [], []
-        low, high = "(0", f"({self._clock()}"
-        if isinstance(request, Archive):
-            low, high = str(request.horizon_us - self._clock()), "(0"
+        most = ("LIMIT", "0", str(CANDIDATES_MAX))
+        if isinstance(request, Sweep):
+            return self._due(request, "ZRANGEBYSCORE", "(0", f"({self._clock()}", *most), [], []
+        if not isinstance(request, Archive):
+            return [], [], []
+        # The score of a settled order is minus the time since which it is settled.
+        now = self._clock()
+        watermark = now - request.horizon_us
+        old = self._due(request, "ZRANGEBYSCORE", str(-watermark), "(0")
+        old += self._due(request, "ZRANGEBYSCORE", str(-watermark - SEEN), f"({-SEEN}")
+        ended = []
+        if request.compact_us is not None:
+            # The oldest first; what is left waits for the next archive.
+            ended = self._due(request, "ZREVRANGEBYSCORE", f"({-watermark}", str(request.compact_us - now), *most)
+        return old, ended, self._old_ids(request)
+
+    def _due(self, request: Request, *words: str) -> list[str]:
+        """Orders by their score in user_due."""
+        name, *more = words
         key = keys_of(self._target.prefix, request.account_id)[3]
-        limit = () if isinstance(request, Archive) else ("LIMIT", "0", str(CANDIDATES_MAX))
-        found = self._command(request.account_id, "ZRANGEBYSCORE", key, low, high, *limit)
-        ids = [name.decode() for name in found]
-        return ids, self._old_ids(request) if isinstance(request, Archive) else []
+        return [found.decode() for found in self._command(request.account_id, name, key, *more)]
 
     def _old_ids(self, request: Archive) -> list[str]:
         """Request ids issued before the horizon, at most IDS_MAX; the rest waits for the next archive."""
@@ -460,22 +524,20 @@ class RedisBook(ReservationBook):
     # Reads -----------------------------------------------------------------------------------------------------------
 
     def accounts(self) -> tuple[str, ...]:
-        """Ids of all accounts, sorted; looks at every key of every master."""
-        start = f"{self._target.prefix}user_portfolio:{{"
-        pattern = f"{_literal(start)}*}}"
-        found = set()
-        for address in self._route.masters():
-            for key in self._scan(address, pattern):
-                found.add(key[len(start) : -1])
-        return tuple(sorted(found))
+        """Ids of all accounts, sorted."""
+        return self.registry.accounts()
 
-    def _scan(self, address: Address, pattern: str) -> Iterator[str]:
-        cursor = b"0"
-        while True:
-            cursor, keys = self._exchange_at(address, command("SCAN", cursor, "MATCH", pattern, "COUNT", "5000"))
-            yield from (key.decode() for key in keys)
-            if cursor == b"0":
-                return
+    def rebuild_registry(self) -> tuple[str, ...]:
+        """Find every account anew by looking at every key of every master; the ids, sorted."""
+        return self.registry.rebuild()
+
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:
+        return GroupReader(self, self.registry, name, partitions, takeover_ms)
+
+    def waiting_of(self, account_id: str, request_ids: list[str]) -> list[str | None]:
+        """What user_waiting says of entries; None where an entry has been settled meanwhile."""
+        found = self._command(account_id, "HMGET", keys_of(self._target.prefix, account_id)[10], *request_ids)
+        return [None if left is None else left.decode() for left in found]
 
     def _account_fields(self, account_id: str) -> dict[str, str]:
         fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[0]))
@@ -513,16 +575,47 @@ class RedisBook(ReservationBook):
         self._account_fields(account_id)
         key = keys_of(self._target.prefix, account_id)[2]
         live_only = not every and state is None
-        if live_only:
+        due, unchanged_since = self._moments(overdue=overdue, age_ms=age_ms)
+        if live_only and due is not None:
+            ids = self._made_in_order(account_id, self._ids_due(account_id, f"({due}"))
+        elif live_only:
             names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
             ids = [name.decode() for name in names]
         else:
             ids = _in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
-        found = self._orders(account_id, ids)
+        found = self.orders_by_id(account_id, ids)
         listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
-        return selected(listed, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
+        return selected(listed, state, symbol, due, unchanged_since)
 
-    def _orders(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
+    def _ids_due(self, account_id: str, before: str) -> list[str]:
+        """Orders whose answer is due before a time, +inf: ever."""
+        key = keys_of(self._target.prefix, account_id)[3]
+        return [name.decode() for name in self._command(account_id, "ZRANGEBYSCORE", key, "(0", before)]
+
+    def _made_in_order(self, account_id: str, ids: list[str]) -> list[str]:
+        """The ids in the order in which the orders were made; of those that have ended meanwhile none."""
+        if not ids:
+            return []
+        scores = self._command(account_id, "ZMSCORE", keys_of(self._target.prefix, account_id)[2], *ids)
+        placed = [(float(score), name) for score, name in zip(scores, ids, strict=True) if score is not None]
+        return [name for place, name in sorted(placed) if place > 0]
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        return tuple(self.orders_by_id(account_id, self._ids_due(account_id, "+inf")).values())
+
+    def _held(self, account_id: str) -> int:
+        key = keys_of(self._target.prefix, account_id)[2]
+        names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+        slot = slot_of(account_id)
+        asked = [(slot, command("HGET", self._key(account_id, name.decode()), "reserved_margin")) for name in names]
+        held = 0
+        for reply in self.each(asked):
+            if isinstance(reply, Exception):
+                raise reply if isinstance(reply, StoreError) else failure_of(reply)
+            held += int(reply or 0)
+        return held
+
+    def orders_by_id(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
         """Records by id, read in pieces; an id without a record is left out."""
         scale = self._scale(account_id)
         wanted, found = list(ids), {}
@@ -568,12 +661,11 @@ class RedisBook(ReservationBook):
         found = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in self._command(account_id, *words)]
         if not found:
             return ()
-        names = [fields["request_id"] for _, fields in found]
-        waiting = self._command(account_id, "HMGET", keys[10], *names)
+        waiting = self.waiting_of(account_id, [fields["request_id"] for _, fields in found])
         # Without a count the entry has gone between the two reads.
         return tuple(
             [
-                entry_of(version, fields, left.decode())
+                entry_of(version, fields, left)
                 for (version, fields), left in zip(found, waiting, strict=True)
                 if left is not None
             ]
@@ -590,7 +682,8 @@ class RedisBook(ReservationBook):
         """
         for _ in range(ATTEMPTS):
             view = self._snapshot(account_id)
-            orders = self._orders(account_id, dict.fromkeys([*view.order_ids, *self._records_of(account_id)]))
+            journal = list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9))
+            orders = self.orders_by_id(account_id, [*view.order_ids, *_missed_by(view.order_ids, view.base, journal)])
             if self._taken_back(account_id, view.account.version, orders):
                 break
         else:
@@ -603,7 +696,7 @@ class RedisBook(ReservationBook):
             view.aliases,
             view.owners,
             view.rates,
-            list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9)),
+            journal,
             view.base,
             view.outbox,
             view.requests,
@@ -635,12 +728,6 @@ class RedisBook(ReservationBook):
         if not found[0]:
             raise InputError("account_id", None, "an open account", repr(account_id))
         return _Snapshot(account_id, found)
-
-    def _records_of(self, account_id: str) -> list[str]:
-        """Ids of all order records, found without the index."""
-        start = self._key(account_id, "")
-        address = self._route.address(slot_of(account_id))
-        return [key[len(start) :] for key in self._scan(address, f"{_literal(start)}*")]
 
 
 class _Snapshot:
@@ -683,6 +770,14 @@ def _in_order_made(flat: list[bytes]) -> list[str]:
     return sorted(scored, key=lambda name: abs(float(scored[name])))
 
 
-def _literal(text: str) -> str:
-    """Text for MATCH that stands for itself."""
-    return "".join(["\\" + sign if sign in "*?[]\\^" else sign for sign in text])
+def _missed_by(index: Iterable[str], base: JournalBase, journal: Iterable[JournalRecord]) -> list[str]:
+    """Orders that the journal knows and the index does not, as when the index was damaged."""
+    known = dict.fromkeys(base.orders)
+    for record in journal:
+        for change in record.orders:
+            if change.after is None:
+                known.pop(change.order_id, None)
+            else:
+                known[change.order_id] = None
+    listed = frozenset(index)
+    return [name for name in known if name not in listed]

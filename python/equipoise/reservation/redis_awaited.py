@@ -25,7 +25,7 @@ from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_links import KNOWN_S, Address, packed, slot_of
 from equipoise.reservation.redis_steps import outcome_from
-from equipoise.reservation.requests import Archive, Repair, Request, Sweep
+from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 
 __all__ = ["RedisInLoop"]
 
@@ -177,7 +177,7 @@ class RedisInLoop(AsyncReservationBook):
 
     async def _step(self, request: Request) -> Outcome:
         self._ready()
-        if isinstance(request, Archive | Sweep | Repair):
+        if isinstance(request, Archive | Sweep | Repair | OpenAccount):
             return await self._in_thread(self._redis.run, request)
         head, tail, wait = self._redis.packed_step(request)
         address = self._redis.address_of(slot_of(request.account_id))
@@ -196,8 +196,21 @@ class RedisInLoop(AsyncReservationBook):
         reply = replies[0]
         if isinstance(reply, bytes) and reply[:1] not in (b"K", b"H"):
             self._redis.check_wait(replies)
-            return outcome_from(request, str(reply, "utf-8"))
+            outcome = outcome_from(request, str(reply, "utf-8"))
+            if isinstance(request, Reserve) and request.outbox and outcome.done:
+                self._hint(request.account_id)
+            return outcome
         return await self._in_thread(self._redis.run, request)
+
+    def _hint(self, account_id: str) -> None:
+        """Tell workers of an account, without waiting for it; a hint that is lost costs up to the next walk."""
+        slot, payload, replies = self._redis.registry.hint_of(account_id)
+        line = self._lines.get(self._redis.address_of(slot))
+        if line is not None and not line.broken:
+            # Nobody awaits it, so its failure must not be reported as one that nobody saw.
+            line.ask(payload, replies).add_done_callback(lambda future: future.cancelled() or future.exception())
+        else:
+            self._threads.submit(self._redis.registry.hint, [account_id])
 
     def _expire(self, line: _Line, future: asyncio.Future[list[Any]]) -> None:
         """No answer in time: unknown. Later steps get a line of their own."""

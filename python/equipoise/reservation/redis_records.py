@@ -9,7 +9,7 @@ from typing import Any
 from equipoise.errors import StoreCorrupt
 from equipoise.reservation.audit import JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Totals
+from equipoise.reservation.records import SHRINKS, BookAccount, BookOrder, BookSymbol, OutboxEntry, Totals
 from equipoise.reservation.redis_steps import unpacked_terms
 from equipoise.reservation.steps import RateKey, standing
 
@@ -71,6 +71,8 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
     """user_holdings as an order. Figures that are zero and texts that are empty are absent."""
     try:
         version, place = divmod(int(fields["seq"]), PLACES)
+        if "request_id" not in fields and OrderState(fields["state"]) in SHRINKS:
+            fields = {"price_ticks": "0", "request_id": "", "created_us": "0", "deadline_us": "0", **fields}
         lots, filled, released = int(fields["lots"]), int(fields.get("filled", 0)), int(fields.get("released", 0))
         created = fields["created_us"]
         amend_deadline = fields.get("amend_deadline_us")

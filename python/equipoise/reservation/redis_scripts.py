@@ -38,6 +38,8 @@ class Script:
     name: str
     text: bytes
     sha: str
+    call: bytes
+    """EVALSHA and the address, in the protocol."""
 
 
 def keys_of(prefix: str, account_id: str) -> tuple[str, ...]:
@@ -111,14 +113,40 @@ def _needed(shared: str, operation: str) -> str:
     return _BLOCK.sub(lambda match: match[0] if (match["function"] or match["table"]) in wanted else "", shared)
 
 
+_CONSTANT = re.compile(r"^local (?P<names>\w+(?:, \w+)*) =(?P<values>[^\n]+)\n", re.MULTILINE)
+_VALUE = re.compile(r" (-?\d+|'[^'\n]*'|[a-z]+\.[a-z]+|(?:KEYS|ARGV)\[\d+\])(?:,|$)")
+
+
+def _folded(shared: str, operation: str) -> str:
+    """A script with the constants of its shared parts put in where they are used.
+
+    For each name that a function takes from outside, the server searches a list and makes an object, with every call.
+    """
+    shared = re.sub(r"^(local \w+ = '[^'\n]*')\s*\.\.\s*'", lambda match: match[1][:-1], shared, flags=re.MULTILINE)
+    values: dict[str, str] = {}
+
+    def noted(match: re.Match[str]) -> str:
+        names, found = match["names"].split(", "), _VALUE.findall(match["values"])
+        if "".join(f" {value}," for value in found)[:-1] != match["values"] or len(names) != len(found):
+            return match[0]
+        values.update(zip(names, found, strict=True))
+        return ""
+
+    text = _CONSTANT.sub(noted, shared) + "\n" + operation
+    used = re.compile(rf"(?<![\w.'\"])({'|'.join(values)})\b(?!['\"])")
+    return used.sub(lambda match: values[match[0]], text)
+
+
 def _assembled(name: str) -> Script:
     file, parts, when_full = _FILES[name]
     operation = _read(file)
-    shared = "" if name == "snapshot" else _needed("\n".join([_read(part) for part in ("prelude", *parts)]), operation)
-    bodies = [shared, operation]
+    body = operation
+    if name != "snapshot":
+        body = _folded(_needed("\n".join([_read(part) for part in ("prelude", *parts)]), operation), operation)
     head = "#!lua flags=allow-oom\n" if when_full else "#!lua\n"
-    text = (head + "\n".join(bodies)).encode()
-    return Script(name, text, sha1(text).hexdigest())  # noqa: S324 - the server's own addressing, not a secret
+    text = (head + body).encode()
+    sha = sha1(text).hexdigest()  # noqa: S324 - the server's own addressing, not a secret
+    return Script(name, text, sha, b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % sha.encode())
 
 
 SCRIPTS: dict[str, Script] = {name: _assembled(name) for name in _FILES}

@@ -36,7 +36,7 @@ from equipoise.reservation.requests import (
 from equipoise.reservation.steps import terms_content, terms_fault
 from equipoise.reservation.steps.events import ENDS
 
-__all__ = ["arguments", "journal_of", "outcome_from", "packed_terms", "unpacked_terms"]
+__all__ = ["Candidates", "arguments", "journal_of", "outcome_from", "packed_terms", "unpacked_terms"]
 
 Arguments = tuple[list[str], list[str]]
 """(ids of the order records after the fixed keys, ARGV from the seventh on)."""
@@ -251,7 +251,11 @@ _EVENTS: dict[type[Request], Callable[[Any, str], Arguments]] = {
 }
 
 
-def arguments(request: Request, real_id: str = "", candidates: tuple[list[str], list[str]] = ([], [])) -> Arguments:
+Candidates = tuple[list[str], list[str], list[str]]
+"""Orders to be swept or let go, orders that may shrink, and request ids that may go."""
+
+
+def arguments(request: Request, real_id: str = "", candidates: Candidates = ([], [], [])) -> Arguments:
     """Record ids and ARGV of a request.
 
     Parameters
@@ -261,8 +265,7 @@ def arguments(request: Request, real_id: str = "", candidates: tuple[list[str], 
     real_id
         Events: the order that the id given is an alias of, where that is known.
     candidates
-        Sweep and archive: orders that may be due and request ids that may go, found by a read beforehand; the script
-        judges each again.
+        Sweep and archive: found by a read beforehand; the script judges each again.
     """
     kind = type(request)
     pack = _REQUESTS.get(kind)
@@ -271,11 +274,12 @@ def arguments(request: Request, real_id: str = "", candidates: tuple[list[str], 
     event = _EVENTS.get(kind)
     if event is not None:
         return event(request, real_id)
-    ids, old = candidates
+    ids, ended, old = candidates
     if isinstance(request, Archive):
-        return ids, [str(request.horizon_us), str(len(ids)), *ids, *old]
+        values = [str(request.horizon_us), str(len(ids)), _optional(request.compact_us), str(len(ended))]
+        return [*ids, *ended], [*values, *ids, *ended, *old]
     if isinstance(request, Sweep):
-        return ids, ids
+        return ids, [request.sweeper, str(request.lease_us), *ids]
     raise InputError("request", None, "an operation of this store", request.op)
 
 

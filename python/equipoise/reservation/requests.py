@@ -125,9 +125,11 @@ class Abandon(Timed):
 
 @dataclass(slots=True)
 class Archive(Request):
-    """Let go of what is older than the horizon."""
+    """Let go of what is older than the horizon; shrink ended orders without fills that are older than `compact_us`."""
 
     horizon_us: int
+    compact_us: int | None
+    """None: shrink none."""
 
 
 @dataclass(slots=True)
@@ -283,4 +285,8 @@ class Repair(Request):
 
 @dataclass(slots=True)
 class Sweep(Request):
-    """Label or end what is past its deadline."""
+    """Label or end what is past its deadline, unless another sweeper has the lease."""
+
+    sweeper: str = ""
+    """Empty: without a lease."""
+    lease_us: int = 0

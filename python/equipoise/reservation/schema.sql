@@ -92,10 +92,23 @@ CREATE TABLE orders (
     amend_deadline_us INTEGER,
     changed_us INTEGER NOT NULL,
     version INTEGER NOT NULL,
+    -- When the next answer is due (`BookOrder.overdue_us`); NULL where none is awaited.
+    due_us INTEGER GENERATED ALWAYS AS (
+        CASE
+            WHEN state IN ('RESERVED', 'SENT') THEN deadline_us
+            WHEN state IN ('LIVE', 'UNKNOWN') THEN coalesce(
+                min(cancel_deadline_us, amend_deadline_us),
+                cancel_deadline_us,
+                amend_deadline_us,
+                CASE state WHEN 'UNKNOWN' THEN min(deadline_us, changed_us) END
+            )
+        END
+    ) VIRTUAL,
     PRIMARY KEY (account_id, order_id),
     CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX orders_live ON orders (account_id, place_made)
+-- A sweep finds what is due without looking at what rests.
+CREATE INDEX orders_live ON orders (account_id, due_us)
     WHERE state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN');
 
 CREATE TABLE aliases (
@@ -156,6 +169,14 @@ CREATE TABLE outbox (
     PRIMARY KEY (account_id, request_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX outbox_by_version ON outbox (account_id, version);
+
+-- Which sweeper took an account last, from when and until when.
+CREATE TABLE leases (
+    account_id TEXT PRIMARY KEY,
+    sweeper TEXT NOT NULL,
+    taken_us INTEGER NOT NULL,
+    until_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE journal (
     account_id TEXT NOT NULL,

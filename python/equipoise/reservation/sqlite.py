@@ -54,11 +54,14 @@ from equipoise.reservation.sqlite_engine import (
     wal_reset_is_fixed,
 )
 from equipoise.reservation.sqlite_rows import (
+    GET_DUE,
+    GET_HELD,
     GET_JOURNAL,
     GET_LIVE,
     GET_ORDERS,
     GET_OUTBOX,
     GET_SYMBOLS,
+    NEVER_US,
     Rows,
     entry_of,
     holdings,
@@ -66,14 +69,16 @@ from equipoise.reservation.sqlite_rows import (
     must_account,
     order_of,
 )
+from equipoise.reservation.sqlite_workers import unsent
 from equipoise.reservation.steps import STEPS
+from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
 __all__ = ["SqliteBook", "wal_reset_is_fixed"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x45515049
 """Written into the file's header, so that another database is not taken for a book."""
-MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql"}
+MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql", 3: "schema_3_to_4.sql"}
 """File beside this one whose SQL lifts a book from the version named to the next, in the transaction that opens it."""
 VIEWS = "views.sql"
 """Made anew by every migration, because they name the columns of the tables."""
@@ -303,7 +308,7 @@ class SqliteBook(ReservationBook):
         request = member.request
         effect = STEPS[request.op](rows, request, self._clock())
         member.outcome = effect.outcome
-        if effect.account is None and not effect.symbols:
+        if effect.account is None and not effect.symbols and effect.lease is None:
             return False
         rows.write(effect)
         return True
@@ -416,13 +421,23 @@ class SqliteBook(ReservationBook):
         every: bool = False,
     ) -> tuple[BookOrder, ...]:
         """Orders in the order they were made."""
-        sql = GET_ORDERS if every or state is not None else GET_LIVE
+        due, unchanged_since = self._moments(overdue=overdue, age_ms=age_ms)
+        sql, values = (GET_LIVE, (account_id,)) if due is None else (GET_DUE, (account_id, due))
+        if every or state is not None:
+            sql, values = GET_ORDERS, (account_id,)
 
         def query(connection: Connection) -> list[BookOrder]:
             must_account(connection, account_id)
-            return [order_of(row) for row in connection.execute(sql, (account_id,)).fetchall()]
+            return [order_of(row) for row in connection.execute(sql, values).fetchall()]
 
-        return selected(self._read(query), state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
+        return selected(self._read(query), state, symbol, due, unchanged_since)
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        rows = self._read(lambda connection: connection.execute(GET_DUE, (account_id, NEVER_US)).fetchall())
+        return tuple(map(order_of, rows))
+
+    def _held(self, account_id: str) -> int:
+        return int(self._read(lambda connection: connection.execute(GET_HELD, (account_id,)).fetchall())[0][0])
 
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol and leg, sorted."""
@@ -453,6 +468,12 @@ class SqliteBook(ReservationBook):
             return tuple([entry_of(row) for row in rows])
 
         return self._read(query)
+
+    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:  # noqa: ARG002
+        return PolledReader(self._unsent, partitions, takeover_ms / 1000)
+
+    def _unsent(self, partitions: frozenset[int]) -> list[Delivery]:
+        return self._read(lambda connection: unsent(connection, partitions))
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         return (

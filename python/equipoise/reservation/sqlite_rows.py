@@ -13,6 +13,7 @@ from equipoise.errors import InputError
 from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
 from equipoise.reservation.records import (
+    COMPACTED,
     STATE_AT,
     STATE_END,
     BookAccount,
@@ -28,14 +29,17 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.sqlite_engine import Connection, Cursor
-from equipoise.reservation.steps import Effect, Indexes, RateKey
+from equipoise.reservation.steps import Effect, Indexes, Lease, RateKey
 
 __all__ = [
+    "GET_DUE",
+    "GET_HELD",
     "GET_JOURNAL",
     "GET_LIVE",
     "GET_ORDERS",
     "GET_OUTBOX",
     "GET_SYMBOLS",
+    "NEVER_US",
     "Rows",
     "entry_of",
     "holdings",
@@ -93,10 +97,20 @@ _GET_SETTLED = (
     f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? AND changed_us <= ? "  # noqa: S608
     "AND open_lots = 0 ORDER BY place_made"
 )
-GET_LIVE = (
-    f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? "  # noqa: S608
-    "AND state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN') ORDER BY place_made"
+_GET_UNFILLED = (
+    "SELECT order_id FROM orders WHERE account_id = ? AND changed_us <= ? AND request_id <> '' AND filled = 0 "
+    "AND overfilled = 0 AND open_lots = 0 AND state IN ('REJECTED', 'CANCELLED', 'EXPIRED')"
 )
+_COMPACT = (
+    f"UPDATE orders SET {', '.join(f'{name} = ?' for name in COMPACTED)} "  # noqa: S608
+    "WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
+)
+_LIVE = "orders INDEXED BY orders_live WHERE account_id = ? AND state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN')"
+GET_LIVE = f"SELECT {_ORDER_COLUMNS} FROM {_LIVE} ORDER BY place_made"  # noqa: S608
+GET_DUE = f"SELECT {_ORDER_COLUMNS} FROM {_LIVE} AND due_us < ? ORDER BY place_made"  # noqa: S608
+GET_HELD = f"SELECT ifnull(sum(hold), 0) FROM {_LIVE}"  # noqa: S608
+NEVER_US = 2**62
+"""Later than any time: with it, GET_DUE finds every order whose answer is awaited."""
 _GET_TAKEN = (
     "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id IN (SELECT value FROM json_each(?2)) UNION ALL "
     "SELECT alias FROM aliases WHERE account_id = ?1 AND alias IN (SELECT value FROM json_each(?2))"
@@ -280,6 +294,10 @@ class Rows:
         """Orders that are not terminal."""
         return [order_of(row) for row in self._execute(GET_LIVE, (self._account_id,)).fetchall()]
 
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        """Orders whose answer was due before a time."""
+        return [order_of(row) for row in self._execute(GET_DUE, (self._account_id, before_us)).fetchall()]
+
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal, flat orders not changed since."""
         return [
@@ -287,6 +305,10 @@ class Rows:
             for row in self._execute(_GET_SETTLED, (self._account_id, until_us)).fetchall()
             if (order := order_of(row)).terminal
         ]
+
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        """Orders that ended without a fill, not changed since, still kept whole."""
+        return [row[0] for row in self._execute(_GET_UNFILLED, (self._account_id, until_us)).fetchall()]
 
     def forgotten(self, until_us: int) -> int:
         """How many request ids were issued until a time."""
@@ -302,6 +324,12 @@ class Rows:
         ).fetchall()[0][0]
         account = self.account()
         return (0 if account is None else account.version) if found is None else int(found) - 1
+
+    def lease(self) -> Lease | None:
+        """Which sweeper took the account last."""
+        query = "SELECT sweeper, taken_us, until_us FROM leases WHERE account_id = ?"
+        found = self._execute(query, (self._account_id,)).fetchall()
+        return (found[0][0], found[0][1], found[0][2]) if found else None
 
     def request(self, ident: str) -> Remembered | None:
         """What a request id was used for."""
@@ -405,12 +433,21 @@ def write_effect(
         order_id, ident, (print_, at_us, packed) = effect.event
         text = None if packed is None else _text(packed)
         execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (account_id, order_id, ident, print_, at_us, text))
+    if effect.lease is not None:
+        execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (account_id, *effect.lease))
     if effect.watermark_us is not None:
         execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, effect.watermark_us))
         ids = _text(effect.archived)
         for table in ("orders", "events", "aliases"):
             where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
             execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
+    if effect.compacted:
+        ids = _text(effect.compacted)
+        execute(_COMPACT, (*COMPACTED.values(), account_id, ids))
+        execute(
+            "DELETE FROM events WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))",
+            (account_id, ids),
+        )
     if effect.trim_version is not None:
         _trim(connection, account_id, effect.trim_version)
     if effect.indexes is not None:

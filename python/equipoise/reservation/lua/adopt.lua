@@ -38,7 +38,7 @@ local o = {
 less_resting(row, o, 0 - hold, 0 - lots)
 if A.combine == 'larger_leg' and not reduces then
     local rate = divide_up(hold, lots)
-    D.rates_in = { '0', rate_member('orders', symbol, rate, id) }
+    rate_more(rate_member('orders', symbol, rate, id))
     row[RATE_ORDERS] = rate_top('orders', symbol, rate)
 end
 put_row(symbol, leg, was, row)

@@ -10,8 +10,7 @@ local function replace_resting(row, was, after)
             row[RATE_ORDERS] = rate_top('orders', was.symbol, 0)
         elseif old ~= new then
             rate_less(rate_member('orders', was.symbol, old, was.id))
-            D.rates_in[#D.rates_in + 1] = '0'
-            D.rates_in[#D.rates_in + 1] = rate_member('orders', was.symbol, new, was.id)
+            rate_more(rate_member('orders', was.symbol, new, was.id))
             row[RATE_ORDERS] = rate_top('orders', was.symbol, new)
         end
     end

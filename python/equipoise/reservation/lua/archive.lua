@@ -1,6 +1,8 @@
--- Write a checkpoint; delete ids, settled orders and exported journal records older than the horizon.
--- KEYS 13, 14, … records of orders that may go
--- ARGV 7 horizon_us   8 how many orders   9, … their ids, then ids of requests that may go
+-- Write a checkpoint; delete ids, settled orders and exported journal records older than the horizon; shrink orders that
+-- ended without a fill.
+-- KEYS 13, 14, … records of orders that may go, then of orders that may shrink
+-- ARGV 7 horizon_us   8 how many orders may go   9 compact_us or empty   10 how many may shrink
+--      11, … ids of the ones and of the others, then of requests that may go
 
 local moved = away()
 if moved then
@@ -10,6 +12,9 @@ if not A then
     return answer('ACCOUNT_NOT_FOUND')
 end
 local watermark, count = now - tonumber(ARGV[7]), tonumber(ARGV[8])
+local ended, cutoff = tonumber(ARGV[10]), ARGV[9] ~= '' and now - tonumber(ARGV[9])
+-- In the age index, a settled order that has been looked at stands lower by this.
+local SEEN = 4503599627370496
 if watermark <= A.watermark then
     return answer('OK')
 end
@@ -17,17 +22,49 @@ check_indexes()
 call('HLEN', ALIASES)
 local gone = {}
 for i = 1, count do
-    local o = load_order(KEYS[RECORD - 1 + i], ARGV[8 + i], '')
+    local o = load_order(KEYS[RECORD - 1 + i], ARGV[10 + i], '')
     if o and terminal(o) and o.open == 0 and o.changed <= watermark then
         gone[#gone + 1] = o
     end
 end
-if call('ZCOUNT', DUE, text(0 - watermark), '(0') ~= #gone then
+local aged = call('ZCOUNT', DUE, text(0 - watermark), '(0')
+if aged + call('ZCOUNT', DUE, text(0 - watermark - SEEN), '(' .. text(0 - SEEN)) ~= #gone then
     return 'K'
+end
+-- What is left of an order that ended without a fill: all that a late fill needs, and the aliases it may come under.
+local seen, shrunk = {}, {}
+for i = count + 1, count + ended do
+    local key = KEYS[RECORD - 1 + i]
+    local o = load_order(key, ARGV[10 + i], '')
+    if o and terminal(o) and o.open == 0 and o.changed <= cutoff and o.changed > watermark then
+        seen[#seen + 1] = o
+        local unfilled = o.filled + o.over == 0 and o.state ~= 'FILLED' and o.state ~= 'CLOSED'
+        if o.request and unfilled then
+            local left = {
+                'symbol', o.symbol, 'side', o.bid and 'bid' or 'ask', 'lots', text(o.lots), 'released',
+                text(o.released), 'state', o.state, 'seq', text(o.seq), 'version', text(o.version), 'changed_us',
+                text(o.changed),
+            }
+            local optional_fields = {
+                'leg', o.leg, 'flags', o.flags, 'released_margin', o.given > 0 and text(o.given) or '',
+            }
+            for n = 1, #optional_fields, 2 do
+                if optional_fields[n + 1] ~= '' then
+                    left[#left + 1], left[#left + 2] = optional_fields[n], optional_fields[n + 1]
+                end
+            end
+            for _, field in ipairs(call('HKEYS', key)) do
+                if sub(field, 1, 2) == 'a:' then
+                    left[#left + 1], left[#left + 2] = field, '1'
+                end
+            end
+            shrunk[#shrunk + 1] = { key, left }
+        end
+    end
 end
 table.sort(gone, function(a, b) return a.seq < b.seq end)
 local old_ids = {}
-for i = 9 + count, #ARGV do
+for i = 11 + count + ended, #ARGV do
     local at = match(call('HGET', REQUESTS, ARGV[i]) or '', '^(%-?%d+) ')
     if at and tonumber(at) <= watermark then
         old_ids[#old_ids + 1] = ARGV[i]
@@ -96,6 +133,7 @@ for _, field in ipairs(fields) do
 end
 detail('watermark_us', text(watermark))
 detail('orders', text(#gone))
+detail('compacted', text(#shrunk))
 detail('trimmed_version', text(trim))
 detail('open_orders', text(A.live))
 detail('digest', '"' .. A.digest .. '"')
@@ -116,6 +154,15 @@ if written then
         call('UNLINK', o.key)
         call('ZREM', ORDERS, o.id)
         call('ZREM', DUE, o.id)
+    end
+    for _, item in ipairs(shrunk) do
+        -- Deleted first: a hash that has grown large stays in the larger form.
+        local key, left = item[1], item[2]
+        call('DEL', key)
+        call('HSET', key, unpack(left))
+    end
+    for _, o in ipairs(seen) do
+        call('ZADD', DUE, text(0 - o.changed - SEEN), o.id)
     end
     for _, alias in ipairs(aliases) do
         call('HDEL', ALIASES, alias)

@@ -26,8 +26,7 @@ local function load_order(key, order_id, event)
         'HMGET', key, 'symbol', 'leg', 'side', 'lots', 'hold_start', 'reduces', 'owner', 'order_type', 'deadline_us',
         'good_till_us', 'state', 'reserved_margin', 'filled', 'released', 'overfilled', 'open_lots', 'margin',
         'released_margin', 'flags', 'reason', 'venue_id', 'cancel_deadline_us', 'seq', EVENT .. event, 'price_ticks',
-        'amend_id', 'amend_lots', 'amend_hold', 'amend_price_ticks', 'amend_deadline_us', 'outbox', 'request_id',
-        'version', 'created_us', 'changed_us'
+        'outbox', 'request_id', 'version', 'created_us', 'changed_us', 'amend_id'
     )
     if not got[1] then
         if got[4] or got[11] then
@@ -36,7 +35,12 @@ local function load_order(key, order_id, event)
         return nil
     end
     local lots, filled, released = number(got[4], 'lots'), figure(got[13], 'filled'), figure(got[14], 'released')
-    local amend_lots = figure(got[27], 'amend_lots')
+    local amend_lots, amend_hold, amend_price_ticks, amend_deadline = 0, 0, 0, nil
+    if got[31] then
+        local amended = call('HMGET', key, 'amend_lots', 'amend_hold', 'amend_price_ticks', 'amend_deadline_us')
+        amend_lots, amend_hold = figure(amended[1], 'amend_lots'), figure(amended[2], 'amend_hold')
+        amend_price_ticks, amend_deadline = figure(amended[3], 'amend_price_ticks'), amended[4]
+    end
     if lots < 1 or filled + released > max(lots, amend_lots) then
         corrupt('order ' .. order_id)
     end
@@ -48,11 +52,11 @@ local function load_order(key, order_id, event)
         hold = figure(got[12], 'reserved_margin'), filled = filled, released = released, working = 0,
         over = figure(got[15], 'overfilled'), open = figure(got[16], 'open_lots'), margin = figure(got[17], 'margin'),
         given = figure(got[18], 'released_margin'), flags = got[19] or '', reason = got[20] or '', venue = got[21],
-        cancel = got[22], seq = seq, event = got[24], price_ticks = number(got[25], 'price_ticks'),
-        amend_id = got[26], amend_lots = amend_lots, amend_hold = figure(got[28], 'amend_hold'),
-        amend_price_ticks = figure(got[29], 'amend_price_ticks'), amend_deadline = got[30], outbox = got[31],
-        request = got[32], version = tonumber(got[33]) or (seq - fmod(seq, 1000)) / 1000,
-        created = number(got[34], 'created_us'), changed = tonumber(got[35] or got[34]),
+        cancel = got[22], seq = seq, event = got[24], price_ticks = figure(got[25], 'price_ticks'),
+        amend_id = got[31], amend_lots = amend_lots, amend_hold = amend_hold, amend_price_ticks = amend_price_ticks,
+        amend_deadline = amend_deadline, outbox = got[26], request = got[27],
+        version = tonumber(got[28]) or (seq - fmod(seq, 1000)) / 1000, created = figure(got[29], 'created_us'),
+        changed = tonumber(got[30] or got[29]),
     }
     if not TERMINAL[o.state] then
         o.working = standing(o, filled)
@@ -61,11 +65,16 @@ local function load_order(key, order_id, event)
 end
 
 local function changed(o)
-    local copy = {}
-    for name, value in pairs(o) do
-        copy[name] = value
-    end
-    return copy
+    -- Written out: a table of known size is made in one piece.
+    return {
+        key = o.key, id = o.id, symbol = o.symbol, leg = o.leg, bid = o.bid, lots = o.lots, hold_start = o.hold_start,
+        reduces = o.reduces, owner = o.owner, market = o.market, deadline = o.deadline, good_till = o.good_till,
+        state = o.state, hold = o.hold, filled = o.filled, released = o.released, working = o.working, over = o.over,
+        open = o.open, margin = o.margin, given = o.given, flags = o.flags, reason = o.reason, venue = o.venue,
+        cancel = o.cancel, seq = o.seq, price_ticks = o.price_ticks, amend_id = o.amend_id, amend_lots = o.amend_lots,
+        amend_hold = o.amend_hold, amend_price_ticks = o.amend_price_ticks, amend_deadline = o.amend_deadline,
+        outbox = o.outbox, request = o.request, version = o.version, created = o.created, changed = o.changed,
+    }
 end
 
 local function terminal(o)
@@ -356,8 +365,7 @@ local function ticket_rate(row, o, lots, margin)
     local best = 0
     if o.open + lots ~= 0 then
         best = divide_up(o.margin + margin, o.open + lots)
-        D.rates_in[#D.rates_in + 1] = '0'
-        D.rates_in[#D.rates_in + 1] = rate_member('tickets', o.symbol, best, o.id)
+        rate_more(rate_member('tickets', o.symbol, best, o.id))
     end
     row[RATE_TICKETS] = rate_top('tickets', o.symbol, best)
 end

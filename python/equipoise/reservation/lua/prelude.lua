@@ -23,11 +23,12 @@
 --   1 operation   2 time in microseconds, empty: the server's   3 identity of the node the caller talks to, or empty
 --   4 1: a repeat must write too, so that WAIT has something to wait for   5 id   6 fingerprint of the content
 
-local call, error_with = redis.call, error
+-- These names, and every other one that stands for a literal or a library function, are put in where they are used when
+-- a script is assembled (redis_scripts.py).
+local call, fmod, max = redis.call, math.fmod, math.max
 local format, match, find, sub, concat = string.format, string.match, string.find, string.sub, table.concat
-local fmod, max, unpack, tonumber = math.fmod, math.max, unpack, tonumber
-local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS, JOURNAL, OWNERS, RATES, OUTBOX, WAITING, BASE =
-    unpack(KEYS, 1, 12)
+local PORTFOLIO, SYMBOLS, ORDERS, DUE, ALIASES, REQUESTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local JOURNAL, OWNERS, RATES, OUTBOX, WAITING, BASE = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local RECORD = 13
 local op, ident, print_ = ARGV[1], ARGV[5], ARGV[6]
 local SCHEMA = '1'
@@ -35,7 +36,7 @@ local SCHEMA = '1'
 local MOST = 9007199254740991
 
 local function corrupt(what)
-    error_with({ err = 'CORRUPT ' .. what })
+    error({ err = 'CORRUPT ' .. what })
 end
 
 -- The only way a number becomes text. Adding 0 turns a negative zero into zero.
@@ -119,8 +120,11 @@ local function load_account()
         or version % 1 + balance % 1 + pnl % 1 + executed % 1 + all % 1 + live % 1 + watermark % 1 + records % 1 ~= 0 then
         corrupt('a figure of the account')
     end
+    local counts = pnl < 0 or policy == 'all'
     return {
-        version = version, balance = balance, pnl = pnl, counted = (pnl < 0 or policy == 'all') and pnl or 0,
+        -- What the hash says, for figures that a step leaves as they are: making text of a number again costs more.
+        said = got, totals = '[' .. got[3] .. ',' .. (counts and got[4] or '0') .. ',' .. got[5] .. ',' .. got[6] .. ']',
+        version = version, balance = balance, pnl = pnl, counted = counts and pnl or 0,
         executed = executed, all = all, live = live, status = got[8], combine = combine, positions = positions,
         all_pnl = policy == 'all', limits = limits ~= '' and cjson.decode(limits) or nil, terms_version = got[10],
         watermark = watermark, scale = got[12], records = records, digest = got[14], home = got[15] or '',
@@ -151,23 +155,24 @@ end
 -- long_lots, short_lots, rate_orders, rate_tickets, open_pnl, marked_us, revalued_us. --------------------------------
 
 local LOTS, MARGIN, HOLD_BIDS, HOLD_ASKS, BID_LOTS, ASK_LOTS, REDUCE_BID, REDUCE_ASK = 1, 2, 3, 4, 5, 6, 7, 8
-local LONG, SHORT, RATE_ORDERS, RATE_TICKETS, OPEN_PNL, MARKED, REVALUED = 9, 10, 11, 12, 13, 14, 15
+local LONG, SHORT, RATE_ORDERS, RATE_TICKETS, OPEN_PNL, MARKED, REVALUED, SAID = 9, 10, 11, 12, 13, 14, 15, 16
 local ROW_OUT = '%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f'
 local ROW_IN = '^(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+) '
     .. '(%-?%d+) (%-?%d+) (%-?%d+) (%-?%d+)$'
 
+-- A row as it is stored; after its figures, at SAID, the text of each.
 local function row_of(packed)
     if not packed then
         return nil
     end
-    local row = { match(packed, ROW_IN) }
-    if not row[15] then
+    local said = { match(packed, ROW_IN) }
+    if not said[15] then
         corrupt('symbol ' .. packed)
     end
-    for i = 1, 15 do
-        row[i] = tonumber(row[i])
-    end
-    return row
+    return {
+        said[1] + 0, said[2] + 0, said[3] + 0, said[4] + 0, said[5] + 0, said[6] + 0, said[7] + 0, said[8] + 0,
+        said[9] + 0, said[10] + 0, said[11] + 0, said[12] + 0, said[13] + 0, said[14] + 0, said[15] + 0, said,
+    }
 end
 
 local function fresh_row()
@@ -175,7 +180,7 @@ local function fresh_row()
 end
 
 local function copy_of(row)
-    return { unpack(row) }
+    return { unpack(row, 1, REVALUED) }
 end
 
 local function row_field(symbol, leg)
@@ -245,7 +250,7 @@ end
 -- An answer without a journal record. `more`: order, state, flags, rows, required (text), free, after (text), all optional.
 local function answer(code, more)
     more = more or {}
-    local was = A and totals(A.balance, A.counted, A.executed, A.all) or 'null'
+    local was = A and A.totals or 'null'
     return 'R["' .. code .. '",' .. (A and text(A.version) or '0') .. ',' .. (A and A.scale or '6') .. ',' .. was .. ','
         .. (more.after or was) .. ',' .. optional(more.order) .. ',' .. optional(more.state) .. ',['
         .. (more.flags or '') .. '],[' .. (more.rows or '') .. '],' .. (more.required or 'null')
@@ -274,9 +279,11 @@ end
 -- The next state of the account while a step computes it.
 local D = A and {
     balance = A.balance, pnl = A.pnl, live = A.live, status = A.status,
-    rows = {}, orders = {}, details = {}, more = {}, rates_out = {}, rates_in = {}, rates_gone = {}, entries = {},
-    added = 0, forgotten = 0,
+    rows = {}, orders = {}, details = {}, more = {}, entries = {}, added = 0, forgotten = 0,
 }
+
+-- Charges per lot that a step adds to the sorted set, as its ZADD wants them, and those that it takes away.
+local rates_in, rates_out
 
 -- A digest of the orders that stand, which does not depend on their order: two sums of 48 bits over a hash of each.
 local WRAP = 281474976710656
@@ -288,10 +295,10 @@ local function digest_of(order_id, snapshot, sign)
 end
 
 local function next_digest()
-    local high, low = match(A.digest, '^(%d+)-(%d+)$')
     if not D.high then
         return A.digest
     end
+    local high, low = match(A.digest, '^(%d+)-(%d+)$')
     high, low = fmod(high + D.high, WRAP), fmod(low + D.low, WRAP)
     return text(high < 0 and high + WRAP or high) .. '-' .. text(low < 0 and low + WRAP or low)
 end
@@ -323,9 +330,9 @@ end
 -- Highest rate of a symbol after the step, `best` being the highest it adds.
 local function rate_top(kind, symbol, best)
     local prefix = kind .. '\31' .. symbol .. '\31'
-    local gone = D.rates_gone
+    local gone = rates_out or {}
     -- At most one stored member more than the step takes away has to be looked at.
-    local found = call('ZREVRANGEBYLEX', RATES, '[' .. prefix .. ':', '[' .. prefix, 'LIMIT', 0, #D.rates_out + 1)
+    local found = call('ZREVRANGEBYLEX', RATES, '[' .. prefix .. ':', '[' .. prefix, 'LIMIT', 0, #gone + 1)
     for _, member in ipairs(found) do
         if not gone[member] then
             return max(best, tonumber(sub(member, #prefix + 1, #prefix + 16)))
@@ -339,83 +346,115 @@ local function rate_member(kind, symbol, rate, order_id)
 end
 
 local function rate_less(member)
-    D.rates_out[#D.rates_out + 1] = member
-    D.rates_gone[member] = true
+    rates_out = rates_out or {}
+    rates_out[#rates_out + 1] = member
+    rates_out[member] = true
 end
 
--- Totals after the step: executed, all, counted; and whether every figure stays in range.
-local function next_totals()
-    local executed, all, good = A.executed, A.all, true
-    for _, row in ipairs(D.rows) do
-        if row[3] then
-            local was_executed, was_all = requirement(row[3])
-            executed, all = executed - was_executed, all - was_all
+local function rate_more(member)
+    rates_in = rates_in or {}
+    rates_in[#rates_in + 1] = '0'
+    rates_in[#rates_in + 1] = member
+end
+
+-- Totals after the step: executed, all, counted, free; and whether every figure stays in range. `executed` and `all`
+-- where they are known already.
+local function next_totals(executed, all)
+    local good = true
+    if not all then
+        executed, all = A.executed, A.all
+        for _, item in ipairs(D.rows) do
+            local was, row = item[3], item[4]
+            if was then
+                local was_executed, was_all = requirement(was)
+                executed, all = executed - was_executed, all - was_all
+            end
+            local now_executed, now_all = requirement(row)
+            executed, all = executed + now_executed, all + now_all
+            good = good and fits(row)
         end
-        local now_executed, now_all = requirement(row[4])
-        executed, all = executed + now_executed, all + now_all
-        good = good and fits(row[4])
     end
-    local counted = (D.pnl < 0 or A.all_pnl) and D.pnl or 0
-    local free = sum(D.balance, counted, 0 - all)
-    good = good and D.balance <= MOST and D.balance >= -MOST and D.pnl <= MOST and D.pnl >= -MOST and executed >= 0 and executed <= MOST and all >= 0
-        and all <= MOST and free <= MOST and free >= -MOST
+    local balance, pnl = D.balance, D.pnl
+    local counted = (pnl < 0 or A.all_pnl) and pnl or 0
+    local free = sum(balance, counted, 0 - all)
+    good = good and balance <= MOST and balance >= -MOST and pnl <= MOST and pnl >= -MOST and executed >= 0
+        and executed <= MOST and all >= 0 and all <= MOST and free <= MOST and free >= -MOST
     return executed, all, counted, free, good
 end
 
+-- Text of a figure after the step, `before` and `said` being the figure and its text before.
+local function text_after(after, before, said)
+    return after == before and said or text(after)
+end
+
 -- Write the step, its journal record first; returns the reply and whether it was written. Orders are the caller's to
--- write afterwards, from values computed before. `refused`: rows of a ladder that were not held, as JSON.
-local function finish(code, order_id, state, flags, refused)
-    local executed, all, counted, _, good = next_totals()
+-- write afterwards, from values computed before. `refused`: rows of a ladder that were not held, as JSON. `executed` and
+-- `all` as in next_totals.
+local function finish(code, order_id, state, flags, refused, executed, all)
+    local counted, good, _
+    executed, all, counted, _, good = next_totals(executed, all)
     if not good or D.overflow then
         return answer('AMOUNT_OVERFLOW', { order = order_id }), false
     end
-    local version = text(A.version + 1)
-    local changes, writes = {}, {}
-    for i, item in ipairs(D.rows) do
-        local symbol, leg, was, row = item[1], item[2], item[3], item[4]
-        local before = 'null'
+    local version, now_text, rows, changes, said = text(A.version + 1), text(now), D.rows, '', A.said
+    for i = 1, #rows do
+        local item = rows[i]
+        local was, row = item[3], item[4]
+        local figures, before = was and was[SAID] or {}, 'null'
         if was then
-            before = format('[%.0f,%.0f,%.0f,%.0f]', was[1], was[2], was[3], was[4])
+            before = '[' .. concat(figures, ',', 1, 4) .. ']'
         end
-        changes[i] = '[' .. quoted(symbol) .. ',"' .. leg .. '",' .. before
-            .. format(',[%.0f,%.0f,%.0f,%.0f]]', row[1], row[2], row[3], row[4])
-        writes[2 * i - 1] = row_field(symbol, leg)
-        writes[2 * i] = format(ROW_OUT, unpack(row))
+        for place = 1, REVALUED do
+            local figure = row[place]
+            if not was or figure ~= was[place] then
+                figures[place] = text(figure)
+            end
+        end
+        changes = changes .. (i > 1 and ',[' or '[') .. quoted(item[1]) .. ',"' .. item[2] .. '",' .. before .. ',['
+            .. concat(figures, ',', 1, 4) .. ']]'
+        item[5] = concat(figures, ' ')
     end
     if flags and flags ~= '' then
         detail('flags', '[' .. flags .. ']')
     end
-    local moved = totals(A.balance, A.counted, A.executed, A.all) .. ',' .. totals(D.balance, counted, executed, all)
+    local balance, pnl = text_after(D.balance, A.balance, said[3]), text_after(D.pnl, A.pnl, said[4])
+    local executed_text = text_after(executed, A.executed, said[5])
+    local all_text, live = text_after(all, A.all, said[6]), text_after(D.live, A.live, said[7])
+    local moved = A.totals .. ',[' .. balance .. ',' .. (counted == D.pnl and pnl or '0') .. ',' .. executed_text .. ','
+        .. all_text .. ']'
     if order_id and not D.timed then
         D.answer = '["' .. code .. '","' .. op .. '",' .. version .. ',' .. moved .. ',' .. quoted(order_id) .. ','
             .. optional(state) .. ',[' .. (flags or '') .. ']]'
     end
-    local record = '[' .. version .. ',' .. text(now) .. ',"' .. op .. '",' .. quoted(ident) .. ','
-        .. quoted(order_id or '') .. ',"' .. code .. '",' .. moved .. ',[' .. concat(changes, ',') .. '],[' .. concat(D.orders, ',')
-        .. '],[' .. concat(D.details, ',') .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
+    local records = text_after(A.records + D.added + (D.timed and 1 or 0) - D.forgotten, A.records, said[13])
+    local record = '[' .. version .. ',' .. now_text .. ',"' .. op .. '",' .. quoted(ident) .. ',' .. quoted(order_id or '')
+        .. ',"' .. code .. '",' .. moved .. ',[' .. changes .. '],[' .. concat(D.orders, ',') .. '],['
+        .. concat(D.details, ',') .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
+    local digest = next_digest()
     call('XADD', JOURNAL, version .. '-0', 'r', record)
     call(
-        'HSET', PORTFOLIO, 'version', version, 'balance', text(D.balance), 'open_pnl', text(D.pnl),
-        'used_margin_executed', text(executed), 'used_margin_all', text(all), 'live_orders', text(D.live),
-        'changed_us', text(now), 'records', text(A.records + D.added + (D.timed and 1 or 0) - D.forgotten), 'digest',
-        next_digest(), unpack(D.more)
+        'HSET', PORTFOLIO, 'version', version, 'balance', balance, 'open_pnl', pnl, 'used_margin_executed', executed_text,
+        'used_margin_all', all_text, 'live_orders', live, 'changed_us', now_text, 'records', records, 'digest', digest,
+        unpack(D.more)
     )
-    if writes[1] then
-        call('HSET', SYMBOLS, unpack(writes))
+    for i = 1, #rows do
+        local item = rows[i]
+        call('HSET', SYMBOLS, row_field(item[1], item[2]), item[5])
     end
     for request_id, entry in pairs(D.entries) do
         if entry[2] > 0 then
             call('HSET', WAITING, request_id, entry[1] .. ' ' .. text(entry[2]))
         else
             call('HDEL', WAITING, request_id)
+            call('XACK', OUTBOX, 'workers', entry[1] .. '-0')
             call('XDEL', OUTBOX, entry[1] .. '-0')
         end
     end
-    if D.rates_out[1] then
-        call('ZREM', RATES, unpack(D.rates_out))
+    if rates_out then
+        call('ZREM', RATES, unpack(rates_out))
     end
-    if D.rates_in[1] then
-        call('ZADD', RATES, unpack(D.rates_in))
+    if rates_in then
+        call('ZADD', RATES, unpack(rates_in))
     end
     return 'O' .. A.scale .. record, true
 end

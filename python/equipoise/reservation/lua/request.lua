@@ -58,12 +58,12 @@ end
 local function open_blank(terms, currency, scale, balance, horizon_us)
     local combine, positions, policy = match(terms, '^([%l_]+) (%l+) ([%l_]+)')
     A = {
-        version = 0, balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, status = 'ACTIVE',
+        said = {}, totals = '[0,0,0,0]', version = 0, balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, status = 'ACTIVE',
         combine = combine, positions = positions, all_pnl = policy == 'all', scale = scale, records = 0, digest = '0-0',
     }
     D = {
-        balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = {}, rates_out = {},
-        rates_in = {}, entries = {}, added = 0, forgotten = 0, timed = true,
+        balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = {}, entries = {},
+        added = 0, forgotten = 0, timed = true,
         more = {
             'schema', SCHEMA, 'currency', currency, 'scale', scale, 'opened_us', text(now), 'status', 'ACTIVE', 'terms',
             terms, 'terms_version', '1', 'watermark_us', text(now - tonumber(horizon_us)), 'late_fills', '0',

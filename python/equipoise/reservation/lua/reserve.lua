@@ -4,7 +4,14 @@
 --      12 owner   13 first state   14 order type   15 deadline_us   16 good_till_us or empty
 --      17 1: an outbox entry too   18, 19, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
 
-local refusal = away() or gate() or growth_gate()
+local outbox = ARGV[17] == '1'
+
+-- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
+local function entry_open()
+    return outbox and call('HEXISTS', WAITING, ident) == 1 and answer('REQUEST_CONFLICT') or nil
+end
+
+local refusal = away() or gate() or entry_open() or growth_gate()
 if refusal then
     return refusal
 end
@@ -17,18 +24,18 @@ local PRECEDENCE = 'ORDER_EXISTS TERMS_CHANGED TERMS_INVALID AMOUNT_OVERFLOW STA
 -- Read: which ids are taken, and the symbols' totals.
 call('ZCARD', ORDERS)
 call('ZCARD', DUE)
-local asks, ids, fields, place_of = {}, {}, {}, {}
+local asks, ids, fields, lines = {}, {}, {}, {}
 for i = 1, count do
     local side, lots, ticks, hold, reduce, leg, symbol, id =
         match(ARGV[17 + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
     local field = row_field(symbol, leg)
-    if not place_of[field] then
+    if not lines[field] then
+        lines[field] = true
         fields[#fields + 1] = field
-        place_of[field] = #fields
     end
     asks[i] = {
-        bid = side == 'bid', side = side, lots = tonumber(lots), lots_text = lots, ticks = ticks,
-        hold = tonumber(hold), reduce = reduce == '1', leg = leg, symbol = symbol, id = id, field = field,
+        bid = side == 'bid', side = side, lots = lots + 0, lots_text = lots, ticks = ticks, hold = hold + 0,
+        hold_text = hold, reduce = reduce == '1', leg = leg, symbol = symbol, id = id, field = field, reduces = false,
     }
     ids[i] = id
 end
@@ -45,8 +52,13 @@ local is_stale = stale()
 local terms_changed = ARGV[11] ~= '' and ARGV[11] ~= A.terms_version
 local free = sum(A.balance, A.counted, 0 - A.all)
 local all, live = A.all, A.live
-local stored, seen, holds = {}, {}, 0
-local rows, granted, refused, worst = {}, {}, {}, nil
+local holds = 0
+local granted, refused, worst = {}, {}, nil
+-- By field: what D.rows takes of a symbol, and its part of used_margin_all at [6].
+for i, field in ipairs(fields) do
+    local was = row_of(packed[i])
+    lines[field] = { '', '', was, was and copy_of(was) or fresh_row(), '', false }
+end
 local rate_of = A.combine == 'larger_leg'
 
 -- First limit, in order of precedence, that an order meets; nil: none.
@@ -99,13 +111,8 @@ local function judge(i, ask)
         or (ask.reduce and A.positions == 'tickets') then
         return 'TERMS_INVALID', 0
     end
-    local field = ask.field
-    local row = seen[field]
-    if not row then
-        row = row_of(packed[place_of[field]])
-        stored[field] = row
-        row = row or fresh_row()
-    end
+    local line = lines[ask.field]
+    local row = line[4]
     local hold, reduces = ask.hold, ask.reduce
     if A.positions == 'hedge' and (ask.leg == 'long') ~= ask.bid then
         hold, reduces = 0, true
@@ -115,34 +122,38 @@ local function judge(i, ask)
             hold = 0
         end
     end
-    local after = copy_of(row)
     local hold_at = ask.bid and HOLD_BIDS or HOLD_ASKS
     local lots_at = reduces and (ask.bid and REDUCE_BID or REDUCE_ASK) or (ask.bid and BID_LOTS or ASK_LOTS)
-    after[hold_at] = after[hold_at] + hold
-    after[lots_at] = after[lots_at] + ask.lots
-    if rate_of and not reduces then
-        after[RATE_ORDERS] = max(after[RATE_ORDERS], divide_up(hold, ask.lots))
+    local held_before, lots_before, rate_before = row[hold_at], row[lots_at], row[RATE_ORDERS]
+    local was_all = line[6]
+    if not was_all then
+        was_all = select(2, requirement(row))
     end
-    local _, was_all = requirement(row)
-    local _, now_all = requirement(after)
+    row[hold_at], row[lots_at] = held_before + hold, lots_before + ask.lots
+    if rate_of and not reduces then
+        row[RATE_ORDERS] = max(rate_before, divide_up(hold, ask.lots))
+    end
+    local _, now_all = requirement(row)
     local rise = now_all - was_all
-    local code = limit_met(ask, after, hold, rise, reduces)
+    local code = limit_met(ask, row, hold, rise, reduces)
     if not code and best_effort and rise > 0 and free - (all - A.all) < rise then
         code = 'INSUFFICIENT_MARGIN'
     end
     if code then
+        row[hold_at], row[lots_at], row[RATE_ORDERS] = held_before, lots_before, rate_before
+        line[6] = was_all
         return code, rise
     end
-    if not seen[field] then
-        rows[#rows + 1] = { ask.symbol, ask.leg, stored[field], after }
-        after.at = #rows
-    else
-        after.at = row.at
-        rows[row.at][4] = after
+    if line[1] == '' then
+        line[1], line[2] = ask.symbol, ask.leg
+        D.rows[#D.rows + 1] = line
     end
-    seen[field] = after
+    line[6] = now_all
     all, live, holds = all + rise, live + 1, holds + hold
-    ask.hold, ask.reduces = hold, reduces
+    if hold ~= ask.hold then
+        ask.hold, ask.hold_text = hold, '0'
+    end
+    ask.reduces = reduces
     return nil, rise
 end
 
@@ -190,25 +201,25 @@ end
 local version = A.version + 1
 local places, dues, names = {}, {}, {}
 local deadline = ARGV[15]
-local due = text(max(tonumber(deadline), 1))
+local due, opening = text(max(tonumber(deadline), 1)), '["' .. state .. '",'
 for n, i in ipairs(granted) do
     local ask = asks[i]
-    local after = format('["%s",%.0f,0,%s,0,0,0,0,0]', state, ask.hold, ask.lots_text)
-    names[n] = quoted(ask.id)
-    D.orders[n] = '[' .. names[n] .. ',null,' .. after .. ']'
+    local after = opening .. ask.hold_text .. ',0,' .. ask.lots_text .. ',0,0,0,0,0]'
+    local name = quoted(ask.id)
+    names[n] = name
+    D.orders[n] = '[' .. name .. ',null,' .. after .. ']'
     digest_of(ask.id, after, 1)
     places[2 * n - 1], places[2 * n] = text(version * 1000 + i - 1), ask.id
     dues[2 * n - 1], dues[2 * n] = due, ask.id
     if rate_of and not ask.reduces then
-        D.rates_in[#D.rates_in + 1] = '0'
-        D.rates_in[#D.rates_in + 1] = rate_member('orders', ask.symbol, divide_up(ask.hold, ask.lots), ask.id)
+        rate_more(rate_member('orders', ask.symbol, divide_up(ask.hold, ask.lots), ask.id))
     end
 end
 for n, item in ipairs(refused) do
     refused[n] = '[' .. text(item[1] - 1) .. ',' .. quoted(asks[item[1]].id) .. ',"' .. item[2] .. '",' .. text(item[3])
         .. ',' .. text(item[4]) .. ']'
 end
-D.rows, D.live, D.added = rows, live, #granted
+D.live, D.added = live, #granted
 -- Under rules that do not add up, an owner's holds may exceed what the account holds.
 D.overflow = owner ~= '' and owned + holds > MOST
 local common = { 'request_id', ident }
@@ -216,12 +227,9 @@ if owner ~= '' then
     detail('owner', quoted(owner))
     common[3], common[4] = 'owner', owner
 end
-local outbox, left_over = ARGV[17] == '1', nil
 if outbox then
     detail('send', '"outbox"')
     call('XLEN', OUTBOX)
-    -- An entry is known by its request: one left over from before the id was archived gives way.
-    left_over = match(call('HGET', WAITING, ident) or '', '^(%d+) ')
     common[#common + 1] = 'outbox'
     common[#common + 1] = '1'
 end
@@ -235,14 +243,14 @@ if ARGV[16] ~= '' then
 end
 
 -- Write.
-local reply, written = finish('OK', nil, nil, nil, concat(refused, ','))
+local reply, written = finish('OK', nil, nil, nil, concat(refused, ','), A.executed, all)
 if not written then
     return reply
 end
 local created, hold_at = text(now), #common + 1
 for n, i in ipairs(granted) do
     local ask, key = asks[i], KEYS[RECORD - 1 + i]
-    local hold = ask.hold > 0 and text(ask.hold) or nil
+    local hold = ask.hold > 0 and ask.hold_text or nil
     common[hold_at], common[hold_at + 1] = hold and 'hold_start', hold
     common[hold_at + 2], common[hold_at + 3] = hold and 'reserved_margin', hold
     call(
@@ -258,9 +266,6 @@ for n, i in ipairs(granted) do
     end
 end
 if outbox then
-    if left_over then
-        call('XDEL', OUTBOX, left_over .. '-0')
-    end
     call(
         'XADD', OUTBOX, text(version) .. '-0', 'request_id', ident, 'created_us', created, 'deadline_us', deadline,
         'order_ids', '[' .. concat(names, ',') .. ']'

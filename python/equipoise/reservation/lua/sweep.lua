@@ -1,5 +1,7 @@
 -- Cancel what was never sent, and label what is overdue UNKNOWN. Frees nothing that may be live.
--- KEYS 13, 14, … records of orders that may be due. ARGV 7, 8, … their ids
+-- KEYS 13, 14, … records of orders that may be due
+-- ARGV 7 sweeper, empty: without a lease   8 lease_us   9, 10, … ids of the orders
+-- The lease is a field of user_portfolio: "<from> <until> <sweeper>".
 
 local moved = away()
 if moved then
@@ -8,10 +10,19 @@ end
 if not A then
     return answer('ACCOUNT_NOT_FOUND')
 end
+local sweeper = ARGV[7]
+if sweeper ~= '' then
+    local from, till, holder = match(call('HGET', PORTFOLIO, 'lease') or '', '^(%d+) (%d+) (.*)$')
+    -- One that begins in the future is from before the clock went back: it would last longer than anybody asked.
+    if holder and holder ~= sweeper and tonumber(from) <= now and now < tonumber(till) then
+        return answer('OK', { flags = '"leased"' })
+    end
+    D.more = { 'lease', text(now) .. ' ' .. text(now + tonumber(ARGV[8])) .. ' ' .. sweeper }
+end
 check_indexes()
 local overdue = {}
-for i = 7, #ARGV do
-    local o = load_order(KEYS[RECORD + i - 7], ARGV[i], '')
+for i = 9, #ARGV do
+    local o = load_order(KEYS[RECORD + i - 9], ARGV[i], '')
     if o and not terminal(o) and o.state ~= 'UNKNOWN' then
         local at = overdue_at(o, o.changed)
         if at and tonumber(at) < now then
@@ -20,6 +31,9 @@ for i = 7, #ARGV do
     end
 end
 if not overdue[1] then
+    if sweeper ~= '' then
+        call('HSET', PORTFOLIO, D.more[1], D.more[2])
+    end
     return answer('OK')
 end
 table.sort(overdue, function(a, b)

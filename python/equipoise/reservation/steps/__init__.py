@@ -39,7 +39,7 @@ from equipoise.reservation.steps.rules import (
     terms_content,
     terms_fault,
 )
-from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, View
+from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, Lease, RateKey, View
 
 __all__ = [
     "COMBINE_RULES",
@@ -48,6 +48,7 @@ __all__ = [
     "STEPS",
     "Effect",
     "Indexes",
+    "Lease",
     "RateKey",
     "View",
     "counted_rate",

@@ -138,7 +138,7 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
 
 
 def archive(view: View, request: Archive, now: int) -> Effect:
-    """Write a checkpoint; delete ids, settled orders and exported journal records older than the horizon."""
+    """Write a checkpoint; delete what is older than the horizon, shrink orders that ended without a fill."""
     account = view.account()
     if account is None:
         return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
@@ -150,6 +150,9 @@ def archive(view: View, request: Archive, now: int) -> Effect:
     draft.watermark_us = watermark
     gone = list(view.settled(watermark))
     draft.forgotten = len(gone) + view.forgotten(watermark)
+    names = {order.order_id for order in gone}
+    ended = () if request.compact_us is None else view.unfilled(now - request.compact_us)
+    compacted = tuple([name for name in ended if name not in names])
     trim = max(account.trimmed_version, min(view.aged(watermark), account.exported_version))
     draft.trimmed_version = trim
     # The record is a checkpoint: every symbol's totals, and a digest that the orders left standing must have.
@@ -159,6 +162,7 @@ def archive(view: View, request: Archive, now: int) -> Effect:
     draft.details = (
         ("watermark_us", watermark),
         ("orders", len(gone)),
+        ("compacted", len(compacted)),
         ("trimmed_version", trim),
         ("open_orders", len(standing)),
         ("digest", digest_of(standing)),
@@ -168,6 +172,7 @@ def archive(view: View, request: Archive, now: int) -> Effect:
         changes = tuple([(order.order_id, snapshot(order), None) for order in gone])
         effect.journal = (*effect.journal[:9], changes, *effect.journal[10:])
     effect.archived = tuple([order.order_id for order in gone])
+    effect.compacted = compacted
     effect.watermark_us = watermark
     effect.trim_version = trim if trim > account.trimmed_version else None
     return effect

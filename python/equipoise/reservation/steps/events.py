@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
-from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, OrderRow, Outcome
+from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, OrderRow, Outcome
 from equipoise.reservation.requests import OrderEvent, Resolve, Sweep
 from equipoise.reservation.steps.draft import (
     Draft,
@@ -14,7 +14,7 @@ from equipoise.reservation.steps.draft import (
     without_amendment,
 )
 from equipoise.reservation.steps.rules import counted_rate
-from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, View
+from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Lease, View
 
 __all__ = ["acknowledge", "claim", "end_order", "request_cancel", "resolve", "sweep"]
 
@@ -179,10 +179,15 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
     account = view.account()
     if account is None:
         return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
+    lease = (request.sweeper, now, now + request.lease_us) if request.sweeper else None
+    if lease is not None:
+        held = view.lease()
+        # One that begins in the future is from before the clock went back: it would last longer than anybody asked.
+        if held is not None and held[0] != request.sweeper and held[1] <= now < held[2]:
+            return _nothing_swept(request, account, ("leased",), None)
     draft = Draft(view, request, account, now)
-    overdue = [order for order in view.live() if order.overdue_us is not None and order.overdue_us < now]
     outcomes: list[OrderRow] = []
-    for order in sorted(overdue, key=lambda order: (order.created_us, order.version, order.place)):
+    for order in sorted(view.due(now), key=lambda order: (order.created_us, order.version, order.place)):
         if order.state is RESERVED:
             ended(draft, order, CANCELLED, "never_sent")
         elif order.state is not UNKNOWN:
@@ -191,6 +196,14 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
             continue
         outcomes.append((order.order_id, "OK", draft.order_pairs[-1][1].hold, 0, 0))
     if not outcomes:
-        totals = account.totals
-        return Effect(Outcome(OK, request.op, account.account_id, account.version, account.scale, totals, totals))
-    return draft.finish(orders=tuple(outcomes))
+        return _nothing_swept(request, account, (), lease)
+    effect = draft.finish(orders=tuple(outcomes))
+    effect.lease = lease
+    return effect
+
+
+def _nothing_swept(request: Sweep, account: BookAccount, flags: tuple[str, ...], lease: Lease | None) -> Effect:
+    """Nothing to journal; the lease alone may be written."""
+    totals, version = account.totals, account.version
+    outcome = Outcome(OK, request.op, account.account_id, version, account.scale, totals, totals, flags=flags)
+    return Effect(outcome, lease=lease)

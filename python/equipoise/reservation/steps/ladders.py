@@ -46,6 +46,9 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     """
     account, refusal = account_step(view, request, now)
     if refusal is None and account is not None:
+        if request.outbox and view.outbox_entry(request.ident) is not None:
+            # The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
+            return refuse(Code.REQUEST_CONFLICT, request, account)
         refusal = growth_gate(request, account)
     if refusal is not None or account is None:
         return cast(Effect, refusal)

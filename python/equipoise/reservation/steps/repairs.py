@@ -94,10 +94,18 @@ def indexes_of(orders: Iterable[BookOrder], entries: Mapping[str, OutboxEntry], 
         if larger_leg and order.open_lots:
             _count(rates, (order.symbol, order.leg, "tickets"), order_rate(order.margin, order.open_lots))
     outbox = []
+    taken = {entries[request_id].version for request_id in waiting if request_id in entries}
     for request_id, mine in waiting.items():
         first, ids = mine[0], tuple([order.order_id for order in mine])
-        made = OutboxEntry(request_id, first.version, first.created_us, first.deadline_us, ids, len(ids))
-        outbox.append(entries.get(request_id, made)._replace(open_orders=len(ids)))
+        entry = entries.get(request_id)
+        if entry is None:
+            # When it was written is lost; entries are listed by version, so no two may have the same.
+            version = first.version
+            while version in taken:
+                version -= 1
+            taken.add(version)
+            entry = OutboxEntry(request_id, version, first.created_us, first.deadline_us, ids, len(ids))
+        outbox.append(entry._replace(open_orders=len(ids)))
     return Indexes(tuple(live), tuple(owners.items()), rates, tuple(outbox))
 
 

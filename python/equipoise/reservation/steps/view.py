@@ -17,7 +17,7 @@ from equipoise.reservation.records import (
     Remembered,
 )
 
-__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "Indexes", "RateDeltas", "RateKey", "View"]
+__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "Indexes", "Lease", "RateDeltas", "RateKey", "View"]
 
 NOT_TERMINAL = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN})
 
@@ -26,6 +26,8 @@ AWAITING_VENUE = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.UNK
 RateKey = tuple[str, str, str]
 """(symbol, leg, "orders" | "tickets"): one counted set of charges per lot."""
 RateDeltas = dict[RateKey, dict[int, int]]
+Lease = tuple[str, int, int]
+"""(sweeper, from when, until when) by the store's clock."""
 
 
 class View(Protocol):
@@ -46,14 +48,23 @@ class View(Protocol):
     def live(self) -> Iterable[BookOrder]:
         """Orders that are not terminal."""
 
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        """Orders whose answer was due before a time."""
+
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal orders without an open position of their own, last changed at or before a time."""
+
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        """Orders that ended without a fill, last changed at or before a time, and are still kept whole."""
 
     def forgotten(self, until_us: int) -> int:
         """How many request ids were issued at or before a time."""
 
     def aged(self, until_us: int) -> int:
         """Highest version such that it and every journal record before it are dated at or before a time."""
+
+    def lease(self) -> Lease | None:
+        """Which sweeper took the account last."""
 
     def request(self, ident: str) -> Remembered | None:
         """What an account-level id was used for."""
@@ -108,6 +119,10 @@ class Effect:
     event: tuple[str, str, Remembered] | None = None
     archived: tuple[str, ...] = ()
     """Orders to delete, with their events and aliases."""
+    compacted: tuple[str, ...] = ()
+    """Orders to shrink to `COMPACTED`, and whose events to delete."""
+    lease: Lease | None = None
+    """The account is a sweeper's for a while; written even if nothing else is."""
     watermark_us: int | None = None
     """Request ids issued at or before are to be deleted."""
     trim_version: int | None = None

@@ -1,0 +1,165 @@
+"""Which accounts a Redis book has, and which of them may have something to send.
+
+Accounts live in slots of their own, so that no step needs a second one; somebody who looks for all of them needs a
+list. It is kept by partition, in slots of its own:
+
+=====================  ======  ====================================================================================
+key                    type    holds
+=====================  ======  ====================================================================================
+user_accounts:{p3}     set     accounts of partition 3: written before an account is opened, never taken away
+user_registered:{p3}   string  node for which the set is known to be whole
+user_hints:{p3}        set     accounts into whose outbox something was written; workers take them out (best effort)
+user_walk:{p3}         string  which worker walks the partition this second
+=====================  ======  ====================================================================================
+
+The list is written before the account, so on one node it can lack no account that is there. On a Cluster the node of
+the list may be promoted and have lost its last members: then it is another node than the one named beside the list, and
+the list is made whole again by a scan of every master. A hint adds the account to the list as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import redis.exceptions as failures
+from redis.crc import key_slot
+
+from equipoise.errors import StoreError, StoreUnavailable
+from equipoise.reservation.redis_links import Address, command, failure_of, slot_of
+from equipoise.reservation.workers import PARTITIONS, partition_of
+
+if TYPE_CHECKING:
+    from equipoise.reservation.redis import RedisBook
+
+__all__ = ["Registry"]
+
+CHUNK = 500
+WALK_MS = 900
+"""How long one worker has a partition to itself: every account is looked at about once a second."""
+
+
+def literal(text: str) -> str:
+    """Text for MATCH that stands for itself."""
+    return "".join(["\\" + sign if sign in "*?[]\\^" else sign for sign in text])
+
+
+class Registry:
+    """The list of accounts of a book, and its hints."""
+
+    def __init__(self, book: RedisBook) -> None:
+        self._book = book
+        self._prefix = book.target.prefix
+
+    def _key(self, name: str, partition: int) -> str:
+        return f"{self._prefix}user_{name}:{{p{partition}}}"
+
+    @staticmethod
+    def slot(partition: int) -> int:
+        """Slot of a partition's list and hints."""
+        return int(key_slot(f"p{partition}".encode()))
+
+    def add(self, account_id: str) -> None:
+        """Put an account on the list, before it is opened. A failure is StoreUnavailable: nothing has happened."""
+        place = partition_of(account_id)
+        self._ask([(self.slot(place), command("SADD", self._key("accounts", place), account_id))])
+
+    def hint_of(self, account_id: str) -> tuple[int, bytes, int]:
+        """(slot, commands, number of replies) that tell workers of an account."""
+        place = partition_of(account_id)
+        told = command("SADD", self._key("hints", place), account_id)
+        return self.slot(place), told + command("SADD", self._key("accounts", place), account_id), 2
+
+    def hint(self, account_ids: Iterable[str]) -> None:
+        """Tell workers of accounts; a hint that is lost costs up to the next walk."""
+        items = []
+        for account_id in account_ids:
+            place = partition_of(account_id)
+            items.append((self.slot(place), command("SADD", self._key("hints", place), account_id)))
+            items.append((self.slot(place), command("SADD", self._key("accounts", place), account_id)))
+        with contextlib.suppress(StoreError):
+            self._book.each(items)
+
+    def hinted(self, partitions: Sequence[int], most: int) -> list[str]:
+        """Take hints out, up to so many a partition."""
+        asked = [(self.slot(p), command("SPOP", self._key("hints", p), str(most))) for p in partitions]
+        return [name.decode() for reply in self._ask(asked, partly=True) for name in reply]
+
+    def walkable(self, partitions: Sequence[int], name: str) -> list[int]:
+        """The partitions that nobody else walks this second."""
+        asked = [
+            (self.slot(p), command("SET", self._key("walk", p), name, "NX", "PX", str(WALK_MS))) for p in partitions
+        ]
+        replies = self._ask(asked, partly=True, gaps=True)
+        return [p for p, reply in zip(partitions, replies, strict=True) if reply is not None]
+
+    def members(self, partitions: Sequence[int], *, whole: bool = True) -> set[str]:
+        """Accounts on the list of the partitions, which is made whole before where it might not be.
+
+        Without `whole` a list that cannot be made whole now, because some master is out of reach, is taken as it is.
+        """
+        if any(found != self._home(p) for p, found in zip(partitions, self._registered(partitions), strict=True)):
+            try:
+                self.rebuild()
+            except StoreUnavailable:
+                if whole:
+                    raise
+        asked = [(self.slot(p), command("SMEMBERS", self._key("accounts", p))) for p in partitions]
+        return {name.decode() for reply in self._ask(asked) for name in reply}
+
+    def accounts(self) -> tuple[str, ...]:
+        """Accounts that are open, sorted: the list may have some that never were."""
+        listed = sorted(self.members(range(PARTITIONS)))
+        asked = [(slot_of(name), command("EXISTS", f"{self._prefix}user_portfolio:{{{name}}}")) for name in listed]
+        return tuple([name for name, there in zip(listed, self._ask(asked), strict=True) if there])
+
+    def rebuild(self) -> tuple[str, ...]:
+        """Put every account that is found on any master on the list; sorted."""
+        start = f"{self._prefix}user_portfolio:{{"
+        homes = [self._home(p) for p in range(PARTITIONS)]
+        found = set()
+        for address in self._book.masters():
+            for key in self.scan(address, f"{literal(start)}*}}"):
+                found.add(key[len(start) : -1])
+        listed = sorted(found)
+        places: dict[int, list[str]] = {}
+        for name in listed:
+            places.setdefault(partition_of(name), []).append(name)
+        asked = [
+            (self.slot(p), command("SADD", self._key("accounts", p), *names[i : i + CHUNK]))
+            for p, names in places.items()
+            for i in range(0, len(names), CHUNK)
+        ]
+        self._ask(asked)
+        # Named as they were before the scan: a node that was promoted meanwhile has it done again.
+        self._ask([(self.slot(p), command("SET", self._key("registered", p), home)) for p, home in enumerate(homes)])
+        return tuple(listed)
+
+    def scan(self, address: Address, pattern: str) -> Iterator[str]:
+        """Keys of a node that match."""
+        cursor = b"0"
+        while True:
+            cursor, keys = self._book.at(address, command("SCAN", cursor, "MATCH", pattern, "COUNT", "5000"))
+            yield from (key.decode() for key in keys)
+            if cursor == b"0":
+                return
+
+    def _registered(self, partitions: Sequence[int]) -> list[str | None]:
+        """For which node each list was last known to be whole."""
+        asked = [(self.slot(p), command("GET", self._key("registered", p))) for p in partitions]
+        return [None if reply is None else reply.decode() for reply in self._ask(asked)]
+
+    def _home(self, partition: int) -> str:
+        """Who the node of a partition's list is now; a single node cannot lose the list and keep the accounts."""
+        return self._book.home_of(self._book.address_of(self.slot(partition))) or "single"
+
+    def _ask(self, items: list[tuple[int, bytes]], *, partly: bool = False, gaps: bool = False) -> list[Any]:
+        """Replies; the first failure is raised. `partly`: only if all failed; `gaps`: with None where one did."""
+        replies = self._book.each(items)
+        failed = [reply for reply in replies if isinstance(reply, Exception)]
+        for reply in failed:
+            if not partly or len(failed) == len(replies):
+                raise failure_of(reply) if isinstance(reply, failures.ResponseError) else reply
+        good = [None if isinstance(reply, Exception) else reply for reply in replies]
+        return good if gaps or not failed else [reply for reply in good if reply is not None]

@@ -1,0 +1,246 @@
+"""Workers on real servers, single and Cluster: processes that die, hints and lists that are lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests import servers
+
+from equipoise.errors import StoreUnavailable
+from equipoise.orders import Order
+from equipoise.reservation import OrderState, ReservationBook
+from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import command, slot_of
+from equipoise.reservation.workers import PARTITIONS, partition_of
+
+Make = Callable[..., Order]
+
+WORKER = """
+import sys
+from equipoise.reservation import ReservationBook
+
+# What is printed has been sent: a line is one write, made after the claim was OK.
+url, name = sys.argv[1:]
+with ReservationBook.connect(url) as book, book.worker(name, poll_ms=2, takeover_ms=700) as worker:
+    print("ready", flush=True)
+    for delivery in worker:
+        for order in delivery.orders:
+            if worker.claim(delivery, order.order_id).ok:
+                print(f"{delivery.account_id}/{order.order_id}", flush=True)
+                book.acknowledge(delivery.account_id, order.order_id)
+"""
+
+
+@pytest.fixture(params=["valkey", "valkey-cluster"])
+def shared_book(request: pytest.FixtureRequest) -> Iterator[RedisBook]:
+    """A book on an empty server with the server's own clock."""
+    if request.param == "valkey":
+        with servers.shared().client() as client:
+            client.flushall()
+        url = servers.shared().url
+    else:
+        servers.shared_cluster().flush()
+        url = servers.shared_cluster().url
+    with ReservationBook.connect(url) as book:
+        assert isinstance(book, RedisBook)
+        yield book
+
+
+def start(url: str, name: str) -> subprocess.Popen[str]:
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, url, name], stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def end(worker: subprocess.Popen[str]) -> list[str]:
+    """SIGKILL; every line it wrote."""
+    os.kill(worker.pid, signal.SIGKILL)
+    assert worker.stdout is not None
+    lines = worker.stdout.read().splitlines()
+    worker.stdout.close()
+    worker.wait()
+    return lines
+
+
+def test_schedule_9_workers_killed_anywhere_send_every_order_once_or_leave_it_to_be_asked_after(
+    shared_book: RedisBook, order: Make
+) -> None:
+    book, rng = shared_book, random.Random(9)
+    url = servers.shared().url if not book.target.cluster else servers.shared_cluster().url
+    accounts = [f"acc{n}" for n in range(6)]
+    for account_id in accounts:
+        book.open_account(account_id, 10)
+    workers = [start(url, f"w{number}") for number in range(3)]
+    sent: list[str] = []
+    later = int(time.time() * 1e6) + 600_000_000
+    for n in range(60):
+        account_id = accounts[n % len(accounts)]
+        ladder = [order(hold=1)] * 3
+        assert book.reserve(account_id, ladder, request_id=f"r{n}", send="outbox", deadline_us=later).ok
+        if n in (15, 35):
+            time.sleep(rng.random() * 0.02)
+            place = rng.randrange(3)
+            sent += end(workers[place])
+            workers[place] = start(url, f"w{place}")
+    stop = time.monotonic() + 15
+    while time.monotonic() < stop and any(book.orders(name, OrderState.RESERVED) for name in accounts):
+        time.sleep(0.02)
+    time.sleep(0.1)
+    for worker in workers:
+        sent += end(worker)
+    assert len(sent) == len(set(sent))
+    found = {f"{name}/{kept.order_id}": kept.state for name in accounts for kept in book.orders(name)}
+    assert len(found) == 180
+    # Claimed by one that died: nobody sends it again, whether or not its bytes had left.
+    lost = [name for name, state in found.items() if state is OrderState.SENT]
+    assert len(lost) <= 2
+    assert {name for name, state in found.items() if state is OrderState.LIVE} == set(sent) - set(lost)
+    assert all(state in (OrderState.LIVE, OrderState.SENT) for state in found.values())
+    for name in accounts:
+        left = {entry.request_id for entry in book.outbox(name)}
+        assert left == {kept.request_id for kept in book.orders(name, OrderState.SENT)}
+        # What was settled is neither in the stream nor with a reader.
+        pending = book._command(name, "XPENDING", f"user_outbox:{{{name}}}", "workers")
+        assert book._command(name, "XLEN", f"user_outbox:{{{name}}}") == pending[0] == len(left)
+        assert book.audit(name).findings == ()
+
+
+def test_a_lost_hint_costs_time_and_no_order(shared_book: RedisBook, order: Make) -> None:
+    book = shared_book
+    book.open_account("acc", 1)
+    worker = book.worker("w")
+    assert worker.take() == ()
+    assert book.reserve("acc", [order(hold=1)], request_id="r", send="outbox").ok
+    place = partition_of("acc")
+    slot_key = f"user_hints:{{p{place}}}"
+    assert book.each([(book.registry.slot(place), command("DEL", slot_key))]) == [1]
+    began = time.monotonic()
+    found: tuple[Any, ...] = ()
+    while not found and time.monotonic() < began + 5:
+        found = worker.take()
+        time.sleep(0.01)
+    assert [delivery.entry.request_id for delivery in found] == ["r"]
+    assert time.monotonic() - began < 3
+
+
+def test_a_list_of_accounts_that_was_lost_is_found_again(shared_book: RedisBook, order: Make) -> None:
+    book = shared_book
+    accounts = tuple(sorted(f"acc{n}" for n in range(40)))
+    for account_id in accounts:
+        book.open_account(account_id, 1)
+    assert book.accounts() == accounts
+    assert book.reserve("acc7", [order(hold=1)], request_id="r", send="outbox").ok
+    for name in ("accounts", "registered", "hints"):
+        items = [(book.registry.slot(p), command("DEL", f"user_{name}:{{p{p}}}")) for p in range(PARTITIONS)]
+        book.each(items)
+    # A worker that walks finds the list gone, and what had to be sent all the same.
+    (delivery,) = book.worker("w").take()
+    assert (delivery.account_id, delivery.entry.request_id) == ("acc7", "r")
+    assert book.accounts() == accounts
+    assert book.rebuild_registry() == accounts
+
+
+def test_the_list_is_made_whole_when_its_node_is_another(shared_book: RedisBook) -> None:
+    book = shared_book
+    book.open_account("here", 1)
+    book.open_account("there", 1)
+    assert book.accounts() == ("here", "there")
+    place = partition_of("there")
+    slot = book.registry.slot(place)
+    # As after a promotion that lost the last member.
+    book.each(
+        [
+            (slot, command("SREM", f"user_accounts:{{p{place}}}", "there")),
+            (slot, command("SET", f"user_registered:{{p{place}}}", "another/node/before")),
+        ]
+    )
+    assert book.accounts() == ("here", "there")
+
+
+def test_an_account_is_listed_before_it_is_opened_and_one_that_never_was_is_not_shown(
+    shared_book: RedisBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from equipoise.reservation import redis as store
+
+    book = shared_book
+    assert book.accounts() == ()
+
+    def fail(*_: object) -> str:
+        raise StoreUnavailable("between the two")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.RedisBook, "_script", fail)
+        with pytest.raises(StoreUnavailable):
+            book.open_account("acc", 1)
+    assert book.registry.members(range(PARTITIONS)) == {"acc"}
+    assert book.accounts() == ()
+    assert book.open_account("acc", 1).ok
+    assert book.accounts() == ("acc",)
+
+
+def test_looking_for_accounts_reads_no_keys_of_orders(shared_book: RedisBook, order: Make) -> None:
+    book = shared_book
+    book.open_account("acc", 1)
+    book.reserve("acc", [order(hold=1)] * 50, request_id="r")
+    assert book.accounts() == ("acc",)
+
+    def scans() -> int:
+        """SCANs the servers have seen."""
+        count = 0
+        for address in book.masters():
+            for line in book.at(address, command("INFO", "commandstats")).decode().splitlines():
+                if line.startswith("cmdstat_scan:"):
+                    count += int(line.split("calls=")[1].split(",")[0])
+        return count
+
+    before = scans()
+    assert book.accounts() == ("acc",)
+    assert book.audit("acc").ok
+    assert book.reconcile("acc").ok
+    assert book.worker("w").take() == ()
+    assert scans() == before
+
+
+def test_a_master_that_is_gone_does_not_stop_workers_of_the_others(order: Make) -> None:
+    cluster = servers.Cluster()
+    try:
+        for node in cluster.nodes:
+            cluster.ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+        with ReservationBook.connect(cluster.url, timeout_ms=1_000) as book:
+            assert isinstance(book, RedisBook)
+            accounts = [f"acc{n}" for n in range(12)]
+            for account_id in accounts:
+                book.open_account(account_id, 1)
+            worker = book.worker("w")
+            assert worker.take() == ()
+            # It has no replica: its slots stay out of reach.
+            gone = cluster.masters[1].port
+            near = [name for name in accounts if book.address_of(slot_of(name)).port != gone]
+            listed = [n for n in near if book.address_of(book.registry.slot(partition_of(n))).port != gone]
+            assert 0 < len(listed) < len(near) < len(accounts)
+            cluster.masters[1].kill()
+            for account_id in near:
+                assert book.reserve(account_id, [order(hold=1)], request_id="r", send="outbox").ok
+            # Nor does a list that cannot be made whole while a master is out of reach, or a hint that is lost.
+            for place in {partition_of(name) for name in listed}:
+                keys = [f"user_{name}:{{p{place}}}" for name in ("hints", "registered")]
+                assert book.each([(book.registry.slot(place), command("DEL", *keys))]) == [2]
+            seen: set[str] = set()
+            stop = time.monotonic() + 10
+            while not seen >= set(listed) and time.monotonic() < stop:
+                try:
+                    seen |= {delivery.account_id for delivery in worker.take()}
+                except StoreUnavailable:
+                    time.sleep(0.05)
+            assert set(listed) <= seen <= set(near)
+    finally:
+        cluster.stop()

@@ -1,0 +1,201 @@
+"""Sweepers take a lease: one of many does the work, a dead one loses it, and a wrong clock releases nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from equipoise.errors import InputError
+from equipoise.orders import Order
+from equipoise.reservation import Code, OrderState, ReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+def overdue(book: ReservationBook, order: Make, clock: Any, request_id: str = "r") -> None:
+    """Three orders past their deadline: one nobody claimed, one sent, one being cancelled."""
+    book.reserve(A, [order(hold=5)] * 3, request_id=request_id)
+    book.claim(A, f"{request_id}:1", event_id="w")
+    book.claim(A, f"{request_id}:2", event_id="w")
+    book.acknowledge(A, f"{request_id}:2")
+    book.request_cancel(A, f"{request_id}:2")
+    clock.advance(100)
+
+
+def states(book: ReservationBook) -> list[str]:
+    return [found.state.value for found in book.orders(A, every=True)]
+
+
+def test_a_second_sweeper_does_nothing_within_the_lease_and_says_so(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    assert proven.sweep(A, sweeper="one", lease_ms=10_000).flags == ()
+    overdue(proven, order, clock)
+    assert proven.sweep(A, sweeper="one").granted == ("r:0", "r:1", "r:2")
+    before, version = states(proven), proven.account(A).version
+    assert before == ["CANCELLED", "UNKNOWN", "UNKNOWN"]
+    overdue(proven, order, clock, "q")
+    proven.sweep(A, sweeper="one")
+    overdue(proven, order, clock, "p")
+    clock.advance(-91)  # nine seconds after the last sweep
+    left = proven.account(A)
+    refused = proven.sweep(A, sweeper="two")
+    assert (refused.code, refused.flags, refused.orders) == (Code.OK, ("leased",), ())
+    assert proven.account(A) == left
+    assert left.version > version
+    assert states(proven)[-3:] == ["RESERVED", "SENT", "LIVE"]
+
+
+def test_the_lease_of_a_dead_sweeper_runs_out(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    overdue(proven, order, clock)
+    proven.sweep(A, sweeper="dead", lease_ms=10_000)
+    overdue(proven, order, clock, "q")
+    clock.advance(-91)
+    assert proven.sweep(A, sweeper="other").flags == ("leased",)
+    clock.advance(1)
+    taken = proven.sweep(A, sweeper="other")
+    assert (taken.flags, taken.granted) == ((), ("q:2",))
+    # It is the other's now.
+    assert proven.sweep(A, sweeper="dead").flags == ("leased",)
+    clock.advance(90)
+    assert proven.sweep(A, sweeper="other").granted == ("q:0", "q:1")
+
+
+def test_a_sweeper_takes_its_own_lease_anew_and_one_without_a_name_takes_none(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    for _ in range(5):
+        clock.advance(6)
+        assert proven.sweep(A, sweeper="one").flags == ()
+        assert proven.sweep(A, sweeper="two").flags == ("leased",)
+    overdue(proven, order, clock)
+    clock.advance(-95)
+    proven.sweep(A, sweeper="one")
+    clock.advance(95)
+    proven.sweep(A, sweeper="one")
+    assert states(proven) == ["CANCELLED", "UNKNOWN", "UNKNOWN"]
+    overdue(proven, order, clock, "q")
+    assert proven.sweep(A).granted == ("q:0", "q:1", "q:2")
+    assert proven.account(A).version == proven.history(A, limit=100)[-1].version
+
+
+def test_i19_a_lease_under_a_wrong_clock_releases_nothing_and_is_held_no_longer_than_asked(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    overdue(proven, order, clock)
+    proven.sweep(A, sweeper="one")
+    held = proven.account(A).all_units
+    assert held == 10
+    clock.advance(10**6)  # the clock jumps ahead: the lease has run out, what was sent stays held
+    assert proven.sweep(A, sweeper="two").flags == ()
+    clock.advance(-(10**6))  # and back: two's lease begins in the future and binds nobody
+    assert proven.sweep(A, sweeper="three").flags == ()
+    assert proven.sweep(A, sweeper="two").flags == ("leased",)
+    assert proven.account(A).all_units == held
+    assert states(proven) == ["CANCELLED", "UNKNOWN", "UNKNOWN"]
+
+
+def test_of_many_sweepers_at_once_one_has_the_lease_and_the_work_is_done_once(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    overdue(proven, order, clock)
+    gate = threading.Barrier(8)
+
+    def run(number: int) -> tuple[bool, int]:
+        gate.wait()
+        outcome = proven.sweep(A, sweeper=f"s{number}")
+        return "leased" in outcome.flags, len(outcome.orders)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(run, range(8)))
+    assert sorted(answers) == [(False, 3)] + [(True, 0)] * 7
+    assert sum(record.op == "sweep" for record in proven.history(A)) == 1
+    assert proven.order(A, "r:1").state is OrderState.UNKNOWN  # type: ignore[union-attr]
+
+
+def test_what_is_no_sweeper_is_refused(proven: ReservationBook) -> None:
+    for named in ({"sweeper": ""}, {"sweeper": "x", "lease_ms": 0}):
+        with pytest.raises(InputError):
+            proven.sweep(A, **named)  # type: ignore[arg-type]
+
+
+def test_a_sweep_and_a_scrape_look_at_what_is_due_and_not_at_what_rests(
+    proven: ReservationBook, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts the records of orders that are made from what a store keeps."""
+    pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
+    from prometheus_client import CollectorRegistry
+
+    from equipoise.reservation import memory, metrics, redis, sqlite, sqlite_rows
+
+    proven.open_account(A, 1)
+    for n in range(4):
+        proven.reserve(A, [order(hold=1)] * 100, request_id=f"rest{n}", send="caller", deadline_us=clock() + 10**12)
+        for place in range(100):
+            proven.acknowledge(A, f"rest{n}:{place}")
+    overdue(proven, order, clock)
+    read: list[str] = []
+    whole = memory._Shelf.order
+
+    def counted(self: Any, order_id: str) -> Any:
+        read.append(order_id)
+        return whole(self, order_id)
+
+    monkeypatch.setattr(memory._Shelf, "order", counted)
+    for module in (redis, sqlite, sqlite_rows):
+        make = module.order_of
+
+        def seen(*values: Any, make: Any = make) -> Any:
+            read.append("one")
+            return make(*values)
+
+        monkeypatch.setattr(module, "order_of", seen)
+    with metrics.BookMetrics(proven, CollectorRegistry()) as watched:
+        list(watched.collect())  # the first looks for a leak, at every order
+        read.clear()
+        found = {
+            sample.labels.get("state"): sample.value
+            for family in watched.collect()
+            for sample in family.samples
+            if sample.name == "equipoise_book_orders"
+        }
+        assert found == {"RESERVED": 1, "SENT": 1, "UNKNOWN": 0, "LIVE": 401}
+        assert 3 <= len(read) <= 6
+    read.clear()
+    with monkeypatch.context() as patch:
+        patch.delattr(memory._Shelf, "live")
+        assert proven.sweep(A).granted == ("r:0", "r:1", "r:2")
+        assert proven.sweep(A).orders == ()
+    # Memory and the file read within the step; a script reads nothing here.
+    assert len(read) <= 12
+    assert [found.order_id for found in proven.orders(A, overdue=True)] == ["r:1", "r:2"]
+
+
+def test_what_is_due_is_found_after_the_indexes_were_made_anew(order: Make, clock: Any) -> None:
+    with ReservationBook.connect("memory:", clock=clock) as book:
+        book.open_account(A, 1)
+        overdue(book, order, clock)
+        shelf = book._shelves[A]  # type: ignore[attr-defined]
+        shelf.live_ids.clear()
+        shelf.awaiting.clear()
+        assert book.reconcile(A, apply=True).settled
+        assert book.sweep(A).granted == ("r:0", "r:1", "r:2")
+
+
+def test_the_file_finds_what_is_due_by_its_index(sqlite_path: Any) -> None:
+    from equipoise.reservation.sqlite import SqliteBook
+    from equipoise.reservation.sqlite_rows import GET_DUE
+
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        plan = book._ready().execute(f"EXPLAIN QUERY PLAN {GET_DUE}", (A, 1)).fetchall()
+    assert "USING INDEX orders_live (account_id=? AND due_us<?)" in plan[0][3]

@@ -1,0 +1,170 @@
+"""Workers: what stands in the outbox is handed to whoever sends, and an order is sent at most once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from equipoise.errors import InputError
+from equipoise.orders import Order
+from equipoise.reservation import PARTITIONS, Code, Delivery, OrderState, ReservationBook, Worker, partition_of
+from equipoise.reservation.awaited import AsyncReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+def names(deliveries: tuple[Delivery, ...]) -> list[str]:
+    return [order.order_id for delivery in deliveries for order in delivery.orders]
+
+
+def until(worker: Worker, seconds: float = 5.0) -> tuple[Delivery, ...]:
+    """What a worker is handed once there is something."""
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        if found := worker.take():
+            return found
+        time.sleep(0.01)
+    return ()
+
+
+def test_what_is_written_is_handed_out_once_and_only_a_claim_permits_the_bytes(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, 1)
+    worker = proven.worker("one")
+    assert worker.take() == ()
+    made = [order(hold=1, lots=3), order("ask", hold=2)]
+    proven.reserve(A, made, request_id="r", send="outbox")
+    proven.reserve(A, made, request_id="c", send="claim")
+    (delivery,) = until(worker)
+    assert (delivery.account_id, delivery.entry, names((delivery,))) == (A, proven.outbox(A)[0], ["r:0", "r:1"])
+    assert delivery.orders == tuple([proven.order(A, name) for name in ("r:0", "r:1")])
+    assert worker.take() == ()
+    assert worker.claim(delivery, "r:0").ok
+    again = worker.claim(delivery, "r:0")
+    assert (again.code, again.ok) == (Code.DUPLICATE, False)
+    assert proven.worker("two").claim(delivery, "r:0").code is Code.ILLEGAL_TRANSITION
+
+
+def test_an_entry_whose_worker_died_before_the_claim_is_handed_to_another(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(hold=1)] * 3, request_id="r", send="outbox")
+    dead, other = proven.worker("dead"), proven.worker("other", takeover_ms=300)
+    (delivery,) = until(dead)
+    assert dead.claim(delivery, "r:1").ok
+    # The claimed one is in the dead worker's hands for ever: overdue, then UNKNOWN, asked after by client id.
+    first = until(other)
+    assert names(first) == ["r:0", "r:2"]
+    assert [other.claim(first[0], name).ok for name in ("r:0", "r:1", "r:2")] == [True, False, True]
+    time.sleep(0.4)
+    time.sleep(1.0 if hasattr(proven, "registry") else 0.0)
+    assert other.take() == ()
+    assert len(proven.outbox(A)) == 1
+
+
+def test_a_worker_reads_its_own_partition_and_together_they_read_all(proven: ReservationBook, order: Make) -> None:
+    accounts = [f"acc{n}" for n in range(12)]
+    for account_id in accounts:
+        proven.open_account(account_id, 1)
+        proven.reserve(account_id, [order(hold=1)], request_id="r", send="outbox")
+    seen: dict[str, int] = {}
+    for place in range(PARTITIONS):
+        for delivery in proven.worker("w", partition=place).take():
+            assert partition_of(delivery.account_id) == place
+            seen[delivery.account_id] = seen.get(delivery.account_id, 0) + 1
+    assert seen == dict.fromkeys(accounts, 1)
+
+
+def test_more_entries_than_one_look_takes_are_all_handed_out_in_order(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1)
+    for n in range(25):
+        proven.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox")
+    worker, found = proven.worker("w"), list[str]()
+    while batch := until(worker, 2.0):
+        assert len(batch) <= 10
+        found += names(batch)
+    assert found == [f"r{n}:0" for n in range(25)]
+
+
+def test_an_account_that_recovers_is_read_and_its_claims_wait(proven: ReservationBook, order: Make) -> None:
+    from tests.reservation.test_codes import set_status
+
+    from equipoise.reservation import AccountStatus
+
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(hold=1)], request_id="r", send="outbox")
+    set_status(proven, AccountStatus.RECOVERING)
+    worker = proven.worker("w", takeover_ms=200)
+    (delivery,) = until(worker)
+    assert worker.claim(delivery, "r:0").code is Code.ACCOUNT_RECOVERING
+    assert proven.suspend(A, False, request_id="s").ok
+    (delivery,) = until(worker)
+    assert worker.claim(delivery, "r:0").ok
+
+
+def test_workers_of_many_threads_claim_every_order_once(proven: ReservationBook, order: Make) -> None:
+    accounts, workers, sent = [f"acc{n}" for n in range(4)], list[Worker](), list[str]()
+    for account_id in accounts:
+        proven.open_account(account_id, 1)
+
+    def work(number: int) -> None:
+        worker = proven.worker(f"w{number}", poll_ms=1, takeover_ms=500)
+        workers.append(worker)
+        for delivery in worker:
+            for found in delivery.orders:
+                if worker.claim(delivery, found.order_id).ok:
+                    sent.append(f"{delivery.account_id}/{found.order_id}")
+                    proven.acknowledge(delivery.account_id, found.order_id)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        for account_id in accounts:
+            assert proven.reserve(account_id, [order(hold=1)] * 2, request_id=f"r{n}", send="outbox").ok
+    stop = time.monotonic() + 20
+    while any(proven.outbox(account_id) for account_id in accounts) and time.monotonic() < stop:
+        time.sleep(0.01)
+    for worker in workers:
+        worker.stop()
+    for thread in threads:
+        thread.join()
+    assert len(sent) == len(set(sent)) == 4 * 20 * 2
+    assert all(found.state is OrderState.LIVE for name in accounts for found in proven.orders(name))
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite", "valkey", "valkey-cluster"])
+def test_an_awaited_worker_is_handed_the_same(store: str, sqlite_path: Path, order: Make) -> None:
+    from tests.reservation.test_async import url
+
+    async def main() -> list[str]:
+        sent = []
+        async with await AsyncReservationBook.connect(url(store, sqlite_path)) as book:
+            await book.open_account(A, 1)
+            async with book.worker("one") as worker:
+                for n in range(3):
+                    await book.reserve(A, [order(hold=1)] * 2, request_id=f"r{n}", send="outbox")
+                async for delivery in worker:
+                    for found in delivery.orders:
+                        if (await worker.claim(delivery, found.order_id)).ok:
+                            sent.append(found.order_id)
+                            await book.acknowledge(A, found.order_id)
+                    if len(sent) == 6:
+                        worker.stop()
+            assert await book.outbox(A) == ()
+            assert (await book.accounts(), await book.rebuild_registry()) == ((A,), (A,))
+        return sent
+
+    assert asyncio.run(main()) == [f"r{n}:{place}" for n in range(3) for place in range(2)]
+
+
+def test_what_is_no_name_or_partition_is_refused(proven: ReservationBook) -> None:
+    for named in ({"name": ""}, {"partition": PARTITIONS}, {"partition": -1}, {"poll_ms": 0}, {"takeover_ms": 0}):
+        with pytest.raises(InputError):
+            proven.worker(**{"name": "w", **named})  # type: ignore[arg-type]
