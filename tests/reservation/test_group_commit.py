@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, Outcome
 from equipoise.reservation import sqlite_engine as engine
+from equipoise.reservation.group import GroupMember
+from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
 
 Make = Callable[..., Order]
@@ -291,6 +294,39 @@ def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(sqlite_path: Path, 
         balance = int(book.account(A).balance)
         assert 1 + others + len(answered) <= balance <= 1 + others + done
         assert book.audit(A).findings == ()
+
+
+@through
+def test_a_caller_struck_as_it_joins_the_queue_leaves_it(opened: SqliteBook, order: Make) -> None:
+    class Striking(deque[GroupMember]):
+        def append(self, member: GroupMember) -> None:
+            super().append(member)
+            raise KeyboardInterrupt
+
+    whole, opened._queue._waiting = opened._queue._waiting, Striking()
+    with pytest.raises(KeyboardInterrupt):
+        reserve(opened, order, 0)()
+    assert waiting(opened) == 0
+    opened._queue._waiting = whole
+    assert reserve(opened, order, 0)().code is Code.OK
+
+
+@through
+def test_a_caller_that_is_gone_without_leaving_the_queue_holds_nobody_up(
+    opened: SqliteBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a signal between joining the queue and everything that would take the caller out of it leaves it.
+    asked: list[Request] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(opened, "_run", asked.append)
+        opened.deposit(A, 1, request_id="gone")
+    opened._queue._waiting.append(GroupMember(asked[0]))
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = [pool.submit(reserve(opened, order, n)) for n in range(4)]
+        assert [future.result(20).code for future in futures] == [Code.OK] * 4
+    # It was done with the others, like a request that the network delivers late.
+    assert waiting(opened) == 0
+    assert opened.deposit(A, 1, request_id="gone").code is Code.DUPLICATE
 
 
 @through

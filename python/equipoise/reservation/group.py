@@ -66,13 +66,13 @@ class GroupQueue:
 
         `write` leaves every member with an outcome or an error, or raises what has struck this caller.
         """
-        self._waiting.append(member)
         try:
+            self._waiting.append(member)
             while not member.ready:
-                if not self._is_first(member):
-                    member.woken.acquire(timeout=HEAL_S)
+                # Only the first in the queue asks for the turn: locks are not fair, and a crowd would starve some. One
+                # that has slept for long asks too: whoever is before it may be struck and gone without leaving.
+                if not self._is_first(member) and member.woken.acquire(timeout=HEAL_S):
                     continue
-                # Only the first in the queue asks for the turn: locks are not fair, and a crowd would starve some.
                 with self._turn:
                     if not member.ready:
                         self._write(member, write)
