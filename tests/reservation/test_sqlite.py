@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forks import forked, is_true_of
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
@@ -33,6 +33,15 @@ def url(path: Path, durability: str = "normal") -> str:
 def beside(book: SqliteBook, path: Path) -> Any:
     """Another connection of the same library: two libraries in one process do not see each other's file locks."""
     return engine.open_engine(str(path), through_apsw=book._apsw)
+
+
+def unavailable(step: Callable[[], object]) -> bool:
+    """Whether a call says so."""
+    try:
+        step()
+    except StoreUnavailable:
+        return True
+    return False
 
 
 def check_rows(path: Path) -> dict[str, tuple[int, int]]:
@@ -127,14 +136,7 @@ def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
         assert "one process only" in book.engine
         with pytest.raises(StoreUnavailable, match="open elsewhere"):
             SqliteBook(str(sqlite_path), through_apsw=False)
-        child = os.fork()
-        if child == 0:
-            try:
-                book.accounts()
-            except StoreUnavailable:
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+        assert is_true_of(forked(lambda: unavailable(book.accounts)))
         assert book.accounts() == ()
     SqliteBook(str(sqlite_path), through_apsw=False).close_book()
 
@@ -143,10 +145,7 @@ def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
 def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, order: Make) -> None:
     with SqliteBook(str(sqlite_path), durability="normal", through_apsw=True) as book:
         book.open_account(A, "1")
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if book.reserve(A, [order(hold=3)], request_id="child").ok else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        assert is_true_of(forked(lambda: book.reserve(A, [order(hold=3)], request_id="child").ok))
         assert book.reserve(A, [order(hold=4)], request_id="parent").ok
         assert book.account(A).all_units == 7
         assert book.audit(A).findings == ()
@@ -156,14 +155,7 @@ def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, 
 def test_after_a_fork_a_memory_book_raises(order: Make) -> None:
     book = ReservationBook.connect("memory:")
     book.open_account(A, "1")
-    child = os.fork()
-    if child == 0:
-        try:
-            book.reserve(A, [order(hold=3)], request_id="child")
-        except StoreUnavailable:
-            os._exit(0)
-        os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert is_true_of(forked(lambda: unavailable(lambda: book.reserve(A, [order(hold=3)], request_id="child"))))
 
 
 def test_a_closed_book_is_unavailable(book: ReservationBook) -> None:
