@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 from tests import servers
+from tests.forks import forked, is_true_of
 
 from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
@@ -593,15 +592,12 @@ def test_after_a_fork_both_processes_go_on_with_connections_of_their_own(client:
     with ReservationBook.connect(servers.shared().url) as book:
         book.open_account(A, "1")
 
-        def child() -> None:
-            done = [book.reserve(A, [order(hold=1)], request_id=f"c{n}").ok for n in range(20)]
-            os._exit(0 if all(done) else 1)
+        def granted(who: str) -> bool:
+            return sum(book.reserve(A, [order(hold=1)], request_id=f"{who}{n}").ok for n in range(20)) == 20
 
-        process = multiprocessing.get_context("fork").Process(target=child)
-        process.start()
-        assert all(book.reserve(A, [order(hold=1)], request_id=f"p{n}").ok for n in range(20))
-        process.join(20)
-        assert process.exitcode == 0
+        child = forked(lambda: granted("c"))
+        assert granted("p")
+        assert is_true_of(child)
         assert book.account(A).all_units == 40
 
 
@@ -646,16 +642,23 @@ def test_i14_a_record_without_its_index_entry_and_an_entry_without_record_are_fo
         assert {"index", "live_orders", "symbol"} <= kinds
 
 
-def test_an_audit_reads_a_book_that_is_being_written(client: redis.Redis, order: Make) -> None:
+@pytest.mark.parametrize("chunk", [2, 500])
+def test_an_audit_reads_a_book_that_is_being_written(
+    client: redis.Redis, order: Make, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    # With a small chunk, more has changed than is read in one step.
+    monkeypatch.setattr("equipoise.reservation.redis.CHUNK", chunk)
     url = servers.shared().url
     with ReservationBook.connect(url) as book:
         book.open_account(A, "1000")
         with subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
-            reports = [book.audit(A) for _ in range(10)]
+            reports = [book.audit(A)]
+            while writer.poll() is None:
+                reports.append(book.audit(A))
             writer.stdout.read()
-        assert [report.findings for report in reports] == [()] * 10
+        assert [report.findings for report in reports] == [()] * len(reports)
         assert len({report.version for report in reports}) > 3
         assert book.orders(A, OrderState.CANCELLED)
 
@@ -669,9 +672,13 @@ from equipoise.reservation import ReservationBook
 with ReservationBook.connect(sys.argv[1]) as book:
     order = Order(symbol="S", side=Side.BID, lots=2, price_ticks=1, hold=9, price=Decimal(1), size=Decimal(1))
     print("ready", flush=True)
-    for n in range(300):
-        book.reserve("acc", [order] * 3, request_id=f"r{n}")
+    for n in range(100):
+        book.reserve("acc", [order] * 3, request_id=f"r{n}", send="outbox")
+        for place in range(3):
+            book.claim("acc", f"r{n}:{place}", event_id="c")
+        book.amend("acc", f"r{n}:2", 5, "0.000020", event_id="a")
         book.fill("acc", f"r{n}:0", 1, fill_id="f")
+        book.settle_amend("acc", f"r{n}:2", "accepted", amend_id="a")
         book.cancel("acc", f"r{n}:1")
         book.mark("acc", {"S": n})
 print("done")
