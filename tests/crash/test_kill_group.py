@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.crash import writers
-from tests.crash.warm import Child
 from tests.crash.writers import GROUP_EACH, GROUP_THREADS
+from tests.warm import Child
 
 from equipoise.reservation import Code, ReservationBook
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash import writers
-from tests.crash.warm import Child
+from tests.warm import Child
 
 from equipoise.reservation import ReservationBook
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pytest
 from tests import servers
 from tests.crash import writers
-from tests.crash.warm import Child
+from tests.warm import Child
 
 from equipoise.errors import StoreError
 from equipoise.orders import Order, Side

@@ -13,6 +13,8 @@ import pytest
 import redis
 from tests import servers
 from tests.forks import forked, is_true_of
+from tests.reservation import clients
+from tests.warm import Child
 
 from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
@@ -57,68 +59,44 @@ def has_waitaof(client: redis.Redis) -> bool:
 
 # --- one hot account ------------------------------------------------------------------------------------------------
 
-CLIENT = """
-import random, sys
-from decimal import Decimal
-from equipoise.orders import Order, Side
-from equipoise.reservation import ReservationBook
-
-url, number = sys.argv[1], int(sys.argv[2])
-rng = random.Random(number)
-with ReservationBook.connect(url) as book:
-    sys.stdin.readline()
-    granted = 0
-    for n in range(12):
-        orders = [
-            Order(symbol="SYM", side=Side.BID, lots=1, price_ticks=1, hold=10, price=Decimal(1), size=Decimal(1))
-            for _ in range(rng.randint(1, 3))
-        ]
-        outcome = book.reserve("hot", orders, request_id=f"{number}-{n}", policy="best_effort")
-        granted += len(outcome.granted)
-    print(granted)
-"""
-
 CHECKER = """
-import sys, redis
+import select, sys, redis
 
 client = redis.Redis(port=int(sys.argv[1]), protocol=2, decode_responses=True)
+client.ping()
+print("ready", flush=True)
+seen = set()
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    held, balance = client.hmget("user_portfolio:{hot}", "used_margin_all", "balance")
+    if held is not None:
+        assert 0 <= int(held) <= int(balance), (held, balance)
+        seen.add(held)
 account = client.hgetall("user_portfolio:{hot}")
 orders = [client.hgetall(key) for key in client.keys("user_holdings:{hot}:*")]
 held = sum(int(order["reserved_margin"]) for order in orders)
-print(held, account["used_margin_all"], account["balance"], len(orders), client.zcard("user_orders:{hot}"))
+print(held, account["used_margin_all"], account["balance"], len(orders), client.zcard("user_orders:{hot}"), len(seen))
 """
 
 
 def test_schedule_1_32_client_processes_on_one_hot_account_never_over_commit(client: redis.Redis) -> None:
     server = servers.shared()
     room = 100
+    # Another process reads raw hashes, without the book, while they run and after.
+    words = [sys.executable, "-c", CHECKER, str(server.port)]
+    checker = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert checker.stdout is not None
+    assert checker.stdout.readline() == "ready\n"
+    children = [Child(clients.on_server, server.url, number) for number in range(32)]
+    assert [next(iter(child)) for child in children] == ["ready"] * 32
     with ReservationBook.connect(server.url) as book:
         book.open_account("hot", f"0.{room * 10:06d}")
-    clients = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLIENT, server.url, str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(32)
-    ]
-    for process in clients:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.close()
-    granted = 0
-    for process in clients:
-        assert process.stdout is not None
-        granted += int(process.stdout.read())
-        process.stdout.close()
-        assert process.wait() == 0
-    # Read by another process, from raw hashes, without the book.
-    seen = subprocess.run(
-        [sys.executable, "-c", CHECKER, str(server.port)], capture_output=True, text=True, check=True
-    ).stdout.split()
+    granted = sum(int(child.killed_after(None)[0]) for child in children)
+    said, _ = checker.communicate("stop", timeout=60)
+    assert checker.returncode == 0
+    *seen, totals = [int(value) for value in said.split()]
     assert granted == room
-    assert [int(value) for value in seen] == [room * 10, room * 10, room * 10, room, room]
+    assert seen == [room * 10, room * 10, room * 10, room, room]
+    assert totals >= 2
     with ReservationBook.connect(server.url) as book:
         assert book.audit("hot").findings == ()
 

@@ -7,29 +7,31 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.crash import writers
-
 __all__ = ["Child"]
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["equipoise.reservation", "equipoise.reservation.redis", "tests.crash.writers"])
+_forks.set_forkserver_preload(["equipoise.reservation.sqlite", "equipoise.reservation.redis"])
 
 
 class Child:
-    """A process that runs a writer; iterating gives the lines it says, and ends when it is gone."""
+    """A process that runs a function; iterating gives the lines it says, and ends when it is gone.
 
-    def __init__(self, writer: Callable[..., None], *values: Any) -> None:
-        self._lines, end = _forks.Pipe(duplex=False)
-        self.process = _forks.Process(target=_run, args=(end, writer.__name__, values))
+    The function is one of a module that can be imported, and gets what says a line, then the values.
+    """
+
+    def __init__(self, work: Callable[..., None], *values: Any) -> None:
+        lines, end = _forks.Pipe(duplex=False)
+        self._lines = os.fdopen(os.dup(lines.fileno()), encoding="utf-8")
+        lines.close()
+        self.process = _forks.Process(target=_run, args=(end, work, values))
         self.process.start()
         end.close()
 
     def __iter__(self) -> Iterator[str]:
-        with os.fdopen(os.dup(self._lines.fileno()), encoding="utf-8") as lines:
-            for line in lines:
-                # A line that the kill has cut is no line.
-                if line.endswith("\n"):
-                    yield line.strip()
+        for line in self._lines:
+            # A line that the kill has cut is no line.
+            if line.endswith("\n"):
+                yield line.strip()
 
     def kill(self) -> None:
         """SIGKILL, unless it is through."""
@@ -57,6 +59,6 @@ class Child:
         return said
 
 
-def _run(end: Any, writer: str, values: tuple[Any, ...]) -> None:
+def _run(end: Any, work: Callable[..., None], values: tuple[Any, ...]) -> None:
     # One write a line, so that threads do not mix theirs.
-    getattr(writers, writer)(lambda line: os.write(end.fileno(), f"{line}\n".encode()), *values)
+    work(lambda line: os.write(end.fileno(), f"{line}\n".encode()), *values)
