@@ -159,6 +159,8 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             book.reserve(A, orders, request_id="r", owner="ann", send="caller")
             book.fill(A, "b", 3, fill_id="f0")
             book.acknowledge(A, "a", "v")
+            book.reserve(A, [order(hold=1, order_id="e")], request_id="e")
+            book.amend(A, "d", 4, "0.00008", event_id="a")
 
         ladder = [order(hold=5, order_id="new"), order("ask", hold=5, order_id="other")]
         operations: dict[str, Callable[[], Any]] = {
@@ -174,6 +176,11 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             "request_cancel": lambda: book.request_cancel(A, "c"),
             "fill": lambda: book.fill(A, "c", 3, fill_id="x"),
             "cancel": lambda: book.cancel(A, "c"),
+            "reject": lambda: book.reject(A, "c"),
+            "expire": lambda: book.expire(A, "c"),
+            "claim": lambda: book.claim(A, "e", event_id="x"),
+            "settle_amend": lambda: book.settle_amend(A, "d", "refused", amend_id="a", venue_id="v3"),
+            "open_account": lambda: book.open_account(A, "1", rule="larger_leg"),
             "amend": lambda: book.amend(A, "c", 5, "0.00009", event_id="x"),
             "close": lambda: book.close(A, "b", event_id="x", realised_pnl=0),
             "sweep": lambda: book.sweep(A),
@@ -183,7 +190,7 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
         names += ["outbox", "waiting", "base"]
         all_keys = [f"user_{name}:{{{A}}}" for name in names]
         keys, outbox, base = all_keys[:9], set(all_keys[9:11]), all_keys[11]
-        records = [f"user_holdings:{{{A}}}:{name}" for name in ("b", "c", "new", "other")]
+        records = [f"user_holdings:{{{A}}}:{name}" for name in ("b", "c", "new", "other", "d", "e")]
         refused: dict[str, set[str]] = {}
         for operation, run in operations.items():
             for key in [*all_keys, *records]:
@@ -211,7 +218,10 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
         assert refused["archive"] >= {keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], base}
         assert refused["execute"] == {*keys, records[2]} - {keys[7]}
         assert refused["fill"] == {*keys, records[1]} - {keys[4], keys[5]}
-        assert refused["cancel"] == refused["fill"]
+        assert refused["cancel"] == refused["reject"] == refused["expire"] == refused["fill"]
+        assert refused["settle_amend"] == {*keys, records[4]} - {keys[5]}
+        assert refused["claim"] >= {keys[0], keys[2], keys[3], keys[6], records[5]}
+        assert refused["open_account"] >= {keys[0]}
         assert refused["close"] == {*keys, records[0]} - {keys[4], keys[5], keys[7]}
         assert refused["sweep"] >= {keys[0], keys[2], keys[3], keys[6]}
         assert refused["deposit"] == {keys[0], keys[5], keys[6]}

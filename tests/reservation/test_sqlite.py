@@ -223,6 +223,31 @@ class TestFailures:
             opened.orders(A, every=True)
         assert opened.account(A).all_units == 10
 
+    def test_i7_pages_damaged_under_an_open_book_are_corrupt_and_grant_nothing(
+        self, sqlite_path: Path, through_apsw: bool, order: Make
+    ) -> None:
+        with SqliteBook(str(sqlite_path), durability="normal", through_apsw=through_apsw) as book:
+            book.open_account(A, "1")
+            for n in range(60):
+                book.reserve(A, [order(hold=1)] * 20, request_id=f"r{n}")
+        # By another process: in this one, closing the file would drop the locks of the book.
+        damage = (
+            "import sys; f = open(sys.argv[1], 'r+b'); f.seek(0, 2); size = f.tell()\n"
+            "for page in range(1, size // 4096): f.seek(page * 4096); f.write(b'\\xff' * 64)"
+        )
+        with SqliteBook(str(sqlite_path), durability="normal", through_apsw=through_apsw) as book:
+            book._ready().execute("PRAGMA cache_size = 0").fetchall()
+            subprocess.run([sys.executable, "-c", damage, str(sqlite_path)], check=True)
+            for step in (
+                lambda: book.reserve(A, [order(hold=1)], request_id="q"),
+                lambda: book.cancel(A, "r7:3"),
+                lambda: book.account(A),
+                lambda: book.orders(A),
+                lambda: book.audit(A),
+            ):
+                with pytest.raises(StoreCorrupt):
+                    step()
+
     def test_a_missing_table_is_corrupt(self, opened: SqliteBook, sqlite_path: Path) -> None:
         with closing(beside(opened, sqlite_path)) as other:
             other.execute("DROP TABLE symbols")
