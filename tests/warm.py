@@ -40,7 +40,7 @@ class Child:
     def end(self) -> int:
         """Wait; exit code, negative for a signal."""
         self._lines.close()
-        self.process.join(100)
+        self.process.join()
         code = self.process.exitcode
         self.process.close()
         assert code is not None

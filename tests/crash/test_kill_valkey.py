@@ -63,9 +63,12 @@ def test_i17_a_server_killed_under_load_has_every_step_it_answered_and_none_twic
     rng = random.Random(18)
     with server.client() as client:
         client.flushall()
-    Child(writers.on_server, server.url, "whole", 1).killed_after(None)
+    kills = max(3, POINTS // 4)
+    # Enough for the load to last as long as the kills.
+    rounds = 15 * kills
+    Child(writers.on_server, server.url, "whole", 1, rounds).killed_after(None)
     expected = state(server, "whole")
-    loads = [Child(writers.on_server, server.url, f"load{n}", 1) for n in range(3)]
+    loads = [Child(writers.on_server, server.url, f"load{n}", 1, rounds) for n in range(3)]
     lines = [iter(load) for load in loads]
     assert [next(said) for said in lines] == ["ready"] * 3
     answered: list[str] = []
@@ -89,7 +92,7 @@ def test_i17_a_server_killed_under_load_has_every_step_it_answered_and_none_twic
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        for _ in range(max(3, POINTS // 4)):
+        for _ in range(kills):
             time.sleep(0.05 + rng.random() * 0.25)
             before = len(answered)
             server.kill()

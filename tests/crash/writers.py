@@ -18,6 +18,7 @@ __all__ = ["GROUP_EACH", "GROUP_THREADS", "alone", "in_group", "on_server"]
 A = "acc"
 GROUP_THREADS, GROUP_EACH = 16, 25
 CLOCK_US = 10**15
+ROUNDS = 40
 
 
 def _micros(rng: random.Random) -> Decimal:
@@ -41,6 +42,7 @@ def _trade(
     account: str,
     rng: random.Random,
     n: int,
+    rounds: int,
     again: Callable[[Callable[[], Outcome]], Outcome],
     say: Callable[[str], None],
 ) -> None:
@@ -62,18 +64,18 @@ def _trade(
             again(lambda name=name, word=word: book.settle_amend(account, name, word, amend_id="a"))  # type: ignore[misc]
         filled = {"margin": _micros(rng), "realised_pnl": "0.01", "fee": "0.001"}
         again(lambda name=name, lots=lots, filled=filled: book.fill(account, name, lots, fill_id="f", **filled))  # type: ignore[misc]
-        if n < 39 or place < 2:
+        if n < rounds - 1 or place < 2:
             again(lambda name=name: book.cancel(account, name))  # type: ignore[misc]
 
 
 def alone(say: Callable[[str], None], path: str, seed: int) -> None:
-    """One thread on a file: forty ladders, an export half way."""
+    """One thread on a file: ladders, an export half way."""
     rng = random.Random(seed)
     with ReservationBook.connect(f"sqlite:///{path}?durability=normal", clock=lambda: CLOCK_US) as book:
         book.open_account(A, 1000, rule="worst_side")
         say("ready")
-        for n in range(40):
-            _trade(book, A, rng, n, lambda step: step(), say)
+        for n in range(ROUNDS):
+            _trade(book, A, rng, n, ROUNDS, lambda step: step(), say)
             if n == 20:
                 book.export(A, confirmed_version=50)
     say("done")
@@ -106,10 +108,10 @@ def in_group(say: Callable[[str], None], path: str) -> None:
     say("done")
 
 
-def on_server(say: Callable[[str], None], url: str, account: str, seed: int) -> None:
+def on_server(say: Callable[[str], None], url: str, account: str, seed: int, rounds: int = ROUNDS) -> None:
     """One client of a server that may be killed and started again: every id is asked until it is settled."""
     rng = random.Random(seed)
-    until = time.monotonic() + 100
+    until = time.monotonic() + 800
 
     def again(step: Callable[[], Any]) -> Any:
         while True:
@@ -123,6 +125,6 @@ def on_server(say: Callable[[str], None], url: str, account: str, seed: int) -> 
     book = again(lambda: ReservationBook.connect(url, clock=lambda: CLOCK_US, timeout_ms=2000))
     again(lambda: book.open_account(account, 1000, rule="worst_side"))
     say("ready")
-    for n in range(40):
-        _trade(book, account, rng, n, again, say)
+    for n in range(rounds):
+        _trade(book, account, rng, n, rounds, again, say)
     say("done")
