@@ -235,7 +235,7 @@ class Home:
         if self.store == "valkey":
             (self.folder / "server.conf").unlink(missing_ok=True)  # another port
             self.server = servers.Server(folder=self.folder)
-            return ReservationBook.connect(self.server.url, clock=clock, timeout_ms=60_000)
+            return ReservationBook.connect(self.server.url, clock=clock, timeout_ms=600_000)
         book = ReservationBook.connect("memory:", clock=clock)
         if (self.folder / "memory.pickle").exists():
             book._shelves = pickle.loads((self.folder / "memory.pickle").read_bytes())  # type: ignore[attr-defined]
