@@ -123,7 +123,13 @@ def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
 def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, order: Make) -> None:
     with SqliteBook(str(sqlite_path), durability="normal", through_apsw=True) as book:
         book.open_account(A, "1")
-        assert is_true_of(forked(lambda: book.reserve(A, [order(hold=3)], request_id="child").ok))
+        parents = book._connection
+
+        def of_its_own() -> bool:
+            return book.reserve(A, [order(hold=3)], request_id="child").ok and book._connection is not parents
+
+        assert is_true_of(forked(of_its_own))
+        assert book._connection is parents
         assert book.reserve(A, [order(hold=4)], request_id="parent").ok
         assert book.account(A).all_units == 7
         assert book.audit(A).findings == ()

@@ -108,6 +108,8 @@ class SqliteBook(ReservationBook):
         self._process = os.getpid()
         self._closed = False
         self._connection: Connection | None = None
+        self._in_doubt: Connection | None = None
+        """What an interrupt kept from being closed."""
         self._lock_file: int | None = None
         version = engine_version(through_apsw=self._apsw)
         if version < SQLITE_OLDEST:
@@ -220,6 +222,8 @@ class SqliteBook(ReservationBook):
         if self._closed:
             raise StoreUnavailable("the book is closed")
         if self._connection is None:
+            close_quietly(self._in_doubt)
+            self._in_doubt = None
             self._connection = self._open()
         return self._connection
 
@@ -228,10 +232,11 @@ class SqliteBook(ReservationBook):
         if self._process != os.getpid():
             if not self._shared:
                 raise StoreUnavailable("this SQLite allows one process only, and this is a fork of it")
-            if self._connection is not None:
-                # Closing the parent's connection here could remove the WAL under it: never let it be collected.
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
-            self._connection = None
+            for opened in (self._connection, self._in_doubt):
+                if opened is not None:
+                    # Closing the parent's connection here could remove the WAL under it: never let it be collected.
+                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))
+            self._connection = self._in_doubt = None
             self._lock = threading.Lock()
             self._queue = GroupQueue()
             self._process = os.getpid()
@@ -326,6 +331,9 @@ class SqliteBook(ReservationBook):
 
     def _give_up(self, connection: Connection, *, reopen: bool) -> None:
         """Undo what is under way; drop the connection when its state is in doubt."""
+        if reopen:
+            # First: another signal may strike before the rest is done, and then the next caller does it.
+            self._in_doubt, self._connection = connection, None
         try:
             connection.execute("ROLLBACK")
         except FAILURES as error:
@@ -333,7 +341,7 @@ class SqliteBook(ReservationBook):
             reopen = reopen or "no transaction" not in str(error)
         if reopen:
             close_quietly(connection)
-            self._connection = None
+            self._connection = self._in_doubt = None
 
     def _read(self, query: Callable[[Connection], _Result]) -> _Result:
         """Run a query on one consistent snapshot."""
@@ -373,7 +381,8 @@ class SqliteBook(ReservationBook):
         with self._guard():
             self._closed = True
             close_quietly(self._connection)
-            self._connection = None
+            close_quietly(self._in_doubt)
+            self._connection = self._in_doubt = None
             self._release_lock_file()
 
     # Reads -----------------------------------------------------------------------------------------------------------
