@@ -47,7 +47,7 @@ docs: $(VENV)/.docs ## Rust and Python documentation, warnings are errors
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(OUT)/site
 
 crash: $(VENV)/.built ## SIGKILL suites at full length: CRASH_POINTS kills (default 200)
-	CRASH_POINTS=$${CRASH_POINTS:-200} $(PY) -m pytest tests/crash --timeout 900
+	CRASH_POINTS=$${CRASH_POINTS:-200} $(PY) -m pytest tests/crash --timeout 1800
 
 soak: $(VENV)/.built ## long seeded lives, again to go on: SOAK_MEMORY, SOAK_SQLITE, SOAK_VALKEY steps, SOAK_MINUTES a store
 	$(SOAK) memory --operations $${SOAK_MEMORY:-10000000}

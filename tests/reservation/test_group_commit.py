@@ -17,7 +17,7 @@ import pytest
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, Outcome
+from equipoise.reservation import Code, Outcome, group
 from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.group import GroupMember
 from equipoise.reservation.requests import Request
@@ -209,7 +209,11 @@ def test_a_full_disk_in_a_group_is_unavailable_for_all_and_nothing_happened(
 
 
 @through
-def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(opened: SqliteBook, order: Make) -> None:
+def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(
+    opened: SqliteBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They are next at once, and not because they lose patience.
+    monkeypatch.setattr(group, "HEAL_S", 60.0)
     calls = [reserve(opened, order, n) for n in range(4)]
     with ThreadPoolExecutor(CALLERS) as pool:
         futures = gather(opened, pool, calls)
