@@ -92,6 +92,8 @@ def test_i17_a_server_killed_under_load_has_every_step_it_answered_and_none_twic
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
+        while not answered:
+            time.sleep(0.001)
         for kill in range(kills):
             time.sleep(0.05 + rng.random() * 0.25)
             before = len(answered)

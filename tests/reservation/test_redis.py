@@ -647,7 +647,7 @@ def test_an_audit_reads_a_book_that_is_being_written(
                 reports.append(book.audit(A))
             writer.stdout.read()
         assert [report.findings for report in reports] == [()] * len(reports)
-        assert len({report.version for report in reports}) > 3
+        assert len({report.version for report in reports}) >= 2
         assert book.orders(A, OrderState.CANCELLED)
 
 
