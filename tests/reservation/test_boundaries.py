@@ -200,3 +200,24 @@ def test_reduce_only_orders_ride_free_up_to_the_position_and_not_beyond(proven: 
     assert proven.account(A).all_units == 50
     assert proven.reserve(A, [order("ask", 1, 10, reduce_only=True)], request_id="3").ok
     assert proven.account(A).all_units == 60
+
+
+def test_a_record_that_an_id_issued_ahead_of_the_clock_leads_to_stays_with_the_id(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    ahead = clock() + 2 * 86_400_000_000
+    named: dict[str, Any] = {"request_id": "ahead", "issued_at_us": ahead, "not_after_us": ahead + 10**12}
+    first = proven.reserve(A, [order(hold=7)], **named)
+    proven.deposit(A, 1, request_id="d")
+    proven.export(A, confirmed_version=3)
+    clock.advance(86_401)
+    proven.archive(A)
+    assert proven.account(A).trimmed_version == 1
+    assert [record.version for record in proven.history(A)] == [2, 3, 4]
+    again = proven.reserve(A, [order(hold=7)], **named)
+    assert (again.code, again.version, again.granted) == (Code.DUPLICATE, first.version, first.granted)
+    clock.now_us = ahead + 86_400_000_000
+    proven.archive(A)
+    assert proven.account(A).trimmed_version == 3
+    assert proven.reserve(A, [order(hold=7)], **named).code is Code.TOO_OLD_FOR_DEDUPE

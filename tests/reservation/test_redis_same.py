@@ -124,6 +124,9 @@ class History:
         }
         if rng.random() < 0.1:
             named |= {"issued_at_us": now - rng.choice([10, 10**11]), "not_after_us": now + rng.choice([-1, 10])}
+        elif rng.random() < 0.1:
+            # By a clock that is ahead: the id is kept the longer.
+            named |= {"issued_at_us": now + 2 * 10**11, "not_after_us": now + 3 * 10**11}
         return "reserve", (orders,), named
 
     def execute(self, rng: random.Random, fresh: Callable[[], str]) -> Any:
