@@ -272,6 +272,22 @@ def test_a_promotion_that_loses_the_last_step_leaves_the_account_recovering_unti
         assert book.audit(account_id).findings == ()
 
 
+def test_a_master_that_was_started_again_may_have_lost_steps_and_its_accounts_recover(
+    cluster: servers.Cluster, order: Make
+) -> None:
+    account_id = account_on(cluster, 1)
+    with ReservationBook.connect(cluster.url, timeout_ms=20_000) as book:
+        book.open_account(account_id, 1)
+        assert book.reserve(account_id, [order(hold=10, order_id="o")], request_id="r").ok
+        cluster.masters[1].kill()
+        cluster.masters[1].start()
+        cluster.until(cluster.ready)
+        assert settled(lambda: book.acknowledge(account_id, "o", "v", event_id="a")).done
+        assert book.account(account_id).status is AccountStatus.RECOVERING
+        assert book.reserve(account_id, [order(hold=1)], request_id="s").code is Code.ACCOUNT_RECOVERING
+        assert book.audit(account_id).findings == ()
+
+
 def settled(step: Callable[[], Any]) -> Any:
     until = time.monotonic() + 60
     while True:
