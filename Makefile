@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 OUT := out
 DEVELOP := PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
+SOAK = $(PY) -m tests.reservation.soak --minutes $${SOAK_MINUTES:-9} --folder $(OUT)/soak
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
 export NO_MKDOCS_2_WARNING := 1
 export HYPOTHESIS_PROFILE ?= $(if $(CI),ci,dev)
 
-.PHONY: help demo test dev lint bench bench-count docs crash fuzz clean
+.PHONY: help demo test dev lint bench bench-count docs crash soak fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,7 +47,12 @@ docs: $(VENV)/.docs ## Rust and Python documentation, warnings are errors
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(OUT)/site
 
 crash: $(VENV)/.built ## SIGKILL suites at full length: CRASH_POINTS kills (default 200)
-	CRASH_POINTS=$${CRASH_POINTS:-200} $(PY) -m pytest tests/crash --timeout 900
+	CRASH_POINTS=$${CRASH_POINTS:-200} $(PY) -m pytest tests/crash --timeout 1800
+
+soak: $(VENV)/.built ## long seeded lives, again to go on: SOAK_MEMORY, SOAK_SQLITE, SOAK_VALKEY steps, SOAK_MINUTES a store
+	$(SOAK) memory --operations $${SOAK_MEMORY:-10000000}
+	$(SOAK) sqlite --operations $${SOAK_SQLITE:-1000000}
+	$(SOAK) valkey --operations $${SOAK_VALKEY:-1000000}
 
 fuzz: $(VENV)/.built ## long property runs: FUZZ_CASES cases a property in Rust (default 200000), 2000 in Python
 	PROPTEST_CASES=$${FUZZ_CASES:-200000} cargo test --locked --release -p equipoise

@@ -35,11 +35,17 @@ def free_port() -> int:
 
 
 class Server:
-    """One server process with a folder of its own; `options` are lines of its configuration."""
+    """One server process with a folder of its own, or one that was kept; `options` are lines of its configuration."""
 
-    def __init__(self, *options: str, sentinel: bool = False, file_bytes_max: int | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        sentinel: bool = False,
+        file_bytes_max: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.port = free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="valkey-")) if folder is None else folder.resolve()
         self.options = options
         self.sentinel = sentinel
         self.file_bytes_max = file_bytes_max

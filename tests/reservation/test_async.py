@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import random
 import threading
 from collections.abc import Callable, Coroutine
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests import servers
+from tests.forks import forked, is_true_of
 
 import equipoise as eq
 from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
@@ -271,17 +271,17 @@ def test_after_a_fork_an_asynchronous_book_raises(sqlite_path: Path) -> None:
     async def main() -> int:
         async with await AsyncReservationBook.connect(url("sqlite", sqlite_path)) as book:
             await book.open_account(A, 1)
-            child = os.fork()
-            if child == 0:
-                try:
+
+            def refused() -> bool:
+                with pytest.raises(StoreUnavailable):
                     book._ask(None)  # type: ignore[attr-defined]
-                except StoreUnavailable:
-                    os._exit(0)
-                os._exit(1)
+                return True
+
+            child = forked(refused)
             assert (await book.deposit(A, 1, request_id="d")).ok
             return child
 
-    assert os.waitpid(run(main()), 0)[1] == 0
+    assert is_true_of(run(main()))
 
 
 def test_a_maker_of_requests_has_nothing_to_read() -> None:

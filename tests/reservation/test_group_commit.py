@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, Outcome
+from equipoise.reservation import Code, Outcome, group
 from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.group import GroupMember
 from equipoise.reservation.requests import Request
@@ -45,6 +46,7 @@ class Held:
         self.gate.set()
         self.tear_in = 0
         self.strike: BaseException | None = None
+        self.strike_again: BaseException | None = None
 
     def execute(self, sql: str, *values: Any) -> Any:
         self.said.append(sql.split(" ", 1)[0] if not sql.startswith("ROLLBACK TO") else "ROLLBACK TO")
@@ -59,6 +61,9 @@ class Held:
             return answer
         if self.strike is not None and sql.startswith("INSERT INTO journal"):
             error_now, self.strike = self.strike, None
+            raise error_now
+        if self.strike_again is not None and self.strike is None and sql == "ROLLBACK":
+            error_now, self.strike_again = self.strike_again, None
             raise error_now
         return self.inner.execute(sql, *values)
 
@@ -204,7 +209,11 @@ def test_a_full_disk_in_a_group_is_unavailable_for_all_and_nothing_happened(
 
 
 @through
-def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(opened: SqliteBook, order: Make) -> None:
+def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(
+    opened: SqliteBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # They are next at once, and not because they lose patience.
+    monkeypatch.setattr(group, "HEAL_S", 60.0)
     calls = [reserve(opened, order, n) for n in range(4)]
     with ThreadPoolExecutor(CALLERS) as pool:
         futures = gather(opened, pool, calls)
@@ -213,6 +222,27 @@ def test_an_interrupt_of_the_one_who_writes_is_not_felt_by_those_it_writes_for(o
         assert isinstance(futures[1].exception(20), KeyboardInterrupt)
         assert [futures[place].result(20).code for place in (0, 2, 3)] == [Code.OK] * 3
     assert [call().code for call in calls] == [Code.DUPLICATE, Code.OK, Code.DUPLICATE, Code.DUPLICATE]
+    assert opened.audit(A).findings == ()
+
+
+@through
+def test_a_second_interrupt_while_the_first_is_cleared_up_answers_nobody_before_the_commit(
+    opened: SqliteBook, order: Make
+) -> None:
+    calls = [reserve(opened, order, n) for n in range(4)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, calls)
+        wire(opened).strike = wire(opened).strike_again = KeyboardInterrupt()
+        wire(opened).gate.set()
+        assert isinstance(futures[1].exception(20), KeyboardInterrupt)
+        for place in (0, 2, 3):
+            # The file may still be held by what was interrupted; nothing that was answered OK is missing from it.
+            with contextlib.suppress(StoreUnavailable):
+                assert futures[place].result(20).code is Code.OK
+                assert calls[place]().code is Code.DUPLICATE
+    for call in calls:
+        assert call().done
+    assert opened.account(A).all_units == 40
     assert opened.audit(A).findings == ()
 
 

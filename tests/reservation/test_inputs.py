@@ -123,7 +123,7 @@ def test_account_ids_with_braces_spaces_or_control_characters_are_refused(
         "sqlite:margin.db",
         "sqlite:///",
         "sqlite:///a.db?durability=fast",
-        "sqlite:///a.db?mode=ro",
+        "sqlite:///a.db?mode=no",
         "postgres://localhost",
         "",
     ],

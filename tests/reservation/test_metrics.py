@@ -166,3 +166,24 @@ def test_the_dashboard_shows_every_metric_and_no_other(book: ReservationBook, or
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
     assert len(set(places)) == len(places)
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in board["panels"])
+
+
+def test_the_dashboard_is_whole_enough_to_be_imported() -> None:
+    board = json.loads(Path(DASHBOARD).read_text(encoding="utf-8"))
+    source = f"${{{board['__inputs'][0]['name']}}}"
+    assert board["schemaVersion"] >= 36  # data sources by type and uid
+    assert board["title"]
+    assert board["uid"]
+    (variable,) = board["templating"]["list"]
+    assert re.fullmatch(r"label_values\(equipoise_book_\w+, account\)", variable["query"])
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["type"] in {"stat", "timeseries", "heatmap"}
+        assert panel["title"]
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+        for asked in (panel, *panel["targets"]):
+            assert asked["datasource"] == {"type": "prometheus", "uid": source}
+        for target in panel["targets"]:
+            # A per-account figure follows the variable.
+            assert "account" not in target["expr"] or f'account=~"${variable["name"]}"' in target["expr"]

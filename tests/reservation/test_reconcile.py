@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests import servers
 
 from equipoise.orders import Order, Side
 from equipoise.reservation import (
@@ -180,13 +181,40 @@ def test_a_planted_corruption_is_found_dry_then_repaired_and_journalled(
     assert book.audit(A).findings == ()
 
 
-def test_record_without_index_is_found_and_repaired_in_memory(order: Make) -> None:
-    with ReservationBook.connect("memory:") as book:
+def lose_index_entry(book: Any) -> None:
+    if hasattr(book, "_shelves"):
+        del book._shelves[A].live_ids["r:1"]
+    else:
+        book._command(A, "ZREM", "user_orders:{acc}", "r:1")
+
+
+def invent_index_entry(book: Any) -> None:
+    if hasattr(book, "_shelves"):
+        book._shelves[A].live_ids["ghost"] = None
+    else:
+        book._command(A, "ZADD", "user_orders:{acc}", "7", "ghost")
+
+
+@pytest.mark.parametrize("plant", [lose_index_entry, invent_index_entry], ids=lambda plant: plant.__name__)
+@pytest.mark.parametrize("store", ["memory", "valkey"])
+def test_i14_a_record_without_index_or_an_index_without_record_is_found_dry_then_repaired_and_journalled(
+    order: Make, clock: Any, plant: Callable[[Any], None], store: str
+) -> None:
+    # Where the index is kept apart from the records; SQLite keeps its own over the rows.
+    with servers.shared().client() as client:
+        client.flushall()
+    with ReservationBook.connect("memory:" if store == "memory" else servers.shared().url, clock=clock) as book:
         desk(book, order)
-        del book._shelves[A].live_ids["r:1"]  # type: ignore[attr-defined]
-        assert [item.kind for item in book.reconcile(A).discrepancies] == ["index"]
-        assert book.reconcile(A, apply=True).settled
-        assert "r:1" in {found.order_id for found in book.orders(A)}
+        before = book.account(A)
+        plant(book)
+        assert {finding.kind for finding in book.audit(A).findings} == {"index"}
+        assert [(item.kind, item.state) for item in book.reconcile(A).discrepancies] == [("index", "found")]
+        assert book.account(A) == before
+        assert book.reconcile(A, apply=True, operator="ann").settled
+        assert {found.order_id for found in book.orders(A)} == {"r:0", "r:1", "w:0"}
+        assert [record.op for record in book.history(A, after_version=before.version)] == ["repair"]
+        assert book.audit(A).ok
+        assert book.cancel(A, "r:1").ok
         assert book.audit(A).ok
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +12,9 @@ from typing import Any
 import pytest
 import redis
 from tests import servers
+from tests.forks import forked, is_true_of
+from tests.reservation import clients
+from tests.warm import Child
 
 from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
@@ -59,68 +60,44 @@ def has_waitaof(client: redis.Redis) -> bool:
 
 # --- one hot account ------------------------------------------------------------------------------------------------
 
-CLIENT = """
-import random, sys
-from decimal import Decimal
-from equipoise.orders import Order, Side
-from equipoise.reservation import ReservationBook
-
-url, number = sys.argv[1], int(sys.argv[2])
-rng = random.Random(number)
-with ReservationBook.connect(url) as book:
-    sys.stdin.readline()
-    granted = 0
-    for n in range(12):
-        orders = [
-            Order(symbol="SYM", side=Side.BID, lots=1, price_ticks=1, hold=10, price=Decimal(1), size=Decimal(1))
-            for _ in range(rng.randint(1, 3))
-        ]
-        outcome = book.reserve("hot", orders, request_id=f"{number}-{n}", policy="best_effort")
-        granted += len(outcome.granted)
-    print(granted)
-"""
-
 CHECKER = """
-import sys, redis
+import select, sys, redis
 
 client = redis.Redis(port=int(sys.argv[1]), protocol=2, decode_responses=True)
+client.ping()
+print("ready", flush=True)
+seen = set()
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    held, balance = client.hmget("user_portfolio:{hot}", "used_margin_all", "balance")
+    if held is not None:
+        assert 0 <= int(held) <= int(balance), (held, balance)
+        seen.add(held)
 account = client.hgetall("user_portfolio:{hot}")
 orders = [client.hgetall(key) for key in client.keys("user_holdings:{hot}:*")]
 held = sum(int(order["reserved_margin"]) for order in orders)
-print(held, account["used_margin_all"], account["balance"], len(orders), client.zcard("user_orders:{hot}"))
+print(held, account["used_margin_all"], account["balance"], len(orders), client.zcard("user_orders:{hot}"), len(seen))
 """
 
 
 def test_schedule_1_32_client_processes_on_one_hot_account_never_over_commit(client: redis.Redis) -> None:
     server = servers.shared()
     room = 100
+    # Another process reads raw hashes, without the book, while they run and after.
+    words = [sys.executable, "-c", CHECKER, str(server.port)]
+    checker = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert checker.stdout is not None
+    assert checker.stdout.readline() == "ready\n"
+    children = [Child(clients.on_server, server.url, number) for number in range(32)]
+    assert [next(iter(child)) for child in children] == ["ready"] * 32
     with ReservationBook.connect(server.url) as book:
         book.open_account("hot", f"0.{room * 10:06d}")
-    clients = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLIENT, server.url, str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(32)
-    ]
-    for process in clients:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.close()
-    granted = 0
-    for process in clients:
-        assert process.stdout is not None
-        granted += int(process.stdout.read())
-        process.stdout.close()
-        assert process.wait() == 0
-    # Read by another process, from raw hashes, without the book.
-    seen = subprocess.run(
-        [sys.executable, "-c", CHECKER, str(server.port)], capture_output=True, text=True, check=True
-    ).stdout.split()
+    granted = sum(int(child.killed_after(None)[0]) for child in children)
+    said, _ = checker.communicate("stop", timeout=60)
+    assert checker.returncode == 0
+    *seen, totals = [int(value) for value in said.split()]
     assert granted == room
-    assert [int(value) for value in seen] == [room * 10, room * 10, room * 10, room, room]
+    assert seen == [room * 10, room * 10, room * 10, room, room]
+    assert totals >= 2
     with ReservationBook.connect(server.url) as book:
         assert book.audit("hot").findings == ()
 
@@ -183,6 +160,8 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             book.reserve(A, orders, request_id="r", owner="ann", send="caller")
             book.fill(A, "b", 3, fill_id="f0")
             book.acknowledge(A, "a", "v")
+            book.reserve(A, [order(hold=1, order_id="e")], request_id="e")
+            book.amend(A, "d", 4, "0.00008", event_id="a")
 
         ladder = [order(hold=5, order_id="new"), order("ask", hold=5, order_id="other")]
         operations: dict[str, Callable[[], Any]] = {
@@ -198,6 +177,11 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             "request_cancel": lambda: book.request_cancel(A, "c"),
             "fill": lambda: book.fill(A, "c", 3, fill_id="x"),
             "cancel": lambda: book.cancel(A, "c"),
+            "reject": lambda: book.reject(A, "c"),
+            "expire": lambda: book.expire(A, "c"),
+            "claim": lambda: book.claim(A, "e", event_id="x"),
+            "settle_amend": lambda: book.settle_amend(A, "d", "refused", amend_id="a", venue_id="v3"),
+            "open_account": lambda: book.open_account(A, "1", rule="larger_leg"),
             "amend": lambda: book.amend(A, "c", 5, "0.00009", event_id="x"),
             "close": lambda: book.close(A, "b", event_id="x", realised_pnl=0),
             "sweep": lambda: book.sweep(A),
@@ -207,7 +191,7 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
         names += ["outbox", "waiting", "base"]
         all_keys = [f"user_{name}:{{{A}}}" for name in names]
         keys, outbox, base = all_keys[:9], set(all_keys[9:11]), all_keys[11]
-        records = [f"user_holdings:{{{A}}}:{name}" for name in ("b", "c", "new", "other")]
+        records = [f"user_holdings:{{{A}}}:{name}" for name in ("b", "c", "new", "other", "d", "e")]
         refused: dict[str, set[str]] = {}
         for operation, run in operations.items():
             for key in [*all_keys, *records]:
@@ -235,7 +219,10 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
         assert refused["archive"] >= {keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], base}
         assert refused["execute"] == {*keys, records[2]} - {keys[7]}
         assert refused["fill"] == {*keys, records[1]} - {keys[4], keys[5]}
-        assert refused["cancel"] == refused["fill"]
+        assert refused["cancel"] == refused["reject"] == refused["expire"] == refused["fill"]
+        assert refused["settle_amend"] == {*keys, records[4]} - {keys[5]}
+        assert refused["claim"] >= {keys[0], keys[2], keys[3], keys[6], records[5]}
+        assert refused["open_account"] >= {keys[0]}
         assert refused["close"] == {*keys, records[0]} - {keys[4], keys[5], keys[7]}
         assert refused["sweep"] >= {keys[0], keys[2], keys[3], keys[6]}
         assert refused["deposit"] == {keys[0], keys[5], keys[6]}
@@ -594,15 +581,12 @@ def test_after_a_fork_both_processes_go_on_with_connections_of_their_own(client:
     with ReservationBook.connect(servers.shared().url) as book:
         book.open_account(A, "1")
 
-        def child() -> None:
-            done = [book.reserve(A, [order(hold=1)], request_id=f"c{n}").ok for n in range(20)]
-            os._exit(0 if all(done) else 1)
+        def granted(who: str) -> bool:
+            return sum(book.reserve(A, [order(hold=1)], request_id=f"{who}{n}").ok for n in range(20)) == 20
 
-        process = multiprocessing.get_context("fork").Process(target=child)
-        process.start()
-        assert all(book.reserve(A, [order(hold=1)], request_id=f"p{n}").ok for n in range(20))
-        process.join(20)
-        assert process.exitcode == 0
+        child = forked(lambda: granted("c"))
+        assert granted("p")
+        assert is_true_of(child)
         assert book.account(A).all_units == 40
 
 
@@ -647,17 +631,24 @@ def test_i14_a_record_without_its_index_entry_and_an_entry_without_record_are_fo
         assert {"index", "live_orders", "symbol"} <= kinds
 
 
-def test_an_audit_reads_a_book_that_is_being_written(client: redis.Redis, order: Make) -> None:
+@pytest.mark.parametrize("chunk", [2, 500])
+def test_an_audit_reads_a_book_that_is_being_written(
+    client: redis.Redis, order: Make, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    # With a small chunk, more has changed than is read in one step.
+    monkeypatch.setattr("equipoise.reservation.redis.CHUNK", chunk)
     url = servers.shared().url
     with ReservationBook.connect(url) as book:
         book.open_account(A, "1000")
         with subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
-            reports = [book.audit(A) for _ in range(10)]
+            reports = [book.audit(A)]
+            while writer.poll() is None:
+                reports.append(book.audit(A))
             writer.stdout.read()
-        assert [report.findings for report in reports] == [()] * 10
-        assert len({report.version for report in reports}) > 3
+        assert [report.findings for report in reports] == [()] * len(reports)
+        assert len({report.version for report in reports}) >= 2
         assert book.orders(A, OrderState.CANCELLED)
 
 
@@ -670,9 +661,13 @@ from equipoise.reservation import ReservationBook
 with ReservationBook.connect(sys.argv[1]) as book:
     order = Order(symbol="S", side=Side.BID, lots=2, price_ticks=1, hold=9, price=Decimal(1), size=Decimal(1))
     print("ready", flush=True)
-    for n in range(300):
-        book.reserve("acc", [order] * 3, request_id=f"r{n}")
+    for n in range(100):
+        book.reserve("acc", [order] * 3, request_id=f"r{n}", send="outbox")
+        for place in range(3):
+            book.claim("acc", f"r{n}:{place}", event_id="c")
+        book.amend("acc", f"r{n}:2", 5, "0.000020", event_id="a")
         book.fill("acc", f"r{n}:0", 1, fill_id="f")
+        book.settle_amend("acc", f"r{n}:2", "accepted", amend_id="a")
         book.cancel("acc", f"r{n}:1")
         book.mark("acc", {"S": n})
 print("done")

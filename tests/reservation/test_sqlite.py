@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.forks import forked, is_true_of
+from tests.reservation import clients, raw_rows
+from tests.warm import Child
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
@@ -35,35 +38,19 @@ def beside(book: SqliteBook, path: Path) -> Any:
     return engine.open_engine(str(path), through_apsw=book._apsw)
 
 
+def unavailable(step: Callable[[], object]) -> bool:
+    """Whether a call says so."""
+    try:
+        step()
+    except StoreUnavailable:
+        return True
+    return False
+
+
 def check_rows(path: Path) -> dict[str, tuple[int, int]]:
-    """Recompute every account under rule sum, net positions, from raw rows; (executed, all) per account."""
-    found = {}
-    with closing(sqlite3.connect(path)) as rows:
-        for account, balance, executed, everything, version, live in rows.execute(
-            "SELECT account_id, balance_units, executed_units, all_units, version, live_orders FROM accounts"
-        ).fetchall():
-            mine = (account,)
-            held, count = rows.execute(
-                "SELECT coalesce(sum(hold), 0), count(*) FROM orders WHERE account_id = ? "
-                "AND state NOT IN ('FILLED', 'REJECTED', 'CANCELLED', 'EXPIRED', 'CLOSED')",
-                mine,
-            ).fetchone()
-            (positions,) = rows.execute(
-                "SELECT coalesce(sum(margin), 0) FROM symbols WHERE account_id = ?", mine
-            ).fetchone()
-            assert (executed, everything) == (positions, positions + held)
-            assert count == live
-            assert everything <= balance
-            versions = [row[0] for row in rows.execute("SELECT version FROM journal WHERE account_id = ?", mine)]
-            assert sorted(versions) == list(range(1, version + 1))
-            orphans = rows.execute(
-                "SELECT count(*) FROM orders WHERE account_id = ? AND state IN ('FILLED', 'REJECTED', 'CANCELLED', "
-                "'EXPIRED') AND (hold <> 0 OR working <> 0)",
-                mine,
-            ).fetchone()
-            assert orphans == (0,)
-            found[account] = (executed, everything)
-    return found
+    """What a checker that knows the tables only makes of the file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as rows:
+        return raw_rows.check(rows)
 
 
 def test_a_reopened_file_has_everything_and_answers_old_ids(sqlite_path: Path, order: Make, clock: Any) -> None:
@@ -128,14 +115,7 @@ def test_an_old_stdlib_sqlite_opens_one_process_only(sqlite_path: Path) -> None:
         assert "one process only" in book.engine
         with pytest.raises(StoreUnavailable, match="open elsewhere"):
             SqliteBook(str(sqlite_path), through_apsw=False)
-        child = os.fork()
-        if child == 0:
-            try:
-                book.accounts()
-            except StoreUnavailable:
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+        assert is_true_of(forked(lambda: unavailable(book.accounts)))
         assert book.accounts() == ()
     SqliteBook(str(sqlite_path), through_apsw=False).close_book()
 
@@ -161,10 +141,13 @@ def test_what_is_remembered_of_an_account_gives_way_to_what_another_book_wrote(s
 def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, order: Make) -> None:
     with SqliteBook(str(sqlite_path), durability="normal", through_apsw=True) as book:
         book.open_account(A, "1")
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if book.reserve(A, [order(hold=3)], request_id="child").ok else 1)
-        assert os.waitpid(child, 0)[1] == 0
+        parents = book._connection
+
+        def of_its_own() -> bool:
+            return book.reserve(A, [order(hold=3)], request_id="child").ok and book._connection is not parents
+
+        assert is_true_of(forked(of_its_own))
+        assert book._connection is parents
         assert book.reserve(A, [order(hold=4)], request_id="parent").ok
         assert book.account(A).all_units == 7
         assert book.audit(A).findings == ()
@@ -174,14 +157,7 @@ def test_after_a_fork_the_sqlite_book_reopens_and_both_go_on(sqlite_path: Path, 
 def test_after_a_fork_a_memory_book_raises(order: Make) -> None:
     book = ReservationBook.connect("memory:")
     book.open_account(A, "1")
-    child = os.fork()
-    if child == 0:
-        try:
-            book.reserve(A, [order(hold=3)], request_id="child")
-        except StoreUnavailable:
-            os._exit(0)
-        os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert is_true_of(forked(lambda: unavailable(lambda: book.reserve(A, [order(hold=3)], request_id="child"))))
 
 
 def test_a_closed_book_is_unavailable(book: ReservationBook) -> None:
@@ -270,6 +246,31 @@ class TestFailures:
         with pytest.raises(StoreCorrupt):
             opened.orders(A, every=True)
         assert opened.account(A).all_units == 10
+
+    def test_i7_pages_damaged_under_an_open_book_are_corrupt_and_grant_nothing(
+        self, sqlite_path: Path, through_apsw: bool, order: Make
+    ) -> None:
+        with SqliteBook(str(sqlite_path), durability="normal", through_apsw=through_apsw) as book:
+            book.open_account(A, "1")
+            for n in range(60):
+                book.reserve(A, [order(hold=1)] * 20, request_id=f"r{n}")
+        # By another process: in this one, closing the file would drop the locks of the book.
+        damage = (
+            "import sys; f = open(sys.argv[1], 'r+b'); f.seek(0, 2); size = f.tell()\n"
+            "for page in range(1, size // 4096): f.seek(page * 4096); f.write(b'\\xff' * 64)"
+        )
+        with SqliteBook(str(sqlite_path), durability="normal", through_apsw=through_apsw) as book:
+            book._ready().execute("PRAGMA cache_size = 0").fetchall()
+            subprocess.run([sys.executable, "-c", damage, str(sqlite_path)], check=True)
+            for step in (
+                lambda: book.reserve(A, [order(hold=1)], request_id="q"),
+                lambda: book.cancel(A, "r7:3"),
+                lambda: book.account(A),
+                lambda: book.orders(A),
+                lambda: book.audit(A),
+            ):
+                with pytest.raises(StoreCorrupt):
+                    step()
 
     def test_a_missing_table_is_corrupt(self, opened: SqliteBook, sqlite_path: Path) -> None:
         with closing(beside(opened, sqlite_path)) as other:
@@ -384,55 +385,30 @@ def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     assert shapes[0] == shapes[1]
 
 
-WORKER = """
-import random, sys
-from decimal import Decimal
-from equipoise.orders import Order, Side
-from equipoise.reservation import Code, ReservationBook
-
-path, worker = sys.argv[1], int(sys.argv[2])
-rng = random.Random(worker)
-order = Order(symbol="SYM", side=Side.BID, lots=2, price_ticks=1, hold=10, price=Decimal(1), size=Decimal(1))
-granted = refused = 0
-with ReservationBook.connect(f"sqlite:///{path}?durability=normal", timeout_ms=30_000) as book:
-    for n in range(40):
-        name = f"{worker}-{n}"
-        code = book.reserve("hot", [order], request_id=name).code
-        granted += code is Code.OK
-        refused += code is Code.INSUFFICIENT_MARGIN
-        own = book.reserve(f"own{worker}", [order] * 3, request_id=name)
-        assert own.ok, own
-        assert book.fill(f"own{worker}", f"{name}:0", rng.randint(1, 3), fill_id="f", realised_pnl=0).ok
-        for place in range(3):
-            book.cancel(f"own{worker}", f"{name}:{place}")
-print(granted, refused)
-"""
-
-
 @needs_apsw
-def test_schedule_1_8_processes_on_one_file_get_exactly_what_is_free(sqlite_path: Path) -> None:
-    workers = 8
+def test_schedule_1_8_processes_of_4_threads_on_one_file_get_exactly_what_is_free(sqlite_path: Path) -> None:
+    workers, threads, room = 8, 4, 100
     with ReservationBook.connect(url(sqlite_path)) as book:
-        book.open_account("hot", "0.001000", rule="sum")
         for worker in range(workers):
             book.open_account(f"own{worker}", 1, rule="sum")
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(sqlite_path), str(worker)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for worker in range(workers)
-    ]
-    answers = []
-    for child in children:
-        out, err = child.communicate(timeout=100)
-        assert child.returncode == 0, err
-        answers.append([int(word) for word in out.split()])
-    assert sum(granted for granted, _ in answers) == 100
-    assert sum(refused for _, refused in answers) == workers * 40 - 100
-    assert check_rows(sqlite_path)["hot"] == (0, 1000)
+    words = [sys.executable, "-m", "tests.reservation.raw_rows", str(sqlite_path)]
+    pipe = subprocess.PIPE
+    checker = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert checker.stdout is not None
+    assert checker.stdout.readline() == "ready\n"
+    children = [Child(clients.on_file, str(sqlite_path), worker, threads) for worker in range(workers)]
+    assert [next(iter(child)) for child in children] == ["ready"] * workers
+    with ReservationBook.connect(url(sqlite_path)) as book:
+        book.open_account("hot", "0.001000", rule="sum")
+    answers = [[int(word) for word in child.killed_after(None)[0].split()] for child in children]
+    assert sum(granted for granted, _ in answers) == room
+    assert sum(refused for _, refused in answers) == workers * threads * clients.FILE_EACH - room
+    # Over-commit was 0 at every look of a process that reads the rows and not the API, under load and after it.
+    out, err = checker.communicate("stop", timeout=60)
+    assert checker.returncode == 0, err
+    looks, last = json.loads(out)
+    assert looks > 3
+    assert last["hot"] == [0, 1000]
     with ReservationBook.connect(url(sqlite_path)) as book:
         for account_id in book.accounts():
             assert book.audit(account_id).findings == ()

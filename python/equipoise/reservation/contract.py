@@ -59,7 +59,8 @@ class ReservationBook(Reconciling):
         ----------
         url
             "memory:", or "sqlite:///path?durability=full" (default: every answer survives a power cut) or "normal"
-            (survives the process, not the power). Three slashes begin a relative path, four an absolute one.
+            (survives the process, not the power). Three slashes begin a relative path, four an absolute one. With
+            "mode=ro" the book is only read: every step is StoreUnavailable.
         clock
             Microseconds since the epoch; the store's only source of time. Default: the host's clock.
         timeout_ms
@@ -87,10 +88,16 @@ class ReservationBook(Reconciling):
             return MemoryBook(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
         if scheme == "sqlite" and path.startswith("///") and len(path) > 3:
             durability = options.pop("durability", "full")
-            if options or durability not in ("full", "normal"):
-                raise InputError("url", None, "free of options but durability=full or normal", url)
+            mode = options.pop("mode", "rw")
+            if options or durability not in ("full", "normal") or mode not in ("rw", "ro"):
+                raise InputError("url", None, "free of options but durability=full or normal and mode=rw or ro", url)
             return SqliteBook(
-                unquote(path[3:]), durability=durability, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s
+                unquote(path[3:]),
+                durability=durability,
+                read_only=mode == "ro",
+                clock=clock,
+                timeout_ms=timeout_ms,
+                horizon_s=horizon_s,
             )
         if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel"):
             try:

@@ -91,15 +91,18 @@ class GroupQueue:
         group = [member]
         while self._waiting and len(group) < GROUP_MAX:
             group.append(self._waiting.popleft())
+        written = False
         try:
             write(group)
+            written = True
         except BaseException:
             # This caller has been struck, and nothing was written: the others are the next.
             self._waiting.extendleft([other for other in reversed(group[1:]) if other.error is None])
             raise
         finally:
             for other in group:
-                other.ready = other.outcome is not None or other.error is not None
+                # An outcome without a COMMIT is none, however the writer was stopped from taking it back.
+                other.ready = (written and other.outcome is not None) or other.error is not None
             for other in group[1:]:
                 if other.ready:
                     other.wake()

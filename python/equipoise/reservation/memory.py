@@ -221,10 +221,15 @@ class _Shelf:
 
     def aged(self, until_us: int) -> int:
         for record in self.journal:
-            if record[1] > until_us:
+            if record[1] > until_us or self._leads_to(record, until_us):
                 return record[0] - 1
         assert self.held is not None  # noqa: S101 - asked of open accounts only
         return self.held.version
+
+    def _leads_to(self, record: _KeptRecord, until_us: int) -> bool:
+        """Whether an id that was issued ahead of the clock, and so stays, was answered by this record."""
+        kept = self.requests.get(_unpack(record[2])[3])
+        return kept is not None and kept[1] > until_us and kept[2] is not None and _unpack(kept[2])[2] == record[0]
 
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)

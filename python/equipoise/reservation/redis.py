@@ -22,8 +22,6 @@ from equipoise.reservation.contract import Clock, ReservationBook, system_clock
 from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
-    STATE_AT,
-    STATE_END,
     BookAccount,
     BookOrder,
     BookSymbol,
@@ -677,17 +675,33 @@ class RedisBook(ReservationBook):
     def _holdings(self, account_id: str) -> Holdings:
         """Everything kept of an account, at one version.
 
-        The account is not held still for it: orders are read while steps go on, and what the journal says was changed
-        after that version is taken back to what it was before.
+        The account is not held still for it: orders are read while steps go on, and those that have changed meanwhile
+        once more, few enough by then to be read in one step with everything else.
         """
+        view = self._snapshot(account_id)
+        version = view.account.version
+        journal = self._journal(account_id, 0, f"{version}-0", 10**9)
+        orders = self.orders_by_id(account_id, [*view.order_ids, *_missed_by(view.order_ids, view.base, journal)])
+        missed: list[str] = []
         for _ in range(ATTEMPTS):
-            view = self._snapshot(account_id)
-            journal = list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9))
-            orders = self.orders_by_id(account_id, [*view.order_ids, *_missed_by(view.order_ids, view.base, journal)])
-            if self._taken_back(account_id, view.account.version, orders):
+            last, changed = self._changed(account_id, version, "+")
+            again = list(dict.fromkeys([*missed, *changed]))
+            if not again and version == view.account.version:
+                break
+            if len(again) > CHUNK:
+                found, missed, version = self.orders_by_id(account_id, again), [], max(version, last)
+            else:
+                view = self._snapshot(account_id, again)
+                found = view.orders
+                between = self._changed(account_id, version, f"{view.account.version}-0")[1]
+                missed, version = [name for name in between if name not in set(again)], view.account.version
+            for name in again:
+                orders.pop(name, None)
+            orders.update(found)
+            if version == view.account.version and not missed:
                 break
         else:
-            raise StoreUnavailable(f"orders of {account_id} are archived faster than they can be read")
+            raise StoreUnavailable(f"orders of {account_id} change faster than they can be read")
         return Holdings(
             view.account,
             view.symbols,
@@ -696,38 +710,28 @@ class RedisBook(ReservationBook):
             view.aliases,
             view.owners,
             view.rates,
-            journal,
+            list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9)),
             view.base,
             view.outbox,
             view.requests,
         )
 
-    def _taken_back(self, account_id: str, version: int, orders: dict[str, BookOrder]) -> bool:
-        """Undo in `orders` what was changed after a version; whether every order of that version is there."""
-        seen: set[str] = set()
-        for record in self._journal(account_id, version, "+", 10**9):
-            for order_id, before, _ in record.orders:
-                if order_id in seen:
-                    continue
-                seen.add(order_id)
-                order = orders.pop(order_id, None)
-                if before is None:
-                    continue
-                if order is None:
-                    return False
-                kept = (OrderState(before[0]), *before[1:])
-                orders[order_id] = BookOrder._make((*order[:STATE_AT], *kept, *order[STATE_END:]))
-        return True
+    def _changed(self, account_id: str, after: int, last: str) -> tuple[int, list[str]]:
+        """(version of the last record, orders that records above a version have changed)."""
+        records = list(self._journal(account_id, after, last, 10**9))
+        return records[-1].version if records else 0, [change.order_id for one in records for change in one.orders]
 
-    def _snapshot(self, account_id: str) -> _Snapshot:
+    def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> _Snapshot:
         script = SCRIPTS["snapshot"]
         keys, count = self._heads(account_id)
+        count += len(order_ids)
         payload = command("EVALSHA", script.sha, str(count))
+        keys += packed([self._key(account_id, order_id) for order_id in order_ids])
         payload = b"*%d\r\n%b%b" % (3 + count, payload.split(b"\r\n", 1)[1], keys)
         found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
         if not found[0]:
             raise InputError("account_id", None, "an open account", repr(account_id))
-        return _Snapshot(account_id, found)
+        return _Snapshot(account_id, found, order_ids)
 
 
 class _Snapshot:
@@ -739,6 +743,7 @@ class _Snapshot:
         "base",
         "live_ids",
         "order_ids",
+        "orders",
         "outbox",
         "owners",
         "rates",
@@ -746,9 +751,15 @@ class _Snapshot:
         "symbols",
     )
 
-    def __init__(self, account_id: str, found: list[Any]) -> None:
-        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests = found
+    def __init__(self, account_id: str, found: list[Any], order_ids: Sequence[str]) -> None:
+        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests, *records = found
         self.account = account_of(account_id, pairs(portfolio))
+        scale = self.account.scale
+        self.orders = {
+            name: order_of(name, scale, pairs(record))
+            for name, record in zip(order_ids, records, strict=True)
+            if record
+        }
         self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
         self.order_ids = _in_order_made(orders)
         scores = pairs(orders)

@@ -99,6 +99,7 @@ class SqliteBook(ReservationBook):
         path: str,
         *,
         durability: str = "full",
+        read_only: bool = False,
         clock: Clock | None = None,
         timeout_ms: int = 5_000,
         horizon_s: int = 86_400,
@@ -107,6 +108,7 @@ class SqliteBook(ReservationBook):
         super().__init__(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
         self._path = path
         self._durability = durability
+        self._read_only = read_only
         self._timeout_ms = timeout_ms
         self._apsw = apsw is not None if through_apsw is None else through_apsw
         self._lock = threading.Lock()
@@ -118,6 +120,8 @@ class SqliteBook(ReservationBook):
         self._process = os.getpid()
         self._closed = False
         self._connection: Connection | None = None
+        self._in_doubt: Connection | None = None
+        """What an interrupt kept from being closed."""
         self._lock_file: int | None = None
         version = engine_version(through_apsw=self._apsw)
         if version < SQLITE_OLDEST:
@@ -167,10 +171,11 @@ class SqliteBook(ReservationBook):
         """Open, check and if need be create or migrate the file."""
         connection: Connection | None = None
         try:
-            connection = open_engine(self._path, through_apsw=self._apsw)
+            connection = open_engine(self._path, through_apsw=self._apsw, read_only=self._read_only)
             connection.execute(f"PRAGMA busy_timeout = {self._timeout_ms:d}")
             self._refuse_foreign(connection)
-            mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
+            wanted = "" if self._read_only else " = WAL"
+            mode = connection.execute(f"PRAGMA journal_mode{wanted}").fetchall()[0][0]
             if mode != "wal":
                 raise StoreUnavailable(f"{self._path}: journal mode is {mode}, WAL is not possible here")  # noqa: TRY301
             # A page that many steps write is copied back once: more steps between checkpoints make each cheaper.
@@ -179,7 +184,10 @@ class SqliteBook(ReservationBook):
             verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
             if verdict != "ok":
                 raise StoreCorrupt(f"{self._path}: {verdict}")  # noqa: TRY301
-            self._prepare(connection)
+            if self._read_only:
+                self._refuse_schema(connection.execute("PRAGMA user_version").fetchall()[0][0], SCHEMA_VERSION)
+            else:
+                self._prepare(connection)
         except FAILURES as error:
             close_quietly(connection)
             raise failure_of(error, at_commit=False) from error
@@ -194,6 +202,11 @@ class SqliteBook(ReservationBook):
         if owner != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall():
             raise StoreCorrupt(f"{self._path} is a database of something else")
 
+    def _refuse_schema(self, version: int, oldest: int) -> None:
+        """Leave a book alone that a newer version has written, or that cannot be lifted because it is only read."""
+        if not oldest <= version <= SCHEMA_VERSION:
+            raise StoreUnavailable(f"{self._path} has schema {version}, this version knows {SCHEMA_VERSION}")
+
     def _prepare(self, connection: Connection) -> None:
         """Create the schema, or lift it to this version."""
         connection.execute("BEGIN IMMEDIATE")
@@ -204,9 +217,8 @@ class SqliteBook(ReservationBook):
                 run_script(connection, _sql("schema.sql"))
                 run_script(connection, _sql(VIEWS))
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            elif version > SCHEMA_VERSION:
-                raise StoreUnavailable(f"{self._path} has schema {version}, this version knows {SCHEMA_VERSION}")  # noqa: TRY301
-            elif version < SCHEMA_VERSION:
+            elif version != SCHEMA_VERSION:
+                self._refuse_schema(version, 0)
                 for name in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
                     connection.execute(f"DROP VIEW {name[0]}")
                 for step in range(version, SCHEMA_VERSION):
@@ -225,6 +237,8 @@ class SqliteBook(ReservationBook):
             raise StoreUnavailable("the book is closed")
         if self._connection is None:
             self._forget_views()
+            close_quietly(self._in_doubt)
+            self._in_doubt = None
             self._connection = self._open()
         return self._connection
 
@@ -236,10 +250,11 @@ class SqliteBook(ReservationBook):
         if self._process != os.getpid():
             if not self._shared:
                 raise StoreUnavailable("this SQLite allows one process only, and this is a fork of it")
-            if self._connection is not None:
-                # Closing the parent's connection here could remove the WAL under it: never let it be collected.
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
-            self._connection = None
+            for opened in (self._connection, self._in_doubt):
+                if opened is not None:
+                    # Closing the parent's connection here could remove the WAL under it: never let it be collected.
+                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))
+            self._connection = self._in_doubt = None
             self._lock = threading.Lock()
             self._queue = GroupQueue()
             self._process = os.getpid()
@@ -257,6 +272,8 @@ class SqliteBook(ReservationBook):
         with self._guard():
             try:
                 connection = self._ready()
+                if self._read_only:
+                    raise StoreUnavailable(f"{self._path} was opened with mode=ro")
             except StoreError as error:
                 for member in group:
                     member.fail(type(error)(str(error)), error)
@@ -340,6 +357,9 @@ class SqliteBook(ReservationBook):
     def _give_up(self, connection: Connection, *, reopen: bool) -> None:
         """Undo what is under way; drop the connection when its state is in doubt."""
         self._forget_views()
+        if reopen:
+            # First: another signal may strike before the rest is done, and then the next caller does it.
+            self._in_doubt, self._connection = connection, None
         try:
             connection.execute("ROLLBACK")
         except FAILURES as error:
@@ -347,7 +367,7 @@ class SqliteBook(ReservationBook):
             reopen = reopen or "no transaction" not in str(error)
         if reopen:
             close_quietly(connection)
-            self._connection = None
+            self._connection = self._in_doubt = None
 
     def _read(self, query: Callable[[Connection], _Result]) -> _Result:
         """Run a query on one consistent snapshot."""
@@ -387,7 +407,8 @@ class SqliteBook(ReservationBook):
         with self._guard():
             self._closed = True
             close_quietly(self._connection)
-            self._connection = None
+            close_quietly(self._in_doubt)
+            self._connection = self._in_doubt = None
             self._release_lock_file()
 
     # Reads -----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from equipoise.errors import StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 
@@ -87,11 +88,14 @@ def engine_version(*, through_apsw: bool) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def open_engine(path: str, *, through_apsw: bool) -> Connection:
+def open_engine(path: str, *, through_apsw: bool, read_only: bool = False) -> Connection:
     """A connection through apsw or the standard library."""
     if through_apsw:
-        return Connection(apsw.Connection(path))
-    return Connection(sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256))
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        return Connection(apsw.Connection(path, flags))
+    name = f"file:{quote(path)}?mode=ro" if read_only else path
+    raw = sqlite3.connect(name, isolation_level=None, check_same_thread=False, cached_statements=256, uri=read_only)
+    return Connection(raw)
 
 
 def failure_of(error: Exception, *, at_commit: bool) -> StoreError:

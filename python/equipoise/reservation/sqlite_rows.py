@@ -97,6 +97,11 @@ _GET_SETTLED = (
     f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account_id = ? AND changed_us <= ? "  # noqa: S608
     "AND open_lots = 0 ORDER BY place_made"
 )
+GET_FIRST_KEPT = (
+    "SELECT version FROM journal AS kept WHERE account_id = ? AND (at_us > ? OR EXISTS "
+    "(SELECT 1 FROM requests AS known WHERE known.account_id = kept.account_id AND known.ident = kept.ident "
+    "AND issued_us > ? AND json_extract(outcome, '$[2]') = version)) ORDER BY version LIMIT 1"
+)
 _GET_UNFILLED = (
     "SELECT order_id FROM orders WHERE account_id = ? AND changed_us <= ? AND request_id <> '' AND filled = 0 "
     "AND overfilled = 0 AND open_lots = 0 AND state IN ('REJECTED', 'CANCELLED', 'EXPIRED')"
@@ -318,12 +323,10 @@ class Rows:
         return int(found[0][0])
 
     def aged(self, until_us: int) -> int:
-        """Highest version of the records that are all dated until a time."""
-        found = self._execute(
-            "SELECT min(version) FROM journal WHERE account_id = ? AND at_us > ?", (self._account_id, until_us)
-        ).fetchall()[0][0]
+        """Highest version of the records that are all dated until a time, and that no id kept longer leads to."""
+        found = self._execute(GET_FIRST_KEPT, (self._account_id, until_us, until_us)).fetchall()
         account = self.account()
-        return (0 if account is None else account.version) if found is None else int(found) - 1
+        return int(found[0][0]) - 1 if found else 0 if account is None else account.version
 
     def lease(self) -> Lease | None:
         """Which sweeper took the account last."""

@@ -1,7 +1,7 @@
--- Everything of an account but its orders and its journal, at one version; reads only.
--- KEYS as in prelude.lua
+-- Everything of an account but its journal, at one version; of its orders those that are named. Reads only.
+-- KEYS as in prelude.lua, then the records of the orders
 
-return {
+local found = {
     redis.call('HGETALL', KEYS[1]),
     redis.call('HGETALL', KEYS[2]),
     redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES'),
@@ -13,3 +13,7 @@ return {
     redis.call('HGETALL', KEYS[12]),
     redis.call('HLEN', KEYS[6]),
 }
+for place = 13, #KEYS do
+    found[#found + 1] = redis.call('HGETALL', KEYS[place])
+end
+return found

@@ -1,0 +1,223 @@
+"""The last moment, the last lot, the last unit: on which side of each limit the limit itself is, on every store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from equipoise.orders import Order
+from equipoise.reservation import Code, OrderState, ReservationBook
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+def test_a_request_is_valid_at_not_after_and_not_a_microsecond_later(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    until = clock() + 5
+    clock.now_us = until
+    assert proven.reserve(A, [order()], request_id="a", issued_at_us=until - 5, not_after_us=until).ok
+    proven.reserve(A, [order(order_id="o")], request_id="o", send="caller")
+    assert proven.amend(A, "o", 2, 0, event_id="a", not_after_us=until).ok
+    clock.now_us += 1
+    late = proven.reserve(A, [order()], request_id="b", issued_at_us=until - 5, not_after_us=until)
+    assert late.code is Code.REQUEST_EXPIRED
+    assert proven.amend(A, "o", 2, 0, event_id="b", not_after_us=until).code is Code.REQUEST_EXPIRED
+
+
+def test_an_id_issued_at_the_watermark_is_too_old_and_one_after_it_is_not(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    mark = proven.account(A).watermark_us
+    named: dict[str, Any] = {"not_after_us": clock() + 1}
+    assert proven.deposit(A, 1, request_id="a", issued_at_us=mark, **named).code is Code.TOO_OLD_FOR_DEDUPE
+    assert proven.deposit(A, 1, request_id="b", issued_at_us=mark + 1, **named).ok
+
+
+def test_archive_takes_what_is_as_old_as_the_horizon_and_nothing_younger(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    for number, name in enumerate(("old", "young")):
+        clock.now_us += number
+        proven.reserve(A, [order(order_id=name)], request_id=name, issued_at_us=clock(), not_after_us=clock() + 9)
+        proven.cancel(A, name)
+        proven.export(A, confirmed_version=proven.account(A).version)
+    clock.now_us += 86_400_000_000 - 1
+    assert proven.archive(A).ok
+    assert [found.order_id for found in proven.orders(A, every=True)] == ["young"]
+    assert proven.history(A)[0].ident == "young"
+    account = proven.account(A)
+    assert account.records == 2  # the younger order and its id
+    clock.now_us -= 1
+    assert proven.archive(A).version == account.version
+    assert proven.account(A) == account
+
+
+def test_an_answer_is_overdue_only_after_its_deadline(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    due = clock() + 10
+    proven.reserve(A, [order(hold=1, order_id="o")], request_id="r", deadline_us=due)
+    clock.now_us = due
+    assert proven.orders(A, overdue=True) == ()
+    proven.sweep(A)
+    assert proven.orders(A)[0].state is OrderState.RESERVED
+    clock.now_us += 1
+    assert len(proven.orders(A, overdue=True)) == 1
+    proven.sweep(A)
+    assert proven.orders(A) == ()
+
+
+def test_a_venue_that_does_not_know_an_order_is_believed_only_after_good_till(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    until = clock() + 7_200_000_000
+    proven.reserve(A, [order(hold=5, order_id="o")], request_id="r", send="caller", good_till_us=until)
+    clock.advance(3_600)
+    proven.sweep(A)
+    for moment, code in ((until, Code.ILLEGAL_TRANSITION), (until + 1, Code.OK)):
+        clock.now_us = moment
+        answer = proven.resolve(A, "o", OrderState.CANCELLED, evidence="not_at_venue", event_id=str(moment))
+        assert answer.code is code
+
+
+def test_a_second_acknowledgement_that_says_nothing_new_is_no_record(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(order_id="o")], request_id="r", send="caller")
+    assert proven.acknowledge(A, "o", "v", event_id="1").ok
+    version = proven.account(A).version
+    assert proven.acknowledge(A, "o", "v", event_id="2").code is Code.DUPLICATE
+    assert proven.acknowledge(A, "o", event_id="3").code is Code.DUPLICATE
+    assert proven.account(A).version == version
+
+
+def test_an_order_resolved_to_live_awaits_no_cancel_any_more(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(order_id="o")], request_id="r", send="caller")
+    proven.acknowledge(A, "o")
+    proven.request_cancel(A, "o", deadline_us=clock() + 1)
+    clock.advance(1)
+    proven.sweep(A)
+    assert proven.resolve(A, "o", OrderState.LIVE, evidence="venue", event_id="e").ok
+    clock.advance(86_400)
+    assert proven.orders(A, overdue=True) == ()
+    proven.sweep(A)
+    assert proven.orders(A)[0].state is OrderState.LIVE
+
+
+def test_a_negative_fee_is_a_rebate_wherever_lots_move(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1, positions="tickets")
+    proven.reserve(A, [order(lots=2, hold=10, order_id="o")], request_id="r")
+    proven.fill(A, "o", 2, fill_id="f", fee="-0.000003")
+    assert proven.account(A).balance_units == 1_000_003
+    proven.close(A, "o", event_id="c", realised_pnl=0, fee="-0.000004")
+    assert proven.account(A).balance_units == 1_000_007
+    proven.execute(A, order(), request_id="x", fee="-0.000005")
+    assert proven.account(A).balance_units == 1_000_012
+
+
+def test_a_ticket_closed_to_the_last_lot_is_closed_only_when_its_order_has_ended(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, 1, positions="tickets")
+    proven.reserve(A, [order(lots=3, hold=30, order_id="o")], request_id="r", send="caller")
+    proven.fill(A, "o", 1, fill_id="f")
+    assert proven.close(A, "o", event_id="c", realised_pnl=0).state is OrderState.LIVE
+    assert proven.account(A).all_units == 20
+    proven.fill(A, "o", 2, fill_id="g")
+    assert proven.close(A, "o", event_id="d", realised_pnl=0).state is OrderState.CLOSED
+    assert proven.account(A).all_units == 0
+
+
+def test_a_mark_is_fresh_for_exactly_its_age_and_one_of_the_same_moment_is_taken(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1, mark_age_ms_max=1_000)
+    proven.execute(A, order(), request_id="x", margin="0.000001")
+    now = clock()
+    assert proven.mark(A, {"SYM": "-0.1"}, as_of_us=now).flags == ()
+    assert proven.mark(A, {"SYM": "-0.2"}, as_of_us=now).flags == ()
+    assert proven.account(A).open_pnl_units == -200_000
+    assert proven.mark(A, {"SYM": "-0.3"}, as_of_us=now - 1).flags == ("older",)
+    assert proven.account(A).open_pnl_units == -200_000
+    clock.now_us = now + 1_000_000
+    assert proven.reserve(A, [order()], request_id="a").ok
+    clock.now_us += 1
+    assert proven.reserve(A, [order()], request_id="b").code is Code.STALE_MARK
+
+
+def test_a_revaluation_of_the_past_is_dropped(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    proven.execute(A, order(), request_id="x", margin="0.000001")
+    now = clock()
+    assert proven.revalue(A, "SYM", "0.000005", as_of_us=now).flags == ()
+    assert proven.revalue(A, "SYM", "0.000009", as_of_us=now - 1).flags == ("older",)
+    assert proven.account(A).executed_units == 5
+    assert proven.revalue(A, "SYM", "0.000006", as_of_us=now).flags == ()
+    assert proven.account(A).executed_units == 6
+
+
+@pytest.mark.parametrize(("hold", "code"), [(100, Code.OK), (101, Code.INSUFFICIENT_MARGIN)])
+def test_free_may_become_zero_and_not_less(proven: ReservationBook, order: Make, hold: int, code: Code) -> None:
+    proven.open_account(A, "0.000100")
+    assert proven.reserve(A, [order(hold=hold)], request_id="r").code is code
+    assert proven.account(A).free_units == (0 if code is Code.OK else 100)
+    assert proven.withdraw(A, "0.000001", request_id="w").ok == (code is not Code.OK)
+
+
+def test_limits_are_inclusive(proven: ReservationBook, order: Make) -> None:
+    limits: dict[str, Any] = {
+        "orders_max": 2,
+        "order_margin_max": "0.000010",
+        "margin_max": "0.000015",
+        "position_lots_max": {"SYM": 4},
+        "owner_margin_max": {"ann": "0.000007"},
+    }
+    proven.open_account(A, 1, **limits)
+    assert proven.reserve(A, [order(hold=8)], request_id="1", owner="ann").code is Code.OWNER_LIMIT
+    assert proven.reserve(A, [order(hold=4), order(hold=4)], request_id="2", owner="ann").code is Code.OWNER_LIMIT
+    assert proven.reserve(A, [order(hold=3), order(hold=4)], request_id="3", owner="ann").ok
+    for name in ("3:0", "3:1"):
+        proven.cancel(A, name)
+    assert proven.reserve(A, [order(lots=4, hold=10)], request_id="4").ok
+    assert proven.reserve(A, [order(symbol="B", hold=6)], request_id="5").code is Code.ORDER_LIMIT
+    assert proven.reserve(A, [order(symbol="B", hold=5)], request_id="6").ok
+    assert proven.reserve(A, [order(symbol="B")], request_id="7").code is Code.ORDER_LIMIT
+
+
+def test_reduce_only_orders_ride_free_up_to_the_position_and_not_beyond(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1)
+    proven.execute(A, order(lots=5), request_id="x", margin="0.000050")
+    assert proven.reserve(A, [order("ask", 3, 30, reduce_only=True)], request_id="1").ok
+    assert proven.account(A).all_units == 50
+    assert proven.reserve(A, [order("ask", 2, 20, reduce_only=True)], request_id="2").ok
+    assert proven.account(A).all_units == 50
+    assert proven.reserve(A, [order("ask", 1, 10, reduce_only=True)], request_id="3").ok
+    assert proven.account(A).all_units == 60
+
+
+def test_a_record_that_an_id_issued_ahead_of_the_clock_leads_to_stays_with_the_id(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    ahead = clock() + 2 * 86_400_000_000
+    named: dict[str, Any] = {"request_id": "ahead", "issued_at_us": ahead, "not_after_us": ahead + 10**12}
+    first = proven.reserve(A, [order(hold=7)], **named)
+    proven.deposit(A, 1, request_id="d")
+    proven.export(A, confirmed_version=3)
+    clock.advance(86_401)
+    proven.archive(A)
+    assert proven.account(A).trimmed_version == 1
+    assert [record.version for record in proven.history(A)] == [2, 3, 4]
+    again = proven.reserve(A, [order(hold=7)], **named)
+    assert (again.code, again.version, again.granted) == (Code.DUPLICATE, first.version, first.granted)
+    clock.now_us = ahead + 86_400_000_000
+    proven.archive(A)
+    assert proven.account(A).trimmed_version == 3
+    assert proven.reserve(A, [order(hold=7)], **named).code is Code.TOO_OLD_FOR_DEDUPE

@@ -1,0 +1,162 @@
+"""Invariants that no single suite of one kind of step would show, by name and on every store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from equipoise.orders import Order
+from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation.redis_links import slot_of
+from equipoise.reservation.redis_scripts import SCRIPTS, keys_of
+
+Make = Callable[..., Order]
+A = "acc"
+LIVE = {OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN}
+
+
+def margins(book: ReservationBook, rule: str) -> tuple[int, int]:
+    """(executed, all) by definition, from the orders in flight and the positions alone."""
+    executed = everything = 0
+    for row in book.symbols(A):
+        live = [o for o in book.orders(A, every=True) if o.symbol == row.symbol and o.state in LIVE]
+        bids = sum(o.hold for o in live if o.side == "bid")
+        asks = sum(o.hold for o in live if o.side == "ask")
+        position = row.margin if row.lots >= 0 else -row.margin
+        executed += row.margin
+        everything += row.margin + bids + asks if rule == "sum" else max(abs(position + bids), abs(position - asks))
+    return executed, everything
+
+
+@pytest.mark.parametrize("rule", ["sum", "worst_side"])
+def test_i1_executed_and_all_equal_their_definition_after_every_step(
+    proven: ReservationBook, order: Make, clock: Any, rule: str
+) -> None:
+    proven.open_account(A, 1, rule=rule)
+    rng = random.Random(1)
+    names: list[str] = []
+    for n in range(60):
+        name = rng.choice(names) if names else ""
+        draw = rng.random()
+        if draw < 0.4 or not names:
+            ladder = [order(rng.choice(["bid", "ask"]), rng.randint(1, 5), rng.randint(0, 99)) for _ in range(2)]
+            names += proven.reserve(A, ladder, request_id=f"r{n}", send="caller").granted
+        elif draw < 0.6:
+            proven.fill(A, name, rng.randint(1, 3), fill_id=f"f{n}", margin=f"0.0000{rng.randint(10, 99)}")
+        elif draw < 0.7:
+            proven.amend(A, name, rng.randint(1, 9), f"0.0000{rng.randint(10, 99)}", event_id=f"a{n}")
+        elif draw < 0.8:
+            found = proven.order(A, name)
+            if found is not None and found.amend_id is not None:
+                proven.settle_amend(A, name, rng.choice(["accepted", "refused"]), amend_id=found.amend_id)  # type: ignore[arg-type]
+        elif draw < 0.9:
+            clock.advance(10)
+            proven.sweep(A)
+        else:
+            proven.cancel(A, name)
+        account = proven.account(A)
+        assert (account.executed_units, account.all_units) == margins(proven, rule)
+        last = proven.history(A)[-1]
+        assert (last.after.executed, last.after.all) == (account.executed_units, account.all_units)
+
+
+def test_i13_every_key_a_step_touches_is_in_the_slot_of_its_account() -> None:
+    for account_id in ("acc", "live:6", "счёт", "a" * 200):
+        slots = {slot_of(account_id)}
+        for key in [*keys_of("desk:", account_id), f"desk:user_holdings:{{{account_id}}}:order-7"]:
+            assert key.count("{") == key.count("}") == 1
+            assert key[key.index("{") + 1 : key.index("}")] == account_id
+            slots.add(slot_of(key[key.index("{") + 1 : key.index("}")]))
+        assert len(slots) == 1
+    # And a script has no other keys than those it is given.
+    for script in SCRIPTS.values():
+        assert "user_" not in "".join(
+            line for line in script.text.decode().splitlines() if not line.lstrip().startswith("--")
+        )
+
+
+def test_i19_a_clock_that_jumps_over_the_horizon_and_back_applies_and_releases_nothing_again(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    issued = clock()
+    named: dict[str, Any] = {"request_id": "r", "issued_at_us": issued, "not_after_us": issued + 10**16}
+    proven.reserve(A, [order(lots=2, hold=10, order_id="o"), order(hold=5, order_id="p")], **named)
+    proven.acknowledge(A, "o")
+    proven.fill(A, "o", 1, fill_id="f", margin="0.000007")
+    proven.mark(A, {"SYM": "-0.1"})
+    held = {found.order_id: found.hold for found in proven.orders(A)}
+
+    def same() -> None:
+        assert {found.order_id: found.hold for found in proven.orders(A)} == held
+        assert proven.account(A).executed_units == 7
+        assert proven.fill(A, "o", 1, fill_id="f", margin="0.000007").code is Code.DUPLICATE
+
+    clock.advance(-400 * 86_400)
+    proven.archive(A)
+    same()
+    assert proven.reserve(A, [order(lots=2, hold=10, order_id="o"), order(hold=5, order_id="p")], **named).code in (
+        Code.DUPLICATE,
+        Code.REQUEST_EXPIRED,
+    )
+    # A mark is ordered by its own time: one of the past is dropped, whatever the clock says.
+    assert proven.mark(A, {"SYM": "-0.5"}).flags == ("older",)
+    clock.advance(800 * 86_400)
+    proven.archive(A)
+    same()
+    # The id has gone with the horizon: the request is refused, not applied again.
+    again = proven.reserve(A, [order(lots=2, hold=10, order_id="x"), order(hold=5, order_id="y")], **named)
+    assert again.code is Code.TOO_OLD_FOR_DEDUPE
+    clock.advance(-400 * 86_400)
+    proven.archive(A)
+    same()
+    assert proven.account(A).watermark_us >= issued
+
+
+def test_every_code_is_reached_on_every_store(proven: ReservationBook, order: Make, clock: Any) -> None:
+    now = clock()
+    reached = set()
+
+    def note(outcome: Any) -> None:
+        reached.add(outcome.code)
+
+    def grow(request_id: str, *orders: Order, account: str = A, **named: Any) -> None:
+        note(proven.reserve(account, list(orders) or [order()], request_id=request_id, **named))
+
+    grow("early")
+    limits: dict[str, Any] = {
+        "orders_max": 3,
+        "position_lots_max": {"SYM": 5},
+        "owner_margin_max": {"ann": "0.000012"},
+        "mark_age_ms_max": 1_000,
+    }
+    note(proven.open_account(A, "0.0001", **limits))
+    note(proven.open_account(A, "2"))
+    note(proven.open_account("other", 1, rule="net_contracts"))
+    grow("first", order(hold=5, order_id="o"))
+    grow("first", order(hold=5, order_id="o"))
+    grow("first", order(hold=6, order_id="o"))
+    grow("old", issued_at_us=now - 2 * 86_400_000_000)
+    grow("late", issued_at_us=now - 10, not_after_us=now - 1)
+    note(proven.abandon(A, "gone"))
+    grow("gone")
+    note(proven.cancel(A, "nobody"))
+    grow("twice", order(order_id="o"))
+    grow("owner", order(hold=13), owner="ann")
+    grow("position", order(lots=6))
+    grow("orders", *[order() for _ in range(4)])
+    grow("margin", order(hold=101))
+    grow("terms", terms_version=9)
+    note(proven.deposit(A, Decimal(2**53 - 1).scaleb(-6), request_id="much"))
+    note(proven.claim(A, "o", event_id="c"))
+    note(proven.claim(A, "o", event_id="d"))
+    note(proven.fill(A, "o", 1, fill_id="f"))
+    grow("stale")
+    note(proven.suspend(A, request_id="s"))
+    grow("suspended")
+    # The last needs a promotion: `test_accounts_not_found_existing_suspended_and_recovering`.
+    assert set(Code) - reached == {Code.ACCOUNT_RECOVERING}
