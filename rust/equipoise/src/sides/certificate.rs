@@ -52,16 +52,17 @@ impl Sides<'_> {
         let mut objective = tally[0].value + tally[1].value;
         if eta > 0.0 {
             let expected = position + tally[0].fills - tally[1].fills;
-            objective -= 0.5 * eta * expected * expected;
+            objective -= 0.5 * (eta * expected * expected);
         }
         let largest = tally[0].largest.max(tally[1].largest) * self.side[0].size_max.max(self.side[1].size_max);
         let bound = self.bound::<L>(sizes, multipliers, weights);
-        let dual_bound = if bound.is_nan() { f64::INFINITY } else { bound };
+        // Numbers that leave the range of arithmetic prove nothing.
+        let dual_bound = if bound.is_nan() || !objective.is_finite() { f64::INFINITY } else { bound };
         Certificate {
             objective,
             dual_bound,
             gap: dual_bound - objective,
-            scale: objective.abs().max(0.5 * eta * position * position).max(1e-6 * largest),
+            scale: objective.abs().max(0.5 * (eta * position * position)).max(1e-6 * largest),
             violation: self.violation(&tally),
         }
     }
@@ -141,7 +142,7 @@ impl Sides<'_> {
     fn bound<L: Lanes>(&self, at: [&[f64]; 2], multipliers: &Multipliers, weights: &mut Vec<f64>) -> f64 {
         let (eta, position, variance) = self.risk();
         let nu = multipliers.inventory;
-        let mut rest = if eta > 0.0 { nu * (nu / (2.0 * eta)) - nu * position } else { 0.0 };
+        let mut rest = if eta > 0.0 { nu * (0.5 * (nu / eta)) - nu * position } else { 0.0 };
         for (k, budget) in [self.budget.side[0], self.budget.side[1], self.budget.total].into_iter().enumerate() {
             if budget.is_finite() {
                 rest += self.price(k, multipliers) * budget.max(0.0);

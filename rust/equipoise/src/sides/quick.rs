@@ -169,7 +169,7 @@ pub(super) fn search(
 /// No ladders are worth more than this, given the best shapes at these prices.
 fn bound(problem: &Sides<'_>, shape: &[Shape; 2], prices: &Prices, eta: f64, position: f64) -> f64 {
     let nu = prices.inventory;
-    let mut rest = if eta > 0.0 { nu * (nu / (2.0 * eta)) - nu * position } else { 0.0 };
+    let mut rest = if eta > 0.0 { nu * (0.5 * (nu / eta)) - nu * position } else { 0.0 };
     let budgets = [problem.budget.side[0], problem.budget.side[1], problem.budget.total];
     for (price, budget) in prices.margin.iter().zip(budgets) {
         if *price > 0.0 {

@@ -73,7 +73,7 @@ pub(crate) fn objective(case: &Case, size: [&[f64]; 2]) -> (f64, f64) {
     if eta > 0.0 {
         let expected = case.position() + net_fills(case, size);
         let reach = case.position().abs() + (0..2).map(|x| dot(&case.side[x].fill, size[x])).sum::<f64>();
-        sum.add(-0.5 * eta * expected * expected);
+        sum.add(-0.5 * (eta * expected * expected));
         // The square magnifies what the terms of the expected position cancel.
         sum.mass += eta * expected.abs() * reach;
     }
@@ -189,7 +189,7 @@ pub(crate) fn bound(case: &Case, at: [&[f64]; 2], multipliers: &Multipliers) -> 
     let nu = if eta > 0.0 { multipliers.inventory } else { 0.0 };
     let mut sum = Sum::default();
     if eta > 0.0 {
-        sum.add(nu * (nu / (2.0 * eta)));
+        sum.add(nu * (0.5 * (nu / eta)));
         sum.add(-nu * case.position());
     }
     let budgets = [case.budget.side[0], case.budget.side[1], case.budget.total];

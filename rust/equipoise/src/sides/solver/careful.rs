@@ -72,7 +72,7 @@ impl SidesSolver {
 
     /// Objective of the empty ladders.
     fn worth_of_nothing(&self, problem: &Sides<'_>) -> f64 {
-        problem.inventory.map_or(0.0, |risk| -0.5 * risk.price_of_risk * risk.position * risk.position)
+        problem.inventory.map_or(0.0, |risk| -0.5 * (risk.price_of_risk * risk.position * risk.position))
     }
 
     /// Keeps the trial if it is the best so far; whether it needs no other.
