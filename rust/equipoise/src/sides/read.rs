@@ -105,8 +105,8 @@ impl Saturation<'_> {
         }
         match self {
             Self::None => utility * size,
-            Self::Exponential(_) => -utility * (-size * bend).exp_m1() / bend,
-            Self::Log(_) => utility * (size * bend).ln_1p() / bend,
+            Self::Exponential(_) => utility * (-(-size * bend).exp_m1() / bend),
+            Self::Log(_) => utility * ((size * bend).ln_1p() / bend),
         }
     }
 
