@@ -551,7 +551,9 @@ class Books(RuleBasedStateMachine):
             live = {
                 p.name: (p.state, p.hold, p.filled, p.working) for p in self.oracle.papers.values() if p.state in LIVE
             }
-            assert {o.order_id: (o.state, o.hold, o.filled, o.working) for o in book.orders(A)} == live
+            orders = book.orders(A)
+            assert {o.order_id: (o.state, o.hold, o.filled, o.working) for o in orders} == live
+            assert set(book._awaiting(A)) == {order for order in orders if order.overdue_us is not None}
 
     @invariant()
     def outbox_holds_what_nobody_has_answered_for(self) -> None:

@@ -263,14 +263,17 @@ class _Shelf:
         values: list[Any] = list(order)
         values[STATE_AT] = state
         self.orders[order_id] = tuple(values)
-        if state in _LIVE_STATES:
+        live = state in _LIVE_STATES
+        if live:
             self.live_ids[order_id] = None
         else:
             self.live_ids.pop(order_id, None)
-        if order.overdue_us is None:
-            self.awaiting.pop(order_id, None)
-        else:
+        # `overdue_us is not None`, written out: this is done with every step.
+        asked = order.cancel_deadline_us is not None or order.amend_deadline_us is not None
+        if live and (asked or state != "LIVE"):
             self.awaiting[order_id] = None
+        else:
+            self.awaiting.pop(order_id, None)
 
     def write(self, effect: Effect, counts: Sequence[tuple[RateKey, int, int]]) -> None:
         """Write a step; writing the same one again changes nothing."""
