@@ -69,11 +69,12 @@ def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]
 
 
 def summary(figures: Mapping[str, list[float]]) -> dict[str, dict[str, float]]:
-    """Median, 99th percentile, least and most of each row."""
+    """Median, 99th and 99.9th percentile, least and most of each row."""
     return {
         name: {
             "p50": statistics.median(values),
             "p99": sorted(values)[min(len(values) - 1, int(0.99 * len(values)))],
+            "p999": sorted(values)[min(len(values) - 1, int(0.999 * len(values)))],
             "min": min(values),
             "max": max(values),
         }

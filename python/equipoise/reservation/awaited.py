@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import Holdings
-from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.contract import REDIS_SCHEMES, Clock, ReservationBook
 from equipoise.reservation.group import GROUP_MAX, GroupMember
 from equipoise.reservation.ids import id_of
 from equipoise.reservation.money import MICRO_SCALE, lots_of
@@ -140,7 +140,7 @@ class AsyncReservationBook(ABC):
         def open_book() -> ReservationBook:
             return ReservationBook.connect(url, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
 
-        if url.startswith("redis"):
+        if url.partition(":")[0] in REDIS_SCHEMES:
             opened = await asyncio.to_thread(open_book)
             # Needs the client of the extra `redis`, which is there once a book is open.
             from equipoise.reservation.redis_awaited import RedisInLoop

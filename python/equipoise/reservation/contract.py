@@ -28,7 +28,10 @@ from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, Jo
 from equipoise.reservation.requests import Export
 from equipoise.reservation.workers import Delivery, OutboxReader, Worker, partitions_of
 
-__all__ = ["Clock", "ReservationBook", "system_clock"]
+__all__ = ["REDIS_SCHEMES", "Clock", "ReservationBook", "system_clock"]
+
+REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "unix", "redis+unix")
+"""Schemes of the URLs that lead to a Redis or Valkey."""
 
 
 class ReservationBook(Reconciling):
@@ -60,7 +63,8 @@ class ReservationBook(Reconciling):
         url
             "memory:", or "sqlite:///path?durability=full" (default: every answer survives a power cut) or "normal"
             (survives the process, not the power). Three slashes begin a relative path, four an absolute one. With
-            "mode=ro" the book is only read: every step is StoreUnavailable.
+            "mode=ro" the book is only read: every step is StoreUnavailable. Or where a Redis or Valkey is:
+            "redis://host:port/db", "unix:///path/of/the/socket?db=0" and the others in docs/reservation.md.
         clock
             Microseconds since the epoch; the store's only source of time. Default: the host's clock.
         timeout_ms
@@ -99,7 +103,7 @@ class ReservationBook(Reconciling):
                 timeout_ms=timeout_ms,
                 horizon_s=horizon_s,
             )
-        if scheme in ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel"):
+        if scheme in REDIS_SCHEMES:
             try:
                 from equipoise.reservation.redis import RedisBook
             except ModuleNotFoundError as error:

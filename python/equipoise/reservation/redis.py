@@ -95,7 +95,7 @@ class RedisBook(ReservationBook):
         # A server that waits for a disk or a replica must give up before the socket does: what it says then is known.
         grace_s = 0.0 if self._target.durability == "memory" else 1.0
         self._links = Links(self._target, self._timeout_s + grace_s, self._introduce)
-        self._heads: Callable[[str], tuple[bytes, int]] = lru_cache(maxsize=4096)(self._head)
+        self._heads: Callable[[str], tuple[bytes, int, str]] = lru_cache(maxsize=4096)(self._head)
         self._route: Route = self._routed()
         self._first()
         self.registry = Registry(self)
@@ -119,7 +119,7 @@ class RedisBook(ReservationBook):
             try:
                 self._links.put(self._links.take(address))
             except failures.RedisError as error:
-                raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+                raise StoreUnavailable(f"{address}: {error}") from error
 
     def _introduce(self, link: Link) -> None:
         """Learn a node's clock and settings on a new connection."""
@@ -139,7 +139,7 @@ class RedisBook(ReservationBook):
         except failures.ResponseError:
             # A hosted server may block CONFIG; what cannot be read is said, not guessed.
             self._verified = False
-        where = f"{link.address.host}:{link.address.port}"
+        where = f"{link.address}"
         policy = settings.get("maxmemory-policy", "noeviction")
         if policy != "noeviction":
             raise StoreUnavailable(
@@ -164,8 +164,7 @@ class RedisBook(ReservationBook):
             link.ask("WAITAOF", "0", "0", "1")
         except failures.ResponseError as error:
             raise StoreUnavailable(
-                f"{link.address.host}:{link.address.port}: durability aof needs appendfsync always, or a server with "
-                f"WAITAOF ({error})"
+                f"{link.address}: durability aof needs appendfsync always, or a server with WAITAOF ({error})"
             ) from error
 
     @property
@@ -178,25 +177,25 @@ class RedisBook(ReservationBook):
     def _key(self, account_id: str, order_id: str) -> str:
         return f"{self._target.prefix}user_holdings:{{{account_id}}}:{order_id}"
 
-    def _head(self, account_id: str) -> tuple[bytes, int]:
-        """The KEYS that every script of an account begins with, packed, and their number."""
+    def _head(self, account_id: str) -> tuple[bytes, int, str]:
+        """What every call for an account has: its first KEYS, packed, their number, and how its orders' keys begin."""
         keys = keys_of(self._target.prefix, account_id)
-        return packed(keys), len(keys)
+        return packed(keys), len(keys), self._key(account_id, "")
 
     def _packed(
         self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str
     ) -> tuple[bytes, bytes]:
         """A call of a script up to the identity of the node, and from there on."""
-        script = SCRIPTS[name]
-        keys, count = self._heads(account_id)
-        total = 3 + count + len(ids) + 6 + len(values)
+        keys, count, start = self._heads(account_id)
+        number = str(count + len(ids))
         now = str(self._clock()) if self._injected else ""
-        head = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n%b%b%b" % (
-            total,
-            script.sha.encode(),
-            packed([str(count + len(ids))]),
+        head = b"*%d\r\n%b$%d\r\n%b\r\n%b%b" % (
+            9 + count + len(ids) + len(values),
+            SCRIPTS[name].call,
+            len(number),
+            number.encode(),
             keys,
-            packed([*[self._key(account_id, order_id) for order_id in ids], name, now]),
+            packed([*[start + order_id for order_id in ids], name, now]),
         )
         return head, packed(["1" if self._wait else "", ident, print_, *values])
 
@@ -205,22 +204,26 @@ class RedisBook(ReservationBook):
         script = SCRIPTS[name]
         head, tail = self._packed(name, account_id, ids, values, ident, print_)
         slot = slot_of(account_id)
-        reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
+
+        def payload(link: Link) -> bytes:
+            return b"%b%b%b" % (head, link.home_word, tail)
+
+        reply = self._settled(slot, script, payload)
         while reply[:1] == "H":
             self._settle_home(account_id, reply[1:])
-            reply = self._settled(slot, script, lambda link: b"%b%b%b" % (head, packed([link.home]), tail))
+            reply = self._settled(slot, script, payload)
         return reply
 
     def _settle_home(self, account_id: str, home: str) -> None:
         """The account was last written on another node: a planned move, or a promotion that may have lost steps."""
         script, slot = SCRIPTS["home"], slot_of(account_id)
-        keys, count = self._heads(account_id)
+        keys, count, _ = self._heads(account_id)
         now = str(self._clock()) if self._injected else ""
 
         def payload(link: Link) -> bytes:
             words = ["promotion", now, link.home, "1" if self._wait else "", "", "", home]
             promoted = "1" if link.took_over(home) else ""
-            start = command("EVALSHA", script.sha, str(count)).split(b"\r\n", 1)[1]
+            start = script.call + packed([str(count)])
             return b"*%d\r\n%b%b%b" % (3 + count + 8, start, keys, packed([*words, promoted]))
 
         self._settled(slot, script, payload)
@@ -265,7 +268,7 @@ class RedisBook(ReservationBook):
         try:
             link = self._links.take(address)
         except failures.RedisError as error:
-            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+            raise StoreUnavailable(f"{address}: {error}") from error
         self._links.put(link)
         return link.home
 
@@ -312,7 +315,7 @@ class RedisBook(ReservationBook):
             except (failures.ConnectionError, failures.TimeoutError) as error:
                 self._links.drop(address)
                 self._route.lost(address)
-                where = f"{address.host}:{address.port}"
+                where = str(address)
                 if script is None or script.name == "snapshot":
                     raise StoreUnavailable(f"{where}: {error}") from error
                 raise timed_out(error, where) from error
@@ -324,7 +327,7 @@ class RedisBook(ReservationBook):
                 found = found[1:]
             asked = None
             refused = found[0]
-            if not isinstance(refused, failures.ResponseError):
+            if not isinstance(refused, failures.RedisError):
                 return found
             asked = self._after(refused, slot, address, script, deadline)
 
@@ -341,13 +344,13 @@ class RedisBook(ReservationBook):
         except failures.RedisError as error:
             self._links.drop(address)
             if not self._route.lost(address) or time.monotonic() >= deadline:
-                raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+                raise StoreUnavailable(f"{address}: {error}") from error
             time.sleep(PAUSE_S)
             return None
 
     def _after(
         self,
-        error: failures.ResponseError,
+        error: failures.RedisError,
         slot: int,
         address: Address,
         script: Script | None,
@@ -391,7 +394,7 @@ class RedisBook(ReservationBook):
         for number, (slot, payload) in enumerate(items):
             error = replies[number]
             if isinstance(error, failures.AskError | failures.MovedError) or (
-                isinstance(error, failures.ResponseError) and retry_later(error)
+                isinstance(error, failures.RedisError) and retry_later(error)
             ):
                 try:
                     replies[number] = self._exchange(slot, lambda _, payload=payload: payload, 1)[0]  # type: ignore[misc]
@@ -407,7 +410,7 @@ class RedisBook(ReservationBook):
         except failures.RedisError as error:
             self._links.drop(address)
             self._route.lost(address)
-            lost = StoreUnavailable(f"{address.host}:{address.port}: {error}")
+            lost = StoreUnavailable(f"{address}: {error}")
             lost.__cause__ = error
             return [lost] * len(commands)
         self._links.put(link)
@@ -420,9 +423,9 @@ class RedisBook(ReservationBook):
             link = self._links.take(address)
             reply = link.exchange(payload, 1)[0]
         except failures.RedisError as error:
-            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
+            raise StoreUnavailable(f"{address}: {error}") from error
         self._links.put(link)
-        if isinstance(reply, failures.ResponseError):
+        if isinstance(reply, failures.RedisError):
             raise failure_of(reply) from reply
         return reply
 
@@ -451,8 +454,10 @@ class RedisBook(ReservationBook):
             self.registry.add(account_id)
         real_id = ""
         for _ in range(ATTEMPTS):
-            candidates = self._candidates(request)
-            ids, values = arguments(request, real_id, candidates)
+            if isinstance(request, Archive | Sweep):
+                ids, values = arguments(request, "", self._candidates(request))
+            else:
+                ids, values = arguments(request, real_id)
             reply = self._script(request.op, account_id, ids, values, request.ident, request.fingerprint)
             if reply[:1] != "K":
                 break
@@ -464,7 +469,7 @@ class RedisBook(ReservationBook):
             self.registry.hint([account_id])
         return outcome
 
-    def _candidates(self, request: Request) -> Candidates:
+    def _candidates(self, request: Archive | Sweep) -> Candidates:
         """What a sweep or an archive will have to look at.
 
         A step declares every key it reads, so these are found beforehand; the script judges each of them again.
@@ -472,8 +477,6 @@ class RedisBook(ReservationBook):
         most = ("LIMIT", "0", str(CANDIDATES_MAX))
         if isinstance(request, Sweep):
             return self._due(request, "ZRANGEBYSCORE", "(0", f"({self._clock()}", *most), [], []
-        if not isinstance(request, Archive):
-            return [], [], []
         # The score of a settled order is minus the time since which it is settled.
         now = self._clock()
         watermark = now - request.horizon_us
@@ -622,7 +625,7 @@ class RedisBook(ReservationBook):
             payload = b"".join([command("HGETALL", self._key(account_id, name)) for name in part])
             replies = self._exchange(slot_of(account_id), lambda _, payload=payload: payload, len(part))  # type: ignore[misc]
             for name, reply in zip(part, replies, strict=True):
-                if isinstance(reply, failures.ResponseError):
+                if isinstance(reply, failures.RedisError):
                     reply = self._command(account_id, "HGETALL", self._key(account_id, name))
                 if reply:
                     found[name] = order_of(name, scale, pairs(reply))
@@ -723,11 +726,10 @@ class RedisBook(ReservationBook):
 
     def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> _Snapshot:
         script = SCRIPTS["snapshot"]
-        keys, count = self._heads(account_id)
+        keys, count, start = self._heads(account_id)
         count += len(order_ids)
-        payload = command("EVALSHA", script.sha, str(count))
-        keys += packed([self._key(account_id, order_id) for order_id in order_ids])
-        payload = b"*%d\r\n%b%b" % (3 + count, payload.split(b"\r\n", 1)[1], keys)
+        keys += packed([start + order_id for order_id in order_ids])
+        payload = b"*%d\r\n%b%b%b" % (3 + count, script.call, packed([str(count)]), keys)
         found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
         if not found[0]:
             raise InputError("account_id", None, "an open account", repr(account_id))

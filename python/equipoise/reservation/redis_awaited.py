@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import redis.asyncio as client
 import redis.exceptions as failures
@@ -23,8 +23,9 @@ from equipoise.errors import StoreTimeout, StoreUnavailable
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import KNOWN_S, Address, packed, slot_of
+from equipoise.reservation.redis_links import KNOWN_S, Address, connection_settings, packed, slot_of
 from equipoise.reservation.redis_steps import outcome_from
+from equipoise.reservation.redis_wire import PENDING, Replies
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 
 __all__ = ["RedisInLoop"]
@@ -34,77 +35,118 @@ THREADS = 4
 _Answer = TypeVar("_Answer")
 
 
-class _Line:
-    """One connection to a node. What is asked in one turn of the loop is written at once; answers come in order."""
+def _taken_from(connection: client.connection.AbstractConnection) -> asyncio.StreamWriter:
+    """The writer of a connection just made, which the connection then knows nothing of any more."""
+    writer = connection._writer  # noqa: SLF001 - redis-py has no public name for it
+    assert writer is not None  # noqa: S101 - connected
+    connection._reader = connection._writer = None  # noqa: SLF001
+    return writer
 
-    def __init__(self, connection: client.Connection, home: str) -> None:
-        self.home = home
+
+class _Line(asyncio.Protocol):
+    """One connection to a node. What is asked in one turn of the loop is written at once; answers come in order.
+
+    redis-py connects, authenticates and selects; then the line takes its transport over.
+    """
+
+    def __init__(self, connection: client.connection.AbstractConnection, home: str, timeout_s: float) -> None:
         self.known = time.monotonic()
         self.broken = False
-        self._connection = connection
+        self.name(home)
+        # Kept: a writer that is let go closes its transport.
+        self._writer = _taken_from(connection)
+        self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[asyncio.Future[list[Any]], int]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[list[Any]], int, float]] = deque()
+        """Who waits for how many replies until when, in the order asked; those who gave up among them."""
+        self._timer: asyncio.TimerHandle | None = None
         self._out: list[bytes] = []
-        self._writing: set[asyncio.Task[None]] = set()
-        self._reading = self._loop.create_task(self._read())
+        self._replies = Replies()
+        self._found: list[Any] = []
+        self._transport = cast(asyncio.Transport, self._writer.transport)
+        self._transport.set_protocol(self)
+
+    def name(self, home: str) -> None:
+        """Note who the node is."""
+        self.home = home
+        self.home_word = packed([home])
 
     def ask(self, payload: bytes, replies: int) -> asyncio.Future[list[Any]]:
         """Write a step with the next turn of the loop; its replies, error replies among them."""
-        future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._waiting.append((future, replies))
+        loop = self._loop
+        future: asyncio.Future[list[Any]] = loop.create_future()
+        until = loop.time() + self._timeout_s
+        self._waiting.append((future, replies, until))
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._expire)
         if not self._out:
-            self._loop.call_soon(self._flush)
+            loop.call_soon(self._flush)
         self._out.append(payload)
         return future
 
     def _flush(self) -> None:
         data = b"".join(self._out)
         self._out.clear()
-        if self.broken:
-            return
-        task = self._loop.create_task(self._write(data))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        if not self.broken:
+            self._transport.write(data)
 
-    async def _write(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to who waits for them."""
+        ready, waiting = self._replies, self._waiting
         try:
-            await self._connection.send_packed_command([data], check_health=False)
-        except failures.RedisError as error:
-            self._fail(error)
-
-    async def _read(self) -> None:
-        found: list[Any] = []
-        try:
-            while True:
-                try:
-                    reply = await self._connection.read_response()
-                except failures.ResponseError as error:
-                    reply = error
-                if not self._waiting:
-                    raise failures.ConnectionError("an answer nobody asked for")
+            ready.feed(data)
+            while (reply := ready.take()) is not PENDING:
+                if not waiting:
+                    self._fail(failures.ConnectionError("an answer nobody asked for"))
+                    return
+                found = self._found
                 found.append(reply)
-                future, replies = self._waiting[0]
+                future, replies, _ = waiting[0]
                 if len(found) == replies:
-                    self._waiting.popleft()
+                    waiting.popleft()
+                    self._found = []
                     if not future.done():
                         future.set_result(found)
-                    found = []
-        except failures.RedisError as error:
+        except (failures.RedisError, ValueError) as error:
             self._fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         """Nobody who waits can know what became of the step."""
+        self._fail(error or failures.ConnectionError("the server closed the connection"))
+
+    def _expire(self) -> None:
+        """No answer in time: unknown. Later steps get a line of their own; this one goes on for who still waits."""
+        self._timer = None
+        now = self._loop.time()
+        for future, _, until in self._waiting:
+            if until > now:
+                self._timer = self._loop.call_at(until, self._expire)
+                return
+            if not future.done():
+                self.broken = True
+                future.set_exception(_unknown("no answer in time"))
+        if self.broken:
+            self._fail(failures.TimeoutError("no answer in time"))
+
+    def _fail(self, error: BaseException) -> None:
         self.broken = True
-        for future, _ in self._waiting:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for future, _, _ in self._waiting:
             if not future.done():
                 future.set_exception(_unknown(error))
         self._waiting.clear()
+        self._transport.close()
 
-    async def close(self) -> None:
+    @property
+    def closed(self) -> bool:
+        """Whether the connection has ended."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
         """End the connection; who waits is told that the answer is unknown."""
         self._fail(failures.ConnectionError("the book was closed"))
-        self._reading.cancel()
-        await self._connection.disconnect(nowait=True)
 
 
 def _unknown(error: object) -> StoreTimeout:
@@ -120,6 +162,7 @@ class RedisInLoop(AsyncReservationBook):
         self._book = book
         self._timeout_s = timeout_ms / 1000
         self._lines: dict[Address, _Line] = {}
+        self._retired: list[_Line] = []
         self._opening: dict[Address, asyncio.Task[_Line]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
@@ -144,7 +187,7 @@ class RedisInLoop(AsyncReservationBook):
         line = self._lines.get(address)
         if line is not None and not line.broken:
             if line.home and time.monotonic() - line.known > KNOWN_S:
-                line.home = await self._in_thread(self._redis.home_of, address)
+                line.name(await self._in_thread(self._redis.home_of, address))
                 line.known = time.monotonic()
             return line
         opening = self._opening.get(address)
@@ -155,23 +198,26 @@ class RedisInLoop(AsyncReservationBook):
         return await asyncio.shield(opening)
 
     async def _connect(self, address: Address) -> _Line:
+        # Asked first: it may raise, and then there is no connection to close.
+        home = await self._in_thread(self._redis.home_of, address)
         target = self._redis.target
-        kind = client.SSLConnection if target.tls else client.Connection
-        connection = kind(
-            host=address.host,
-            port=address.port,
-            db=target.db,
-            username=target.username,
-            password=target.password,
-            socket_timeout=None,
-            socket_connect_timeout=self._timeout_s,
-            protocol=2,
-        )
+        settings = connection_settings(target, self._timeout_s) | {"socket_timeout": None}
+        connection: client.connection.AbstractConnection
+        if address.port:
+            kind = client.SSLConnection if target.tls else client.Connection
+            connection = kind(host=address.host, port=address.port, **settings)
+        else:
+            connection = client.UnixDomainSocketConnection(path=address.host, **settings)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
         except failures.RedisError as error:
-            raise StoreUnavailable(f"{address.host}:{address.port}: {error}") from error
-        line = _Line(connection, await self._in_thread(self._redis.home_of, address))
+            raise StoreUnavailable(f"{address}: {error}") from error
+        # A node that waits for a disk or a replica gives up before this does: what it says then is known.
+        line = _Line(connection, home, self._timeout_s + (0 if target.durability == "memory" else 1))
+        before = self._lines.get(address)
+        if before is not None:
+            # Somebody may still wait there.
+            self._retired = [*[old for old in self._retired if not old.closed], before]
         self._lines[address] = line
         return line
 
@@ -182,17 +228,14 @@ class RedisInLoop(AsyncReservationBook):
         head, tail, wait = self._redis.packed_step(request)
         address = self._redis.address_of(slot_of(request.account_id))
         try:
-            line = await self._line(address)
+            line = self._lines.get(address)
+            if line is None or line.broken or line.home:
+                line = await self._line(address)
         except StoreUnavailable:
             # The node may have gone; nothing was sent. The synchronous book knows where to look, by a new connection.
             self._redis.drop_links(address)
             return await self._in_thread(self._redis.run, request)
-        future = line.ask(b"%b%b%b%b" % (head, packed([line.home]), tail, wait), 2 if wait else 1)
-        timer = asyncio.get_running_loop().call_later(self._timeout_s + (1 if wait else 0), self._expire, line, future)
-        try:
-            replies = await future
-        finally:
-            timer.cancel()
+        replies = await line.ask(b"%b%b%b%b" % (head, line.home_word, tail, wait), 2 if wait else 1)
         reply = replies[0]
         if isinstance(reply, bytes) and reply[:1] not in (b"K", b"H"):
             self._redis.check_wait(replies)
@@ -212,14 +255,6 @@ class RedisInLoop(AsyncReservationBook):
         else:
             self._threads.submit(self._redis.registry.hint, [account_id])
 
-    def _expire(self, line: _Line, future: asyncio.Future[list[Any]]) -> None:
-        """No answer in time: unknown. Later steps get a line of their own."""
-        if not future.done():
-            future.set_exception(_unknown("no answer in time"))
-            for address, known in list(self._lines.items()):
-                if known is line:
-                    del self._lines[address]
-
     async def _call(self, name: str, *values: Any, **named: Any) -> Any:
         return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
 
@@ -231,8 +266,8 @@ class RedisInLoop(AsyncReservationBook):
         if self._closed or self._process != os.getpid():
             return
         self._closed = True
-        for line in list(self._lines.values()):
-            await line.close()
+        for line in [*self._lines.values(), *self._retired]:
+            line.close()
         self._lines.clear()
         await asyncio.to_thread(self._threads.shutdown)
         self._redis.close_book()

@@ -1,7 +1,7 @@
 """Connections of the Redis store: where an account's slot lives, and one exchange with that node.
 
-redis-py's `Connection` does sockets, TLS, authentication and the protocol. What it sends is decided here, because the
-book must know for every failure whether the server can have seen the step:
+redis-py's `Connection` does sockets, TLS and authentication. What is sent and read afterwards is decided here, because
+the book must know for every failure whether the server can have seen the step:
 
 =================================================  ==============================================================
 what happens                                       what the caller gets
@@ -23,10 +23,13 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -35,6 +38,8 @@ import redis.exceptions as failures
 from redis.crc import key_slot
 
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
+from equipoise.reservation.contract import REDIS_SCHEMES
+from equipoise.reservation.redis_wire import PENDING, Replies
 
 __all__ = [
     "Address",
@@ -42,6 +47,7 @@ __all__ = [
     "Links",
     "Target",
     "command",
+    "connection_settings",
     "failure_of",
     "packed",
     "parse_target",
@@ -51,7 +57,9 @@ __all__ = [
 ]
 
 DURABILITIES = ("memory", "aof", "replicated")
-SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel")
+PIECE = 1 << 16
+"""Bytes read at once."""
+LOCAL_SCHEMES = ("unix", "redis+unix")
 IDLE_S = 1.0
 """A connection idle for longer is looked at before it is used: a closed one would turn a call into a time-out."""
 KNOWN_S = 1.0
@@ -68,10 +76,13 @@ _REFUSED_WORDS = ("MISCONF", "NOREPLICAS", "DENIED", "NOAUTH", "NOPERM", "OOM")
 
 
 class Address(NamedTuple):
-    """Where a node listens."""
+    """Where a node listens: a host and its port, or the path of a socket on this host and port 0."""
 
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" if self.port else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +113,35 @@ def parse_target(url: str) -> Target:
     """Take a URL apart; InputError names what is wrong and never repeats a password."""
     parts = urlsplit(url)
     shown = f"{parts.scheme}://…"
-    if parts.scheme not in SCHEMES:
-        raise InputError("url", None, f"one of {', '.join(f'{scheme}://' for scheme in SCHEMES)}", shown)
+    if parts.scheme not in REDIS_SCHEMES:
+        raise InputError("url", None, f"one of {', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)}", shown)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix, durability = options.pop("prefix", ""), options.pop("durability", "memory")
+    local = parts.scheme in LOCAL_SCHEMES
+    number = options.pop("db", "") if local else ""
     if options:
-        raise InputError("url", None, "free of options but prefix and durability", ", ".join(sorted(options)))
+        known = "prefix, durability and db" if local else "prefix and durability"
+        raise InputError("url", None, f"free of options but {known}", ", ".join(sorted(options)))
     if durability not in DURABILITIES:
         raise InputError("url", None, f"durability {', '.join(DURABILITIES)}", durability)
     if not prefix.isprintable() or "{" in prefix or "}" in prefix or " " in prefix:
         raise InputError("url", None, "a prefix free of braces and spaces", repr(prefix))
     credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
-    default = 26379 if parts.scheme == "redis+sentinel" else 6379
-    addresses = tuple([_address(host, default) for host in hosts.split(",") if host])
-    if not addresses:
-        raise InputError("url", None, "given with a host", shown)
-    path = parts.path.strip("/")
     sentinel = parts.scheme == "redis+sentinel"
-    service, _, number = path.partition("/") if sentinel else ("", "", path)
+    default = 26379 if sentinel else 6379
+    addresses = tuple([_address(host, default) for host in hosts.split(",") if host])
+    if local and (addresses or not parts.path.strip("/")):
+        raise InputError("url", None, f"{parts.scheme}:///path/of/the/socket", shown)
+    if local:
+        addresses = (Address(unquote(parts.path), 0),)
+    elif not addresses:
+        raise InputError("url", None, "given with a host", shown)
+    service, path = "", parts.path.strip("/")
+    if sentinel:
+        service, _, number = path.partition("/")
+    elif not local:
+        number = path
     if sentinel and not service:
         raise InputError("url", None, "redis+sentinel://host:port/service[/db]", shown)
     if number and (not number.isdecimal() or parts.scheme.endswith("+cluster")):
@@ -142,6 +163,7 @@ def _address(text: str, default: int) -> Address:
     return Address(host.strip("[]"), int(port or default))
 
 
+@lru_cache(maxsize=4096)
 def slot_of(account_id: str) -> int:
     """Cluster slot of every key of an account: its hash tag is the account id."""
     return int(key_slot(account_id.encode()))
@@ -173,22 +195,29 @@ def retry_later(error: BaseException) -> bool:
 def failure_of(error: BaseException) -> StoreError:
     """The exception a caller gets for an error reply that is not followed or asked again."""
     text = str(error)
-    if isinstance(error, _REFUSED) or text.startswith(_REFUSED_WORDS) or "OOM " in text[:40]:
+    if isinstance(error, _REFUSED + _LATER) or text.startswith(_REFUSED_WORDS) or "OOM " in text[:40]:
         return StoreUnavailable(text)
     return StoreCorrupt(text)
+
+
+_socket_of: Callable[[redis.connection.AbstractConnection], socket.socket] = attrgetter("_sock")
+"""The socket of a connection just made; redis-py has no public name for it."""
 
 
 class Link:
     """One connection to one node, and who that node is."""
 
-    __slots__ = ("address", "connection", "home", "known", "used")
+    __slots__ = ("_replies", "address", "connection", "home", "home_word", "known", "used")
 
-    def __init__(self, address: Address, connection: redis.Connection) -> None:
+    def __init__(self, address: Address, connection: redis.connection.AbstractConnection) -> None:
         self.address = address
         self.connection = connection
         self.used = time.monotonic()
         self.home = ""
+        self.home_word = packed([""])
+        """`home` in the protocol, as every step has it."""
         self.known = self.used
+        self._replies = Replies()
 
     def exchange(self, payload: bytes, replies: int) -> list[Any]:
         """Send commands in one piece and read their replies; an error reply is returned, not raised.
@@ -196,22 +225,36 @@ class Link:
         Raises
         ------
         redis.ConnectionError, redis.TimeoutError
-            After which nothing is known; the connection is closed.
+            After which nothing is known; the link is of no more use.
         """
-        self.connection.send_packed_command([payload], check_health=False)  # type: ignore[no-untyped-call]
         found: list[Any] = []
-        for _ in range(replies):
-            try:
-                found.append(self.connection.read_response())
-            except failures.ResponseError as error:
-                found.append(error)
+        ready = self._replies
+        # Not kept in the link, and the connection kept at hand: it must be found first when both are let go unclosed.
+        connection = self.connection
+        wire = _socket_of(connection)
+        try:
+            wire.sendall(payload)
+            while len(found) < replies:
+                reply = ready.take()
+                if reply is not PENDING:
+                    found.append(reply)
+                    continue
+                ready.feed(wire.recv(PIECE))
+        except (OSError, ValueError, failures.RedisError) as error:
+            self.close()
+            if isinstance(error, TimeoutError):
+                raise failures.TimeoutError("no answer in time") from error
+            raise failures.ConnectionError(str(error)) from error
         self.used = time.monotonic()
         return found
 
     def ask(self, *words: str | bytes) -> Any:
         """One command and its reply."""
         reply = self.exchange(command(*words), 1)[0]
-        if isinstance(reply, failures.ResponseError):
+        if isinstance(reply, failures.RedisError):
+            if isinstance(reply, failures.ConnectionError):
+                # Of these nobody expects that the link is still of use.
+                self.close()
             raise reply
         return reply
 
@@ -222,8 +265,8 @@ class Link:
         """
         replication = self.ask("INFO", "replication").decode()
         if "role:master" not in replication:
-            raise failures.ConnectionError(f"{self.address.host}:{self.address.port} is not a master")
-        shard, node = "", f"{self.address.host}:{self.address.port}"
+            raise failures.ConnectionError(f"{self.address} is not a master")
+        shard, node = "", str(self.address)
         if cluster:
             node = self.ask("CLUSTER", "MYID").decode()
             try:
@@ -231,6 +274,7 @@ class Link:
             except failures.ResponseError:
                 shard = ""  # before 7.2: every move counts as a promotion
         self.home = f"{shard}/{node}/{_word(replication, 'master_replid')}"
+        self.home_word = packed([self.home])
         self.known = time.monotonic()
 
     def took_over(self, home: str) -> bool:
@@ -270,7 +314,7 @@ class Links:
         self._target = target
         self._timeout_s = timeout_s
         self._introduce = introduce
-        self._identified = target.scheme not in ("redis", "rediss")
+        self._identified = target.cluster or bool(target.service)
         self._idle: dict[Address, list[Link]] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
@@ -322,17 +366,14 @@ class Links:
 
     def _connect(self, address: Address) -> Link:
         target = self._target
-        kind = redis.SSLConnection if target.tls else redis.Connection
-        connection = kind(
-            host=address.host,
-            port=address.port,
-            db=target.db,
-            username=target.username,
-            password=target.password,
-            socket_timeout=self._timeout_s,
-            socket_connect_timeout=self._timeout_s,
-            protocol=2,
-        )
+        connection: redis.connection.AbstractConnection
+        settings = connection_settings(target, self._timeout_s)
+        if address.port:
+            kind = redis.SSLConnection if target.tls else redis.Connection
+            connection = kind(host=address.host, port=address.port, **settings)
+        else:
+            # Abstract only in what its types say.
+            connection = redis.UnixDomainSocketConnection(path=address.host, **settings)  # type: ignore[abstract, no-untyped-call]
         connection.connect()  # type: ignore[no-untyped-call]
         link = Link(address, connection)
         try:
@@ -341,6 +382,18 @@ class Links:
             link.close()
             raise
         return link
+
+
+def connection_settings(target: Target, timeout_s: float | None) -> dict[str, Any]:
+    """What a connection of either kind of client is made with."""
+    return {
+        "db": target.db,
+        "username": target.username,
+        "password": target.password,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "protocol": 2,
+    }
 
 
 def timed_out(error: BaseException, what: str) -> StoreTimeout:

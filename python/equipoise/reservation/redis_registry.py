@@ -160,6 +160,6 @@ class Registry:
         failed = [reply for reply in replies if isinstance(reply, Exception)]
         for reply in failed:
             if not partly or len(failed) == len(replies):
-                raise failure_of(reply) if isinstance(reply, failures.ResponseError) else reply
+                raise failure_of(reply) if isinstance(reply, failures.RedisError) else reply
         good = [None if isinstance(reply, Exception) else reply for reply in replies]
         return good if gaps or not failed else [reply for reply in good if reply is not None]

@@ -126,9 +126,7 @@ class Clustered:
         self._slots: dict[int, Address] = {}
         self._refresh()
         if not self._slots:
-            raise StoreUnavailable(
-                f"no node of the Cluster answers: {', '.join(f'{a.host}:{a.port}' for a in self._seeds)}"
-            )
+            raise StoreUnavailable(f"no node of the Cluster answers: {', '.join(str(a) for a in self._seeds)}")
 
     def _refresh(self) -> None:
         """Read the map from the first node that answers."""

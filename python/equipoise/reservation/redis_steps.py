@@ -286,6 +286,12 @@ def arguments(request: Request, real_id: str = "", candidates: Candidates = ([],
 # --- replies --------------------------------------------------------------------------------------------------------
 
 
+_decoded = json.JSONDecoder().raw_decode
+"""JSON without what `json.loads` does around it."""
+_CODES = {code.value: code for code in Code}
+_STATES: dict[str | None, OrderState | None] = {None: None, **{state.value: state for state in OrderState}}
+
+
 def _tuples(value: Any) -> Any:
     """JSON lists as tuples, all the way down."""
     return tuple([_tuples(item) for item in value]) if isinstance(value, list) else value
@@ -308,12 +314,12 @@ def _rows_of(op: str, orders: list[Any], refused: list[Any]) -> tuple[tuple[str,
 
 def _outcome_of_record(account_id: str, scale: int, record: str, *, again: bool) -> Outcome:
     """The outcome that a journal entry stands for."""
-    version, _, op, _, order_id, code, before, after, _, orders, details, state, refused = json.loads(record)
+    version, _, op, _, order_id, code, before, after, _, orders, details, state, refused = _decoded(record)[0]
     flags: tuple[str, ...] = ()
     if details and details[-1][0] == "flags":
         flags = tuple(details[-1][1])
     return Outcome(
-        Code.DUPLICATE if again and code == "OK" else Code(code),
+        Code.DUPLICATE if again and code == "OK" else _CODES[code],
         op,
         account_id,
         version,
@@ -321,7 +327,7 @@ def _outcome_of_record(account_id: str, scale: int, record: str, *, again: bool)
         tuple(before),
         tuple(after),
         order_id or None,
-        None if state is None else OrderState(state),
+        _STATES[state],
         flags,
         _rows_of(op, orders, refused),
     )
@@ -331,9 +337,9 @@ def outcome_from(request: Request, reply: str) -> Outcome:
     """What a script answered. Replies that ask for another call (K, H) are not for here."""
     kind, account_id = reply[0], request.account_id
     if kind == "E":
-        code, op, version, before, after, order_id, state, flags = json.loads(reply[2:])
+        code, op, version, before, after, order_id, state, flags = _decoded(reply, 2)[0]
         return Outcome(
-            Code.DUPLICATE if code == "OK" else Code(code),
+            Code.DUPLICATE if code == "OK" else _CODES[code],
             op,
             account_id,
             version,
@@ -341,16 +347,16 @@ def outcome_from(request: Request, reply: str) -> Outcome:
             tuple(before),
             tuple(after),
             order_id,
-            None if state is None else OrderState(state),
+            _STATES[state],
             tuple(flags),
         )
     if kind in "OD":
         return _outcome_of_record(account_id, int(reply[1]), reply[2:], again=kind == "D")
     if kind != "R":
         raise StoreCorrupt(f"a script answered {reply[:80]!r}")
-    code, version, scale, before, after, order_id, state, flags, rows, required, free = json.loads(reply[1:])
+    code, version, scale, before, after, order_id, state, flags, rows, required, free = _decoded(reply, 1)[0]
     return Outcome(
-        Code(code),
+        _CODES[code],
         request.op,
         account_id,
         version,
@@ -358,7 +364,7 @@ def outcome_from(request: Request, reply: str) -> Outcome:
         None if before is None else tuple(before),
         None if after is None else tuple(after),
         order_id,
-        None if state is None else OrderState(state),
+        _STATES[state],
         tuple(flags),
         tuple([tuple(row) for row in rows]),
         required,

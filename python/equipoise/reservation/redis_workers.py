@@ -154,7 +154,7 @@ def _answers(read: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
             lost = reply
             continue
         heard = True
-        if not isinstance(reply, failures.ResponseError):
+        if not isinstance(reply, failures.RedisError):
             good.append((name, reply))
         elif not _no_group(reply):
             raise failure_of(reply)

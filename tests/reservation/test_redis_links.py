@@ -1,0 +1,123 @@
+"""How the book of a Redis reaches its server, and how it reads what the server says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+import redis.exceptions as failures
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import servers
+
+from equipoise.errors import StoreUnavailable
+from equipoise.orders import Order
+from equipoise.reservation import Code, ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis_wire import PENDING, Replies
+
+Make = Callable[..., Order]
+A = "acc"
+
+
+def connections_by_socket(client: redis.Redis) -> int:
+    return sum(".sock" in found["addr"] or "/socket" in found["addr"] for found in client.client_list())
+
+
+@pytest.mark.parametrize("scheme", ["unix", "redis+unix"])
+def test_a_book_by_a_socket_on_this_host_is_the_book_of_that_server(order: Make, scheme: str) -> None:
+    server = servers.shared()
+    with server.client() as client:
+        client.flushall()
+        url = server.socket_url.replace("unix", scheme, 1)
+        with ReservationBook.connect(f"{url}?db=3&prefix=p:&durability=memory") as book:
+            assert book.open_account(A, 10).ok
+            assert book.reserve(A, [order(hold=10)], request_id="r").ok
+            assert connections_by_socket(client) == 1
+            assert book.audit(A).findings == ()
+        client.select(3)
+        assert client.hget(f"p:user_portfolio:{{{A}}}", "used_margin_all") == b"10"
+
+
+def test_tasks_share_a_socket_on_this_host(order: Make) -> None:
+    server = servers.shared()
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(server.socket_url) as book:
+            await book.open_account(A, 10)
+            calls = [book.reserve(A, [order(hold=1)], request_id=f"r{n}") for n in range(20)]
+            assert {outcome.code for outcome in await asyncio.gather(*calls)} == {Code.OK}
+            with server.client() as client:
+                assert connections_by_socket(client) == 2  # one of the loop, one of the threads
+
+    with server.client() as client:
+        client.flushall()
+    asyncio.run(main())
+
+
+def test_a_socket_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable, match="/nowhere/socket"):
+        ReservationBook.connect("unix:///nowhere/socket")
+
+
+def packed(value: Any) -> bytes:
+    """A reply as a server would write it."""
+    if value is None:
+        return b"$-1\r\n"
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    if isinstance(value, bytes):
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    return b"*%d\r\n%b" % (len(value), b"".join(map(packed, value)))
+
+
+replies = st.recursive(
+    st.none() | st.integers(-(2**60), 2**60) | st.binary(max_size=12) | st.just(b"\r\n$3\r\n"),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(replies, min_size=1, max_size=5), st.data())
+def test_replies_come_out_as_they_went_in_wherever_the_bytes_are_parted(values: list[Any], data: st.DataObject) -> None:
+    stream = b"".join(map(packed, values))
+    reader, found = Replies(), []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        reader.feed(stream[:size])
+        stream = stream[size:]
+        while (reply := reader.take()) is not PENDING:
+            found.append(reply)
+    assert found == values
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "text"),
+    [
+        (b"-NOSCRIPT No matching script", failures.NoScriptError, "No matching script"),
+        (b"-MOVED 866 127.0.0.1:7001", failures.MovedError, "866 127.0.0.1:7001"),
+        (b"-TRYAGAIN Multiple keys", failures.TryAgainError, "Multiple keys"),
+        (b"-LOADING the dataset", failures.BusyLoadingError, "the dataset"),
+        (b"-OOM command not allowed", failures.OutOfMemoryError, "command not allowed"),
+        (b"-ERR unknown command", failures.ResponseError, "unknown command"),
+        (b"-CORRUPT terms", failures.ResponseError, "CORRUPT terms"),
+    ],
+)
+def test_error_replies_are_values_of_the_kinds_of_redis_py(said: bytes, kind: type, text: str) -> None:
+    reader = Replies()
+    reader.feed(said + b"\r\n*2\r\n+OK\r\n-ERR inside\r\n")
+    error = reader.take()
+    assert type(error) is kind
+    assert str(error) == text
+    first, second = reader.take()
+    assert (first, str(second)) == (b"OK", "inside")
+
+
+def test_bytes_that_are_no_reply_end_the_connection() -> None:
+    reader = Replies()
+    reader.feed(b"HTTP/1.1 400 Bad Request\r\n")
+    with pytest.raises(failures.ConnectionError, match="not a reply"):
+        reader.take()
