@@ -247,7 +247,12 @@ impl Sides<'_> {
     /// The largest worth of totals at given values of one unit.
     #[inline(always)]
     pub(super) fn best_corner(&self, values: [f64; 2], most: [f64; 2]) -> f64 {
-        let worth = |bid: f64, ask: f64| values[0] * bid + values[1] * ask;
+        // A total of nothing is worth nothing, whatever a unit costs; what is no number bounds nothing.
+        let part = |value: f64, total: f64| if total > 0.0 { value * total } else { 0.0 };
+        let worth = |bid: f64, ask: f64| {
+            let worth = part(values[0], bid) + part(values[1], ask);
+            if worth.is_nan() { f64::INFINITY } else { worth }
+        };
         let Some([lo, hi]) = self.bid_share else {
             return worth(if values[0] > 0.0 { most[0] } else { 0.0 }, if values[1] > 0.0 { most[1] } else { 0.0 });
         };

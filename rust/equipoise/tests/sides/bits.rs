@@ -222,7 +222,7 @@ fn attempt(seed: u64, solver: &mut SidesSolver, tally: &mut Tally) -> Result<(),
         let (other, terms) = judge::objective(&case, ladders);
         let feasible = judge::violation(&case, ladders) <= 0.0;
         let off = other - outcome.dual_bound;
-        let allowed = 1e-8 * judge::scale(&case, other) + 64.0 * f64::EPSILON * (mass + terms);
+        let allowed = 1e-8 * judge::scale(&case, other) + 64.0 * f64::EPSILON * (mass + terms) + f64::MIN_POSITIVE;
         if feasible && other.is_finite() && off > allowed {
             return Err(format!("feasible ladders worth {other:e} above the bound of {outcome:?}: {ladders:?}"));
         }
