@@ -1,7 +1,7 @@
 """Replies of a server, read from its bytes: the part of the protocol (RESP2) that is in the path of every step.
 
-redis-py connects, authenticates and selects; from then on the book reads for itself. A step has one short reply, and
-what a general client spends on reading it is as much as the server spends on the step.
+redis-py connects, authenticates and selects; from then on the book reads for itself: a step has one short reply, for
+which a general client goes through several layers.
 """
 
 from __future__ import annotations
