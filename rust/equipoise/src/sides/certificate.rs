@@ -570,7 +570,10 @@ impl Minimum {
     #[inline(always)]
     fn step(&mut self, (value, slope, curve): (f64, f64, f64)) -> bool {
         self.steps += 1;
-        self.best = self.best.min(value);
+        // Where a difference of weights overflows the value is none.
+        if value > f64::NEG_INFINITY {
+            self.best = self.best.min(value);
+        }
         let settled = slope.abs() <= 2.0 * f64::EPSILON || slope * slope <= self.small * curve;
         if settled || self.steps >= STEPS_MAX {
             return false;

@@ -4,7 +4,7 @@ use crate::case::{Case, Curve, Ladder, Solved};
 use crate::draw::{Draw, ordinary};
 use crate::judge;
 use equipoise::entropy::{Bound, SideProblem, SideSolver};
-use equipoise::sides::{Budget, certify};
+use equipoise::sides::{Budget, SidesSolver, certify};
 use equipoise::status::{SideStatus, SidesStatus, Status};
 
 pub(crate) const CASES: u64 = 600;
@@ -421,6 +421,53 @@ fn zero_is_the_answer_exactly_where_no_first_unit_is_worth_quoting() {
     }
     assert!(unseen <= 1, "{unseen} gains were not seen");
     assert!(counts.iter().all(|count| *count > CASES / 2), "{counts:?}");
+}
+
+/// Ladders of a market with room for half more than the mean at each level: the caps stop some levels of each.
+fn crowded(levels: usize, draw: &mut Draw) -> Case {
+    let size_max = 100.0;
+    let side = [1.0, -1.0].map(|sign| {
+        let depth: Vec<f64> = (0..levels).map(|i| 2.0 * 16_f64.powf(i as f64 / (levels - 1) as f64)).collect();
+        let fill: Vec<f64> = depth.iter().map(|depth| 1.0 - (-3.0 * (-0.15 * depth).exp()).exp()).collect();
+        let edge = |depth: f64| (depth - 3.0 * (-depth / 8.0).exp() - 1.5) * 27.11e-4;
+        let noisy = |value: f64, draw: &mut Draw| value * (1.0 + 0.2 * draw.normal());
+        let utility: Vec<f64> = depth.iter().zip(&fill).map(|(d, fill)| noisy(fill * edge(*d), draw)).collect();
+        let margin: Vec<f64> = depth.iter().map(|depth| 2.711 * (1.0 - sign * depth * 1e-4)).collect();
+        let mut side = Ladder::open(&utility, &margin);
+        side.fill = fill;
+        side.entropy_min = 0.85 * (levels as f64).ln();
+        side.size_max = size_max;
+        side.size_cap.fill(1.5 * size_max / levels as f64);
+        side
+    });
+    let budget = Budget { side: [f64::INFINITY; 2], total: 0.6 * 2.0 * size_max * 2.711 };
+    Case { side, budget, share: Some([0.3, 0.7]), inventory: None }
+}
+
+#[test]
+fn ladders_with_caps_in_force_take_a_few_rounds() {
+    let mut draw = Draw(7);
+    let (mut stopped, mut long) = (0, 0);
+    for levels in [10, 25, 50] {
+        for _ in 0..100 {
+            let mut case = crowded(levels, &mut draw);
+            let mut solver = SidesSolver::new();
+            let first = solver.solve(&case.problem()).unwrap();
+            let solved = Solved::of(first, &solver);
+            judge::promise(&case, &solved).unwrap();
+            // With the two rounds of the quick search before it, the interior point would take sixteen steps or more.
+            long += u32::from(first.iterations > 14);
+            stopped += (0..2).filter(|x| solver.size()[*x].iter().any(|s| *s == case.side[0].size_cap[0])).count();
+            // From the answer, a market that has hardly moved takes fewer still, and prices change at once.
+            case.side.iter_mut().flat_map(|side| &mut side.utility).for_each(|u| *u *= 1.0 + 1e-3 * draw.normal());
+            let warm = solver.solve_warm(&case.problem()).unwrap();
+            let solved = Solved::of(warm, &solver);
+            judge::promise(&case, &solved).unwrap();
+            long += u32::from(warm.iterations > 7);
+        }
+    }
+    assert!(stopped > 250, "{stopped} sides have a level at its cap");
+    assert!(long <= 3, "{long} of 600 went on to the interior point");
 }
 
 /// Two sides of four levels on one pot.

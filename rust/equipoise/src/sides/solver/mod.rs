@@ -177,7 +177,7 @@ impl SidesSolver {
         }
         let Certificate { objective, dual_bound, scale, violation, .. } = certificate;
         // Feasible ladders cannot beat the optimum: a bound below them is so by its own rounding, or it is no bound.
-        let kept = (dual_bound - objective).abs() <= GAP_MAX * scale && violation <= VIOLATION_MAX;
+        let kept = scale.is_finite() && (dual_bound - objective).abs() <= GAP_MAX * scale && violation <= VIOLATION_MAX;
         let dual_bound = dual_bound.max(objective);
         let multipliers = &self.best.multipliers;
         SidesSolution {
