@@ -23,6 +23,9 @@ const ROUNDS_MAX: u32 = 24;
 const GUESSES_MAX: u32 = 6;
 /// Relative steps after which the next would be rounding: errors are squared from step to step.
 const SETTLED: f64 = 3e-8;
+/// Least part of the total on free levels, and least variance of their logarithms, that leave something to solve for.
+const MASS_MIN: f64 = 1e-12;
+const SPREAD_MIN: f64 = 1e-14;
 /// Largest change of a total or a temperature in one round, as a factor.
 const STEP_MAX: f64 = 4.0;
 
@@ -74,6 +77,19 @@ struct Answer {
     /// Changes of temperature and normaliser: by themselves, with total, margin price, inventory price.
     heat: [f64; 4],
     shift: [f64; 4],
+}
+
+/// Sums over the levels of one side, with p shares of the total, l their logarithms, m margins less the reference, f fills, and
+/// g what a level would rather have than its bound.
+struct Sums {
+    /// Over all levels: p times 1, l, m, f.
+    all: [f64; 4],
+    /// Over free levels: p times 1, l, m, f, ll, lm, lf, mm, mf, ff.
+    free: [f64; 10],
+    /// Over levels at their cap on size: p l.
+    full: f64,
+    /// Over levels at a bound of their share: p times 1, g, m, f.
+    bound: [f64; 4],
 }
 
 /// A limit `a·S ≤ c` on the two totals.
@@ -136,21 +152,14 @@ impl<'r> Crowd<'r> {
         Self { levels: rows, entropy_min: side.entropy_min, reference, boxed, place }
     }
 
-    /// Sizes at a place and at prices, and what they answer to first order; nothing where no level is free.
+    /// Sizes and prices of their caps at the place and at these prices, into their rows, and sums over them.
     #[inline(always)]
-    fn answer<L: Lanes>(&mut self, price: f64, nu: f64) -> Option<Answer> {
+    fn pass<L: Lanes>(&mut self, price: f64, nu: f64) -> Sums {
         let Place { total, temperature: heat, normaliser } = self.place;
         let (price_all, nu_all, n) = (L::splat(-price), L::splat(-nu), L::splat(normaliser + price * self.reference));
         let (rate, total_all, inverse) = (L::splat(1.0 / heat), L::splat(total), L::splat(1.0 / total));
         let (one, zero) = (L::splat(1.0), L::zero());
-        // Over all levels: shares, p ln p, margin, fills.
-        let mut all = [zero; 4];
-        // Over free levels: p times 1, l, m, f; then ll, lm, lf, mm, mf, ff.
-        let mut free = [zero; 10];
-        // Over levels at their cap on size: p, p l.
-        let mut full = [zero; 2];
-        // Over levels at a bound of their share: p times 1, g, m, f.
-        let mut bound = [zero; 4];
+        let (mut all, mut free, mut full, mut bound) = ([zero; 4], [zero; 10], zero, [zero; 4]);
         for index in 0..self.levels.utility.len() {
             let (margin, fill) = (L::load(&self.levels.margin[index]), L::load(&self.levels.fill[index]));
             let weight = nu_all.mul_add(fill, price_all.mul_add(margin, L::load(&self.levels.utility[index])));
@@ -189,8 +198,7 @@ impl<'r> Crowd<'r> {
                 m_p.mul_add(fill, free[8]),
                 f_p.mul_add(fill, free[9]),
             ];
-            let p = at.mul(is_full);
-            full = [full[0].add(p), p.mul_add(log, full[1])];
+            full = pl.mul_add(is_full, full);
             if self.boxed {
                 let p = at.mul(is_bound);
                 bound = [
@@ -201,28 +209,46 @@ impl<'r> Crowd<'r> {
                 ];
             }
         }
-        let [p_all, pl_all, m_all, f_all] = [all[0].sum(), all[1].sum(), all[2].sum(), all[3].sum()];
-        let (mass, l_free, m_free, f_free) = (free[0].sum(), free[1].sum(), free[2].sum(), free[3].sum());
-        if mass.is_nan() || mass < 1e-12 {
+        Sums {
+            all: [all[0].sum(), all[1].sum(), all[2].sum(), all[3].sum()],
+            free: [
+                free[0].sum(),
+                free[1].sum(),
+                free[2].sum(),
+                free[3].sum(),
+                free[4].sum(),
+                free[5].sum(),
+                free[6].sum(),
+                free[7].sum(),
+                free[8].sum(),
+                free[9].sum(),
+            ],
+            full: full.sum(),
+            bound: [bound[0].sum(), bound[1].sum(), bound[2].sum(), bound[3].sum()],
+        }
+    }
+
+    /// What the side answers to first order; nothing where no level is free, or none but one.
+    fn answer(&self, sums: &Sums) -> Option<Answer> {
+        let Place { total, temperature: heat, normaliser } = self.place;
+        let [p_all, pl_all, m_all, f_all] = sums.all;
+        let [mass, l_free, m_free, f_free, ll, lm, lf, mm, mf, ff] = sums.free;
+        let [p_bound, g_bound, m_bound, f_bound] = sums.bound;
+        if mass.is_nan() || mass < MASS_MIN {
             return None;
         }
         let (l, m, f) = (l_free / mass, m_free / mass, f_free / mass);
-        let ll = free[4].sum() - l * l_free;
-        let lm = free[5].sum() - l * m_free;
-        let lf = free[6].sum() - l * f_free;
-        let mm = free[7].sum() - m * m_free;
-        let mf = free[8].sum() - m * f_free;
-        let ff = free[9].sum() - f * f_free;
-        if ll <= 1e-14 * mass {
+        let (ll, lm, lf) = (ll - l * l_free, lm - l * m_free, lf - l * f_free);
+        let (mm, mf, ff) = (mm - m * m_free, mf - m * f_free, ff - f * f_free);
+        if ll <= SPREAD_MIN * mass {
             return None;
         }
-        let (p_bound, g_bound, m_bound, f_bound) = (bound[0].sum(), bound[1].sum(), bound[2].sum(), bound[3].sum());
         let (entropy, missing) = (-pl_all, 1.0 - p_all);
         // Weights of the free levels are p S/T; the common factor is taken out of every sum.
         let stiff = total / heat;
         let rest = 1.0 - mass - p_bound;
         let off_entropy = total * (entropy - self.entropy_min);
-        let steep = full[1].sum() + entropy - self.entropy_min - missing - l * rest;
+        let steep = sums.full + entropy - self.entropy_min - missing - l * rest;
         let off = off_entropy - total * missing * (1.0 + l);
         let inverse_ll = 1.0 / (stiff * ll);
         let weight = stiff * mass;
@@ -340,7 +366,8 @@ impl<'r> Crowded<'r> {
             for x in 0..2 {
                 if self.side[x].place.total > 0.0 {
                     let price = self.prices.margin[x] + self.prices.margin[2];
-                    match self.side[x].answer::<L>(price, self.prices.inventory) {
+                    let sums = self.side[x].pass::<L>(price, self.prices.inventory);
+                    match self.side[x].answer(&sums) {
                         Some(found) => answer[x] = found,
                         None => return false,
                     }
