@@ -102,7 +102,8 @@ pub(crate) fn entropy(size: &[f64]) -> f64 {
 fn over(amount: f64, limit: f64) -> f64 {
     match amount <= limit {
         true => 0.0,
-        false if limit > 0.0 => amount / limit - 1.0,
+        // Below the normal numbers there are no relative digits.
+        false if limit > 0.0 => (amount - limit) / limit.max(f64::MIN_POSITIVE),
         false => f64::INFINITY,
     }
 }
@@ -178,6 +179,9 @@ pub(crate) fn flat_ladder(case: &Case, x: usize) -> Vec<f64> {
     let budget = case.budget.side[x].min(case.budget.total).max(0.0);
     if charge > 0.0 {
         most = most.min(budget / charge);
+    } else if budget == 0.0 && side.margin.iter().any(|margin| *margin > 0.0) {
+        // The charge has vanished in the product with the shares; there is no money for it all the same.
+        return nothing;
     }
     shares.iter().map(|share| share * most * (1.0 - 1e-12)).collect()
 }
