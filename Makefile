@@ -56,6 +56,7 @@ soak: $(VENV)/.built ## long seeded lives, again to go on: SOAK_MEMORY, SOAK_SQL
 
 fuzz: $(VENV)/.built ## long property runs: FUZZ_CASES cases a property in Rust (default 200000), 2000 in Python
 	PROPTEST_CASES=$${FUZZ_CASES:-200000} cargo test --locked --release -p equipoise
+	SIDES_FUZZ_CASES=$${SIDES_FUZZ_CASES:-10000000} cargo test --locked --release -p equipoise --test sides -- --ignored --nocapture
 	HYPOTHESIS_PROFILE=deep $(PY) -m pytest tests/unit tests/boundary tests/reservation tests/venues --timeout 3600
 
 clean: ## remove everything that was built

@@ -374,8 +374,10 @@ def test_threads_may_run_batches_of_the_same_sides_at_once() -> None:
     assert wrong == []
 
 
+# Where this runs in the background of a shell, SIGINT is ignored unless it is asked for.
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import equipoise as eq
 side = eq.SideProblem(np.linspace(1.0, 2.0, 10), 2.7, entropy_min=1.5, size_max=100.0)

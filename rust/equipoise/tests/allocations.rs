@@ -11,6 +11,7 @@ use equipoise::market::{Account, Market};
 use equipoise::older::KellyConfig;
 use equipoise::project::{Breadth, OnInfeasible, OnUnprofitable, ProjectInput, Projector, Target};
 use equipoise::shape::{DepthSpacing, FillModel, Parameters, Shape};
+use equipoise::sides::{Budget, Saturation, Sides, SidesSolver};
 use equipoise::split::SplitConfig;
 use equipoise::units::{Decimal, Instrument, PriceRule};
 
@@ -56,6 +57,55 @@ fn solving_again_allocates_nothing_whatever_the_bounds() {
     for ladder in &ladders[1..] {
         assert_eq!(measure(|| solve(ladder)).count_total, 0);
     }
+}
+
+#[test]
+fn solving_both_sides_again_allocates_nothing_whichever_search_answers() {
+    let levels = 40;
+    let margin = vec![2.711; levels];
+    let scale = vec![1.0; levels];
+    let ladders: Vec<[Vec<f64>; 2]> = (0..12)
+        .map(|ladder| {
+            [0, 1].map(|x| (0..levels).map(|i| 1e-3 * (2.0 + noise(1 + (2 * ladder + x) * levels + i))).collect())
+        })
+        .collect();
+    let mut solver = SidesSolver::new();
+    let mut solve = |ladder: &[Vec<f64>; 2]| {
+        // Shapes and totals, caps in force, saturating values, nothing of value.
+        for (size_cap, saturation, sign) in [
+            (f64::INFINITY, Saturation::None, 1.0),
+            (1.5 * 100.0 / levels as f64, Saturation::None, 1.0),
+            (f64::INFINITY, Saturation::Exponential(Bound::Each(&scale)), 1.0),
+            (f64::INFINITY, Saturation::None, -1.0),
+        ] {
+            let utility = ladder.each_ref().map(|side| side.iter().map(|u| sign * u).collect::<Vec<f64>>());
+            let problem = Sides {
+                side: utility.each_ref().map(|utility| equipoise::sides::Side {
+                    utility,
+                    margin: &margin,
+                    fill_probability: Bound::Scalar(0.5),
+                    entropy_min: 0.85 * (levels as f64).ln(),
+                    share_floor: Bound::Scalar(0.0),
+                    share_cap: Bound::Scalar(1.0),
+                    size_cap: Bound::Scalar(size_cap),
+                    size_max: 100.0,
+                    saturation,
+                }),
+                budget: Budget { side: [f64::INFINITY; 2], total: 0.6 * 2.0 * 100.0 * 2.711 },
+                bid_share: Some([0.3, 0.7]),
+                inventory: None,
+            };
+            // Twice: the answer and the trial change places.
+            solver.solve(&problem).unwrap();
+            let first = solver.solve(&problem).unwrap();
+            let counted = measure(|| {
+                assert_eq!(solver.solve(&problem).unwrap(), first);
+                solver.solve_warm(&problem).unwrap();
+            });
+            assert_eq!(counted.count_total, 0, "{size_cap} {saturation:?} {sign}");
+        }
+    };
+    ladders.iter().for_each(&mut solve);
 }
 
 /// One side of a market near 27.11 at 10x, lots of 0.01, a smallest order of 10.

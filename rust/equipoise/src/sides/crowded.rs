@@ -11,7 +11,8 @@
 //! that are used up, the price of inventory, and the limits on totals that are in force. Newton's method solves them, the levels at
 //! their bounds and the rows in force being guessed anew in every round. Near an answer the guesses stand and the method squares
 //! its error; far from one nothing is promised: it gives up, and the interior point takes over. `T` and `n` are eliminated
-//! by sums over the free levels, which leaves a symmetric system of at most ten unknowns.
+//! by sums over the free levels, which leaves a symmetric system of two totals, one price of inventory and a price for each row in
+//! force; of those more than six at once leave nothing to choose, and the search gives up.
 
 use super::linear::{Dense, UNKNOWNS_MAX};
 use super::quick::Prices;
@@ -386,12 +387,12 @@ impl<'r> Crowded<'r> {
 
     /// One step of Newton's method; its relative size, or nothing where there is none.
     fn step(&mut self, answer: &[Answer; 2]) -> Option<f64> {
-        let mut solution = self.solve(answer);
+        let mut solution = self.solve(answer)?;
         for _ in 1..GUESSES_MAX {
             if !self.guess(answer, &solution) {
                 break;
             }
-            solution = self.solve(answer);
+            solution = self.solve(answer)?;
         }
         let old = [0, 1].map(|x| self.prices.margin[x] + self.prices.margin[2]);
         let new = [0, 1].map(|x| solution.margin[x] + solution.margin[2]);
@@ -429,12 +430,12 @@ impl<'r> Crowded<'r> {
         Some(largest)
     }
 
-    /// Newton's equations with the rows in force.
-    fn solve(&self, answer: &[Answer; 2]) -> Solution {
+    /// Newton's equations with the rows in force; nothing where they are more than there are things to choose.
+    fn solve(&self, answer: &[Answer; 2]) -> Option<Solution> {
         let mut place = [ABSENT; 2 + BUDGETS + 1 + LIMITS];
         let mut size = 0;
         let mut put = |at: usize, present: bool| {
-            if present && size < UNKNOWNS_MAX {
+            if present {
                 place[at] = size;
                 size += 1;
             }
@@ -448,6 +449,9 @@ impl<'r> Crowded<'r> {
         }
         for k in 0..LIMITS {
             put(LIMIT + k, self.in_force[BUDGETS + k]);
+        }
+        if size > UNKNOWNS_MAX {
+            return None;
         }
         let mut dense = Dense::new(size);
         let mut right = [0.0; UNKNOWNS_MAX];
@@ -503,12 +507,12 @@ impl<'r> Crowded<'r> {
         dense.factorise();
         dense.solve(&mut right);
         let at = |unknown: usize| if place[unknown] == ABSENT { 0.0 } else { right[place[unknown]] };
-        Solution {
+        Some(Solution {
             total: [at(0), at(1)],
             margin: [at(MARGIN), at(MARGIN + 1), at(MARGIN + 2)],
             inventory: at(NU),
             limit: [at(LIMIT), at(LIMIT + 1), at(LIMIT + 2), at(LIMIT + 3)],
-        }
+        })
     }
 
     /// Guesses the rows in force anew: those whose price is negative are not, those that are missed are. False where the

@@ -10,6 +10,9 @@ const WORTH_MIN: f64 = 1e-14;
 /// Entropy floors missed by more than the first and less than the second are mended.
 const VIOLATION_GOOD: f64 = 0.01 * VIOLATION_MAX;
 const VIOLATION_MENDED: f64 = 1e-6;
+/// Parts of that way that are worth going, and near enough.
+const PART_MIN: f64 = 1e-14;
+const PART_MAX: f64 = 1e-3;
 /// Totals below this part of the scale are no ladder.
 const NOTHING: f64 = 1e-9;
 /// Scales tried: where a total comes out below this part of one, the next is this much above the total.
@@ -87,23 +90,33 @@ impl SidesSolver {
     /// Prices the trial, at temperatures of its own where those of the search do not convince.
     #[inline(always)]
     fn judged<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
-        let mut first = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
-        if VIOLATION_GOOD < first.violation && first.violation < VIOLATION_MENDED {
-            self.mend_entropy(problem, present);
-            first = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
+        let mut judged: Option<(Certificate, [f64; 2], [f64; 2])> = None;
+        // One place that prices, for everything of it is compiled into its caller.
+        loop {
+            let now = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
+            if let Some((first, temperature, normaliser)) = judged
+                && now.gap >= first.gap
+            {
+                (self.trial.multipliers.temperature, self.trial.multipliers.normaliser) = (temperature, normaliser);
+                return first;
+            }
+            if judged.is_some() || convincing(&now) {
+                return now;
+            }
+            if VIOLATION_GOOD < now.violation && now.violation < VIOLATION_MENDED && self.mend_entropy(problem, present)
+            {
+                continue;
+            }
+            judged = Some((now, self.trial.multipliers.temperature, self.trial.multipliers.normaliser));
+            (0..2).filter(|x| present[*x]).for_each(|x| self.judge::<L>(problem, x));
         }
-        if convincing(&first) {
-            return first;
-        }
-        (0..2).filter(|x| present[*x]).for_each(|x| self.judge::<L>(problem, x));
-        let second = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
-        if second.gap < first.gap { second } else { first }
     }
 
     /// Moves sides that miss their entropy floor by a hair towards the flattest sizes that caps allow, at the same total
     /// if there are such, else at one that no cap touches. The floor is a cone, so the part of the way follows from what is
-    /// missing and what those have to spare; the other side shrinks alike, which keeps their ratio.
-    fn mend_entropy(&mut self, problem: &Sides<'_>, present: [bool; 2]) {
+    /// missing and what those have to spare; the other side shrinks alike, which keeps their ratio. False where nothing moved.
+    fn mend_entropy(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> bool {
+        let mut mended = false;
         for x in (0..2).filter(|x| present[*x] && !self.reduced[*x].ray) {
             let (side, reduced) = (&problem.side[x], &self.reduced[x]);
             let sizes = &mut self.trial.size[x];
@@ -121,9 +134,10 @@ impl SidesSolver {
                 }
             }
             let part = missing / (missing + spare);
-            if !(0.0 < part && part < 1e-3) {
+            if !(PART_MIN < part && part < PART_MAX) {
                 continue;
             }
+            mended = true;
             sizes.iter_mut().for_each(|size| *size *= 1.0 - part);
             for (&index, share) in reduced.keep.iter().zip(caps.iter()) {
                 sizes[index as usize] += part * flat * share;
@@ -131,6 +145,7 @@ impl SidesSolver {
             let factor = 1.0 - part * (1.0 - flat / total);
             self.trial.size[1 - x].iter_mut().for_each(|size| *size *= factor);
         }
+        mended
     }
 
     /// An answer that gains nothing gives way to nothing, if that is optimal too.

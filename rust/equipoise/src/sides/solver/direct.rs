@@ -44,31 +44,54 @@ impl SidesSolver {
         let start = self
             .prices
             .unwrap_or(quick::Prices { margin: [0.0; 3], inventory: inventory.price_of_risk * inventory.position });
-        if let Some(places) = self.places.take()
-            && (0..2).all(|x| present[x] || places[x].total == 0.0)
-            && let Some(certificate) = self.crowded::<L>(problem, present, places, start)
-        {
-            return Some((certificate, present, status));
-        }
         let floor =
             (0.5 * inventory.price_of_risk * inventory.position * inventory.position).max(1e-6 * largest * most);
-        let found = quick::search(problem, &mut self.shape, present, start, floor)?;
-        self.iterations += found.rounds;
-        self.prices = Some(found.prices);
-        let certificate = if found.crowded {
-            let places = self.places(problem, found.size, &found.prices)?;
-            self.crowded::<L>(problem, present, places, found.prices)?
-        } else {
-            self.trial.reset(problem);
-            for x in (0..2).filter(|x| present[*x]) {
-                for (to, share) in self.trial.size[x].iter_mut().zip(self.shape[x].share()) {
-                    *to = found.size[x].max(0.0) * share;
-                }
-                self.take_temperature(x);
+        let mut near = self.places.take().filter(|places| (0..2).all(|x| present[x] || places[x].total == 0.0));
+        loop {
+            let from_last = near.is_some();
+            if let Some(certificate) = self.attempt::<L>(problem, present, near.take(), start, floor) {
+                return Some((certificate, present, status));
             }
-            self.kept::<L>(problem, &found.prices)?
+            if !from_last {
+                return None;
+            }
+        }
+    }
+
+    /// Shapes and totals in turn, and on from where they are crowded; or on from the places of the last answer.
+    #[inline(always)]
+    fn attempt<L: Lanes>(
+        &mut self,
+        problem: &Sides<'_>,
+        present: [bool; 2],
+        near: Option<[crowded::Place; 2]>,
+        start: quick::Prices,
+        floor: f64,
+    ) -> Option<Certificate> {
+        let (mut places, mut prices) = if near.is_some() {
+            (near, start)
+        } else {
+            let found = quick::search(problem, &mut self.shape, present, start, floor)?;
+            self.iterations += found.rounds;
+            self.prices = Some(found.prices);
+            let places = if found.crowded { Some(self.places(problem, found.size, &found.prices)?) } else { None };
+            if places.is_none() {
+                self.trial.reset(problem);
+                for x in (0..2).filter(|x| present[*x]) {
+                    for (to, share) in self.trial.size[x].iter_mut().zip(self.shape[x].share()) {
+                        *to = found.size[x].max(0.0) * share;
+                    }
+                    self.take_temperature(x);
+                }
+            }
+            (places, found.prices)
         };
-        Some((certificate, present, status))
+        if let Some(places) = &mut places {
+            self.crowded::<L>(problem, present, places, &mut prices)?;
+        }
+        let certificate = self.kept::<L>(problem, &prices)?;
+        (self.prices, self.places) = (Some(prices), places);
+        Some(certificate)
     }
 
     /// Temperatures and normalisers at totals that ask more of some levels than they can carry, or at smaller ones; nothing
@@ -98,16 +121,16 @@ impl SidesSolver {
         Some(places)
     }
 
-    /// Newton's method with caps in force, from these places and prices.
+    /// Newton's method with caps in force, from these places and prices to those of the trial; nothing where it does not settle.
     #[inline(always)]
     fn crowded<L: Lanes>(
         &mut self,
         problem: &Sides<'_>,
         present: [bool; 2],
-        places: [crowded::Place; 2],
-        prices: quick::Prices,
-    ) -> Option<Certificate> {
-        let mut search = crowded::Crowded::new(problem, places, prices, &mut self.crowd);
+        places: &mut [crowded::Place; 2],
+        prices: &mut quick::Prices,
+    ) -> Option<()> {
+        let mut search = crowded::Crowded::new(problem, *places, *prices, &mut self.crowd);
         let found = search.run::<L>();
         self.iterations += search.rounds;
         if !found {
@@ -115,7 +138,7 @@ impl SidesSolver {
         }
         self.trial.reset(problem);
         let multipliers = &mut self.trial.multipliers;
-        let (places, prices) = (search.places(), search.prices);
+        (*places, *prices) = (search.places(), search.prices);
         for x in (0..2).filter(|x| places[*x].total > 0.0) {
             search.publish(x, &mut self.trial.size[x], &mut multipliers.level[x]);
             multipliers.temperature[x] = places[x].temperature;
@@ -129,9 +152,7 @@ impl SidesSolver {
             }
             self.take_temperature(x);
         }
-        let certificate = self.kept::<L>(problem, &prices)?;
-        (self.prices, self.places) = (Some(prices), Some(places));
-        Some(certificate)
+        Some(())
     }
 
     /// Temperature and normaliser of the last shape.
