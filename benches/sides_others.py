@@ -1,12 +1,13 @@
 """Other ways to solve the plain two-sided problem P2, each set up once where its package allows it.
 
-Every peer takes an `Instance` without saturation (ECOS also without inventory term) and then new utilities: what is
+Every peer takes an `Instance` and then, where its values are linear, new utilities: what is
 timed is `solve(bid_utility, ask_utility)`, which returns the objective (account currency) and the sizes (contracts).
 All work in the units of `unit_scale`. Clarabel is in `benches.sides_peer` and `benches.peers`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import cvxpy
@@ -44,30 +45,52 @@ class EcosSides:
     """
 
     def __init__(self, instance: Instance) -> None:
-        _plain(instance)
-        if instance.price_of_risk > 0:
-            raise ValueError("ECOS has no quadratic objective")
+        self._instance = instance
         scaled, self._unit = unit_scale(instance)
-        program = conic(scaled, lean=True)
+        program = conic(replace(scaled, price_of_risk=0.0), lean=True)
         first = program.equalities
         order = np.arange(len(program.bounds) - first)
         # Its exponential cone lists (x, z, y) where the program has (x, y, z).
         tail = order[program.inequalities :].reshape(-1, 3)[:, [0, 2, 1]].ravel()
         order = np.concatenate([order[: program.inequalities], tail])
-        self._equal = program.matrix[:first], program.bounds[:first]
-        self._cones = scipy.sparse.csc_matrix(program.matrix[first:][order]), program.bounds[first:][order]
-        self._dims = {"l": program.inequalities, "e": program.exponentials}
-        self._cost, self._blocks = program.cost.copy(), program.blocks
+        self._blocks = program.blocks
+        equal, cones, bounds = program.matrix[:first], program.matrix[first:][order], program.bounds[first:][order]
+        self._dims: dict[str, Any] = {"l": program.inequalities, "q": [], "e": program.exponentials}
+        self._cost = program.cost.copy()
+        if scaled.price_of_risk > 0:
+            # It has no quadratic objective: one more unknown t with t >= eta/2 x^2, that is
+            # |(sqrt(2 eta) x, t - 1)| <= t + 1.
+            root = np.sqrt(2 * scaled.price_of_risk)
+            fills = np.zeros(equal.shape[1])
+            for side, block, sign in zip(scaled.sides, self._blocks, (1.0, -1.0), strict=True):
+                fills[block] = sign * side.fill_probability
+            square = np.zeros((3, equal.shape[1] + 1))
+            square[1, :-1] = -root * fills
+            square[[0, 2], -1] = -1.0
+            limits = np.array([1.0, root * scaled.position, -1.0])
+            equal, cones = (scipy.sparse.hstack([rows, np.zeros((rows.shape[0], 1))]) for rows in (equal, cones))
+            linear, cones = cones.tocsr()[: program.inequalities], cones.tocsr()[program.inequalities :]
+            cones = scipy.sparse.vstack([linear, square, cones])
+            bounds = np.insert(bounds, program.inequalities, limits)
+            self._dims["q"], self._cost = [3], np.append(self._cost, 1.0)
+        self._equal = scipy.sparse.csc_matrix(equal), program.bounds[:first]
+        self._cones = scipy.sparse.csc_matrix(cones), bounds
+        self._constant = program.constant
 
     def solve(self, bid_utility: Floats, ask_utility: Floats) -> tuple[float, Floats, Floats]:
         """Objective and sizes for new utilities."""
+        _plain(self._instance)
         self._cost[self._blocks[0]] = bid_utility / -self._unit.utility
         self._cost[self._blocks[1]] = ask_utility / -self._unit.utility
+        return self.as_stated()
+
+    def as_stated(self) -> tuple[float, Floats, Floats]:
+        """Objective and sizes for the utilities in place, saturating values included."""
         found = ecos.solve(self._cost, *self._cones, self._dims, *self._equal, verbose=False)
         if found["info"]["exitFlag"] != 0:
             raise ArithmeticError(f"ECOS says {found['info']['infostring']}")
         sizes = found["x"] * self._unit.size
-        value = -found["info"]["pcost"] * self._unit.size * self._unit.utility
+        value = -(found["info"]["pcost"] + self._constant) * self._unit.size * self._unit.utility
         return value, sizes[self._blocks[0]], sizes[self._blocks[1]]
 
 
@@ -75,7 +98,7 @@ class ScsSides:
     """SCS, a first-order method: factorised once, then `update(c)` and a solve that starts from the last answer."""
 
     def __init__(self, instance: Instance, tolerance: float = 1e-6) -> None:
-        _plain(instance)
+        self._instance = instance
         scaled, self._unit = unit_scale(instance)
         program = conic(scaled, lean=True)
         self._cost, self._blocks = program.cost.copy(), program.blocks
@@ -91,9 +114,14 @@ class ScsSides:
 
     def solve(self, bid_utility: Floats, ask_utility: Floats) -> tuple[float, Floats, Floats]:
         """Objective and sizes for new utilities."""
+        _plain(self._instance)
         self._cost[self._blocks[0]] = bid_utility / -self._unit.utility
         self._cost[self._blocks[1]] = ask_utility / -self._unit.utility
         self._solver.update(c=self._cost)
+        return self.as_stated()
+
+    def as_stated(self) -> tuple[float, Floats, Floats]:
+        """Objective and sizes for the utilities in place, saturating values included."""
         found = self._solver.solve(warm_start=True)
         if found["info"]["status"] != "solved":
             raise ArithmeticError(f"SCS says {found['info']['status']}")
