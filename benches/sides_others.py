@@ -18,9 +18,10 @@ import scipy.sparse
 import scs
 from numpy.typing import NDArray
 
-from benches.sides_peer import Instance, conic, flattest, linear_rows, unit_scale
+from benches.heuristic_pipeline import heuristic_sizes
+from benches.sides_peer import Instance, conic, flattest, linear_rows, objective, unit_scale
 
-__all__ = ["CvxpySides", "EcosSides", "Peer", "ScsSides", "SlsqpSides"]
+__all__ = ["CvxpySides", "EcosSides", "HeuristicSides", "Peer", "ScsSides", "SlsqpSides"]
 
 Floats = NDArray[np.float64]
 
@@ -187,7 +188,6 @@ class SlsqpSides:
     """
 
     def __init__(self, instance: Instance) -> None:
-        _plain(instance)
         self._scaled, self._unit = unit_scale(instance)
         sides = self._scaled.sides
         first, levels = sides[0].levels, sides[0].levels + sides[1].levels
@@ -248,14 +248,20 @@ class SlsqpSides:
 
     def solve(self, bid_utility: Floats, ask_utility: Floats) -> tuple[float, Floats, Floats]:
         """Objective and sizes for new utilities, however SLSQP ended: compare them before quoting its time."""
-        utility = np.concatenate([bid_utility, ask_utility]) / self._unit.utility
+        sides = [
+            replace(side, utility=utility / self._unit.utility)
+            for side, utility in zip(self._scaled.sides, (bid_utility, ask_utility), strict=True)
+        ]
         eta, position = self._scaled.price_of_risk, self._scaled.position
 
         def loss(point: Floats) -> tuple[float, Floats]:
             sizes = self._sizes(point)
             net = position + self._fill @ sizes
-            slope = np.concatenate([eta * net * self._fill - utility, [0.0, 0.0]])
-            return float(0.5 * eta * net**2 - utility @ sizes), self._pull_back(slope[None, :], point)[0]
+            parts = [sizes[block] for block in self._blocks]
+            value = sum(float(side.value(part).sum()) for side, part in zip(sides, parts, strict=True))
+            marginal = np.concatenate([side.marginal(part) for side, part in zip(sides, parts, strict=True)])
+            slope = np.concatenate([eta * net * self._fill - marginal, [0.0, 0.0]])
+            return float(0.5 * eta * net**2) - value, self._pull_back(slope[None, :], point)[0]
 
         found = scipy.optimize.minimize(
             loss,
@@ -268,3 +274,31 @@ class SlsqpSides:
         )
         sizes = self._sizes(found.x) * self._unit.size
         return float(-found.fun) * self._unit.size * self._unit.utility, sizes[self._blocks[0]], sizes[self._blocks[1]]
+
+
+class HeuristicSides:
+    """The older way, once a side, each with half of the margin; it knows no other side, no caps and no inventory."""
+
+    SIZE_MIN = 10 / 27.11
+    """Smallest order, contracts: 10 of notional at the price of the cases."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._random = np.random.default_rng(0)
+
+    def solve(self, bid_utility: Floats, ask_utility: Floats) -> tuple[float, Floats, Floats]:
+        """What the sizes are worth, feasible or not, and the sizes."""
+        sizes, sides = [], []
+        for side, utility in zip(self._instance.sides, (bid_utility, ask_utility), strict=True):
+            sides.append(replace(side, utility=utility))
+            sizes.append(
+                heuristic_sizes(
+                    utility,
+                    entropy_min=side.entropy_min,
+                    share_min=0.05 / side.levels,
+                    capacity=min(side.size_max, 0.5 * self._instance.margin[0] / float(side.margin_per_unit.mean())),
+                    size_min=self.SIZE_MIN,
+                    random=self._random,
+                )
+            )
+        return objective(replace(self._instance, bid=sides[0], ask=sides[1]), *sizes), sizes[0], sizes[1]

@@ -22,7 +22,7 @@ if __package__ in (None, ""):
 
 from benches.harness import PROBLEMS, Call, command_line, interleave, machine, print_rows, ratio, summary
 from benches.sides_cases import KINDS, Case, Kind
-from benches.sides_others import CvxpySides, EcosSides, Peer, ScsSides, SlsqpSides
+from benches.sides_others import CvxpySides, EcosSides, HeuristicSides, Peer, ScsSides, SlsqpSides
 from benches.sides_peer import ClarabelPrepared, clarabel_sides, objective, violation
 
 Floats = NDArray[np.float64]
@@ -91,12 +91,14 @@ class Anew:
 
 def others(case: Case, *, slsqp: bool) -> dict[str, Peer]:
     if case.kind == "exponential":
-        return {"ECOS, set up anew": Anew(case, EcosSides), "SCS, set up anew": Anew(case, ScsSides)}
-    peers: dict[str, Peer] = {
-        "ECOS": EcosSides(case.instance),
-        "SCS, warm": ScsSides(case.instance),
-        "cvxpy, DPP": CvxpySides(case.instance),
-    }
+        peers: dict[str, Peer] = {"ECOS, set up anew": Anew(case, EcosSides), "SCS, set up anew": Anew(case, ScsSides)}
+    else:
+        peers = {
+            "ECOS": EcosSides(case.instance),
+            "SCS, warm": ScsSides(case.instance),
+            "cvxpy, DPP": CvxpySides(case.instance),
+        }
+    peers["heuristic pipeline"] = HeuristicSides(case.instance)
     return peers | ({"SciPy SLSQP": SlsqpSides(case.instance)} if slsqp else {})
 
 
