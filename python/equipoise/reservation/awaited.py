@@ -21,15 +21,16 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.reservation.audit import Holdings
+from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.contract import REDIS_SCHEMES, Clock, ReservationBook
 from equipoise.reservation.group import GROUP_MAX, GroupMember
 from equipoise.reservation.ids import id_of
 from equipoise.reservation.money import MICRO_SCALE, lots_of
-from equipoise.reservation.records import BookOrder, Outcome
+from equipoise.reservation.order_calls import OrderCalls
+from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
-from equipoise.reservation.workers import AsyncWorker, OutboxReader, partitions_of
+from equipoise.reservation.workers import AsyncWorker, partitions_of
 
 __all__ = ["AsyncReservationBook", "RequestMaker"]
 
@@ -37,7 +38,7 @@ _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
 
 
-class RequestMaker(ReservationBook):
+class RequestMaker(AccountCalls, OrderCalls):
     """Checks calls and makes their requests; knows no store. `scales` is what has been learnt of accounts."""
 
     def __init__(self, *, clock: Clock | None, timeout_ms: int, horizon_s: int) -> None:
@@ -51,29 +52,9 @@ class RequestMaker(ReservationBook):
     def _scale(self, account_id: str) -> int:
         return self.scales.get(account_id, MICRO_SCALE)
 
-    def close_book(self) -> None:
-        """Nothing to release."""
-
-    def _elsewhere(self, *_: object, **__: object) -> Any:
-        raise NotImplementedError("a maker of requests has nothing to read")
-
-    accounts = account = order = orders = symbols = history = outbox = _elsewhere
-
-    def _holdings(self, account_id: str) -> Holdings:
-        raise NotImplementedError(account_id)
-
-    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
-        raise NotImplementedError(account_id)
-
-    def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:
-        raise NotImplementedError(name, partitions, takeover_ms)
-
-    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
-        raise NotImplementedError(account_id, order_id, ident)
-
 
 def _stepwise(
-    method: Callable[Concatenate[ReservationBook, str, _Given], Outcome],
+    method: Callable[Concatenate[RequestMaker, str, _Given], Outcome],
 ) -> Callable[Concatenate[AsyncReservationBook, str, _Given], Coroutine[Any, Any, Outcome]]:
     """A method that makes one request: made here, run by the store."""
 
