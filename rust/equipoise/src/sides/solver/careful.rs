@@ -91,6 +91,7 @@ impl SidesSolver {
     #[inline(always)]
     fn judged<L: Lanes>(&mut self, problem: &Sides<'_>, present: [bool; 2]) -> Certificate {
         let mut judged: Option<(Certificate, [f64; 2], [f64; 2])> = None;
+        let mut mended = false;
         // One place that prices, for everything of it is compiled into its caller.
         loop {
             let now = problem.certify::<L>(self.trial.sizes(), &self.trial.multipliers, &mut self.weights);
@@ -103,8 +104,10 @@ impl SidesSolver {
             if judged.is_some() || convincing(&now) {
                 return now;
             }
-            if VIOLATION_GOOD < now.violation && now.violation < VIOLATION_MENDED && self.mend_entropy(problem, present)
-            {
+            let worth_mending = VIOLATION_GOOD < now.violation && now.violation < VIOLATION_MENDED;
+            if !mended && worth_mending && self.mend_entropy(problem, present) {
+                // Once: what rounding keeps apart would be moved for ever.
+                mended = true;
                 continue;
             }
             judged = Some((now, self.trial.multipliers.temperature, self.trial.multipliers.normaliser));
