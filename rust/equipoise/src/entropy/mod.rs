@@ -181,6 +181,12 @@ impl SideSolver {
 }
 
 impl SideSolver {
+    /// Multipliers, and shares left in the solver, as the quick search finds them where it does, without the proof that
+    /// [`SideSolver::solve`] gives: for a caller that proves the whole of which this is a part. There is at least one level.
+    pub(crate) fn unproved(&mut self, problem: &SideProblem<'_>, warm: Option<Warm>) -> Option<Warm> {
+        dispatch(solve::Unproved { problem, store: &mut self.store, warm }, self.width)
+    }
+
     /// Entropy of the shares at a given temperature instead of a given entropy floor, nats; zero where the bounds on shares
     /// leave no point. The problem's own entropy floor is not looked at.
     ///

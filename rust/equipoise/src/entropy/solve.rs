@@ -100,6 +100,28 @@ impl Kernel for BoundAt<'_, '_> {
     }
 }
 
+/// The quick search alone: multipliers with the shares in their row, unproved.
+pub(super) struct Unproved<'a, 'b> {
+    pub(super) problem: &'a SideProblem<'b>,
+    pub(super) store: &'a mut Store,
+    pub(super) warm: Option<Warm>,
+}
+
+impl Kernel for Unproved<'_, '_> {
+    type Output = Option<Warm>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> Option<Warm> {
+        let Self { problem, store, warm } = self;
+        let rows = &mut store.rows(problem.utility.len());
+        let survey = read_utility::<L>(problem.utility, rows).ok()?;
+        let boxes = bounds::read::<L>(problem, rows).ok()?;
+        let feasible = bounds::check::<L>(&boxes, rows, problem.entropy_min).ok()?;
+        let found = newton::search::<L>(rows, &boxes, &feasible, survey, warm)?;
+        Some(Warm { temperature: found.temperature, normaliser: found.normaliser })
+    }
+}
+
 /// Whether the quick search answers a problem by itself.
 #[cfg(test)]
 pub(super) struct Quick<'a, 'b>(pub(super) &'a SideProblem<'b>);
