@@ -24,6 +24,9 @@ const STEPS_MAX: u32 = 200;
 /// Temperatures below these, the second as a part of the largest weight, count as zero.
 const HEAT_MIN: f64 = 1e-250;
 const HEAT_PART_MIN: f64 = 1e-40;
+/// Rounding above this part of a value is allowed for, where the normaliser is so many temperatures.
+const ROUNDING_FELT: f64 = 1e-3;
+const HEAT_FELT: f64 = 1e6;
 /// Logarithm of shares too small to matter as floors.
 const FLOORED: f64 = 60.0;
 
@@ -254,7 +257,8 @@ impl Sides<'_> {
             if worth.is_nan() { f64::INFINITY } else { worth }
         };
         let Some([lo, hi]) = self.bid_share else {
-            return worth(if values[0] > 0.0 { most[0] } else { 0.0 }, if values[1] > 0.0 { most[1] } else { 0.0 });
+            let total = |x: usize| if values[x] <= 0.0 { 0.0 } else { most[x] };
+            return worth(total(0), total(1));
         };
         let mut best = 0.0_f64;
         for share in [lo, hi] {
@@ -544,6 +548,7 @@ struct Minimum {
     low: f64,
     high: f64,
     n: f64,
+    heat: f64,
     best: f64,
     /// Gains below this are rounding.
     small: f64,
@@ -563,16 +568,20 @@ impl Minimum {
         let small = 1e-17 * (low.abs().max(high.abs()) + heat);
         high += heat * ((weights.len() as f64).ln() + if floored { FLOORED } else { 0.0 });
         let n = if low <= start && start <= high { start } else { high };
-        Self { low, high, n, best: f64::INFINITY, small, steps: 0 }
+        Self { low, high, n, heat, best: f64::INFINITY, small, steps: 0 }
     }
 
     /// Takes value, slope and curvature at the normaliser in force and moves on; false when that is not worth it.
     #[inline(always)]
     fn step(&mut self, (value, slope, curve): (f64, f64, f64)) -> bool {
         self.steps += 1;
-        // Where a difference of weights overflows the value is none.
-        if value > f64::NEG_INFINITY {
-            self.best = self.best.min(value);
+        // A value that is small beside the normaliser may be its rounding, and a bound allows for that; a large temperature
+        // has sums of its own against it. Where a difference of weights overflows the value is none.
+        let rounding = f64::EPSILON * self.n.abs();
+        let felt = self.n.abs() > HEAT_FELT * self.heat && rounding > ROUNDING_FELT * value.abs();
+        let bound = if felt { value + 4.0 * rounding } else { value };
+        if bound > f64::NEG_INFINITY {
+            self.best = self.best.min(bound);
         }
         let settled = slope.abs() <= 2.0 * f64::EPSILON || slope * slope <= self.small * curve;
         if settled || self.steps >= STEPS_MAX {

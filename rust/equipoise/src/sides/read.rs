@@ -100,7 +100,8 @@ impl Saturation<'_> {
     /// Value of a size, with `bend` the inverse of its scale.
     #[inline(always)]
     pub(super) fn value(&self, utility: f64, bend: f64, size: f64) -> f64 {
-        if bend == 0.0 {
+        // A product below half a unit in the last place of one does not bend, and may have vanished.
+        if size * bend < 0.25 * f64::EPSILON {
             return utility * size;
         }
         match self {
@@ -197,13 +198,13 @@ fn check_side(side: &Side<'_>, names: &Names) -> Result<()> {
     if levels > LEVELS_MAX {
         return Err(Error::new(names.utility, "of at most 1048576 levels", levels));
     }
-    if let Some(index) = side.utility.iter().position(|value| !value.is_finite()) {
+    if let Some(index) = first_not(side.utility, f64::is_finite) {
         return Err(Error::at(names.utility, index, "finite", side.utility[index]));
     }
     if side.margin.len() != levels {
         return Err(Error::new(names.margin, "as long as utility", format_args!("{} values", side.margin.len())));
     }
-    if let Some(index) = side.margin.iter().position(|value| !(0.0..f64::INFINITY).contains(value)) {
+    if let Some(index) = first_not(side.margin, |value| (0.0..f64::INFINITY).contains(&value)) {
         return Err(Error::at(names.margin, index, "finite and not negative", side.margin[index]));
     }
     if !side.entropy_min.is_finite() {
@@ -228,6 +229,14 @@ fn check_side(side: &Side<'_>, names: &Names) -> Result<()> {
     }
 }
 
+/// The first number that does not hold. Whether there is one is asked of all at once, which needs no branch a number.
+fn first_not(values: &[f64], holds: impl Fn(f64) -> bool) -> Option<usize> {
+    if values.iter().fold(true, |all, value| all & holds(*value)) {
+        return None;
+    }
+    values.iter().position(|value| !holds(*value))
+}
+
 fn check_bound(
     bound: &Bound<'_>,
     levels: usize,
@@ -241,7 +250,7 @@ fn check_bound(
         Bound::Each(values) if values.len() != levels => {
             Err(Error::new(name, "a number, or as long as utility", format_args!("{} values", values.len())))
         }
-        Bound::Each(values) => match values.iter().position(|value| !holds(*value)) {
+        Bound::Each(values) => match first_not(values, holds) {
             Some(index) => Err(Error::at(name, index, requirement, values[index])),
             None => Ok(()),
         },
