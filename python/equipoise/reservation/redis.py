@@ -16,7 +16,7 @@ from typing import Any
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
-from equipoise.reservation.audit import Holdings, JournalBase
+from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.contract import Clock, ReservationBook, system_clock
 from equipoise.reservation.memory import selected
@@ -43,7 +43,16 @@ from equipoise.reservation.redis_links import (
     slot_of,
     timed_out,
 )
-from equipoise.reservation.redis_records import account_of, base_of, entry_of, order_of, pairs, rates_of, symbol_of
+from equipoise.reservation.redis_records import (
+    Snapshot,
+    account_of,
+    entry_of,
+    in_order_made,
+    missed_by,
+    order_of,
+    pairs,
+    symbol_of,
+)
 from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
@@ -583,7 +592,7 @@ class RedisBook(ReservationBook):
             names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
             ids = [name.decode() for name in names]
         else:
-            ids = _in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
+            ids = in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
         found = self.orders_by_id(account_id, ids)
         listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
         return selected(listed, state, symbol, due, unchanged_since)
@@ -684,7 +693,7 @@ class RedisBook(ReservationBook):
         view = self._snapshot(account_id)
         version = view.account.version
         journal = self._journal(account_id, 0, f"{version}-0", 10**9)
-        orders = self.orders_by_id(account_id, [*view.order_ids, *_missed_by(view.order_ids, view.base, journal)])
+        orders = self.orders_by_id(account_id, [*view.order_ids, *missed_by(view.order_ids, view.base, journal)])
         missed: list[str] = []
         for _ in range(ATTEMPTS):
             last, changed = self._changed(account_id, version, "+")
@@ -724,7 +733,7 @@ class RedisBook(ReservationBook):
         records = list(self._journal(account_id, after, last, 10**9))
         return records[-1].version if records else 0, [change.order_id for one in records for change in one.orders]
 
-    def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> _Snapshot:
+    def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> Snapshot:
         script = SCRIPTS["snapshot"]
         keys, count, start = self._heads(account_id)
         count += len(order_ids)
@@ -733,64 +742,4 @@ class RedisBook(ReservationBook):
         found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
         if not found[0]:
             raise InputError("account_id", None, "an open account", repr(account_id))
-        return _Snapshot(account_id, found, order_ids)
-
-
-class _Snapshot:
-    """What snapshot.lua returned, as records."""
-
-    __slots__ = (
-        "account",
-        "aliases",
-        "base",
-        "live_ids",
-        "order_ids",
-        "orders",
-        "outbox",
-        "owners",
-        "rates",
-        "requests",
-        "symbols",
-    )
-
-    def __init__(self, account_id: str, found: list[Any], order_ids: Sequence[str]) -> None:
-        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests, *records = found
-        self.account = account_of(account_id, pairs(portfolio))
-        scale = self.account.scale
-        self.orders = {
-            name: order_of(name, scale, pairs(record))
-            for name, record in zip(order_ids, records, strict=True)
-            if record
-        }
-        self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
-        self.order_ids = _in_order_made(orders)
-        scores = pairs(orders)
-        self.live_ids = frozenset(name for name, score in scores.items() if float(score) > 0)
-        self.aliases = pairs(aliases)
-        self.owners = {name: int(held) for name, held in pairs(owners).items()}
-        self.rates = rates_of(rates)
-        self.base = base_of(pairs(base))
-        left = pairs(waiting)
-        entries = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in outbox]
-        self.outbox = tuple(
-            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries]
-        )
-
-
-def _in_order_made(flat: list[bytes]) -> list[str]:
-    """Ids of the order index; the score is the place made, negative for terminal ones."""
-    scored = pairs(flat)
-    return sorted(scored, key=lambda name: abs(float(scored[name])))
-
-
-def _missed_by(index: Iterable[str], base: JournalBase, journal: Iterable[JournalRecord]) -> list[str]:
-    """Orders that the journal knows and the index does not, as when the index was damaged."""
-    known = dict.fromkeys(base.orders)
-    for record in journal:
-        for change in record.orders:
-            if change.after is None:
-                known.pop(change.order_id, None)
-            else:
-                known[change.order_id] = None
-    listed = frozenset(index)
-    return [name for name in known if name not in listed]
+        return Snapshot(account_id, found, order_ids)

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from equipoise.errors import StoreCorrupt
 from equipoise.reservation.audit import JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
-from equipoise.reservation.records import SHRINKS, BookAccount, BookOrder, BookSymbol, OutboxEntry, Totals
+from equipoise.reservation.records import (
+    SHRINKS,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    JournalRecord,
+    OutboxEntry,
+    Totals,
+)
 from equipoise.reservation.redis_steps import unpacked_terms
 from equipoise.reservation.steps import RateKey, standing
 
-__all__ = ["account_of", "base_of", "entry_of", "order_of", "pairs", "rates_of", "symbol_of"]
+__all__ = [
+    "Snapshot",
+    "account_of",
+    "base_of",
+    "entry_of",
+    "in_order_made",
+    "missed_by",
+    "order_of",
+    "pairs",
+    "rates_of",
+    "symbol_of",
+]
 
 PLACES = 1000
 """`seq` of an order is version * PLACES + place in its ladder."""
@@ -162,3 +181,63 @@ def rates_of(members: list[bytes]) -> dict[RateKey, dict[int, int]]:
         except ValueError as error:
             raise StoreCorrupt(f"user_rates has {member!r}") from error
     return counts
+
+
+class Snapshot:
+    """What snapshot.lua returned, as records."""
+
+    __slots__ = (
+        "account",
+        "aliases",
+        "base",
+        "live_ids",
+        "order_ids",
+        "orders",
+        "outbox",
+        "owners",
+        "rates",
+        "requests",
+        "symbols",
+    )
+
+    def __init__(self, account_id: str, found: list[Any], order_ids: Sequence[str]) -> None:
+        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests, *records = found
+        self.account = account_of(account_id, pairs(portfolio))
+        scale = self.account.scale
+        self.orders = {
+            name: order_of(name, scale, pairs(record))
+            for name, record in zip(order_ids, records, strict=True)
+            if record
+        }
+        self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
+        self.order_ids = in_order_made(orders)
+        scores = pairs(orders)
+        self.live_ids = frozenset(name for name, score in scores.items() if float(score) > 0)
+        self.aliases = pairs(aliases)
+        self.owners = {name: int(held) for name, held in pairs(owners).items()}
+        self.rates = rates_of(rates)
+        self.base = base_of(pairs(base))
+        left = pairs(waiting)
+        entries = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in outbox]
+        self.outbox = tuple(
+            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries]
+        )
+
+
+def in_order_made(flat: list[bytes]) -> list[str]:
+    """Ids of the order index; the score is the place made, negative for terminal ones."""
+    scored = pairs(flat)
+    return sorted(scored, key=lambda name: abs(float(scored[name])))
+
+
+def missed_by(index: Iterable[str], base: JournalBase, journal: Iterable[JournalRecord]) -> list[str]:
+    """Orders that the journal knows and the index does not, as when the index was damaged."""
+    known = dict.fromkeys(base.orders)
+    for record in journal:
+        for change in record.orders:
+            if change.after is None:
+                known.pop(change.order_id, None)
+            else:
+                known[change.order_id] = None
+    listed = frozenset(index)
+    return [name for name in known if name not in listed]
