@@ -50,6 +50,7 @@ const OFF_SMALL: f64 = 1e-13;
 const APART_SMALL: f64 = 1e-12;
 /// Steps below this part of the whole do not move.
 const STEP_SMALL: f64 = 1e-10;
+
 /// How a run starts and how boldly it steps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
