@@ -159,12 +159,7 @@ proptest! {
 
     #[test]
     fn the_continuous_answer_is_worth_more_than_the_inventory_rule_before_lots(case in a_case(), worst: bool) {
-        let mut case = case;
         let rule = OrderMarginRule::plain(if worst { Combine::WorstSide } else { Combine::Sum });
-        if worst {
-            // The credit for closing a position is not in the parts that this test computes with.
-            case.position = 0;
-        }
         let joint = quote(&case, &rule, Policy::Joint);
         let report = joint.joint.unwrap();
         // Only where every level of both sides carries an order are all its figures in the quote.
