@@ -128,10 +128,11 @@ pub(super) fn jittered(
     for (share, &ticks) in share.iter_mut().zip(price_ticks) {
         *share = Generator::of(jitter.seed, side, ticks).gamma(*share * concentration);
     }
-    if !into_box(share, floor, cap) {
+    let drawn: f64 = share.iter().sum();
+    if !(drawn > 0.0 && drawn.is_finite()) {
         share.copy_from_slice(&before);
-        return false;
     }
+    into_box(share, floor, cap);
     // Entropy is concave along the segment and largest at its end: it only grows.
     let flat = 1.0 / count;
     let draw = share.to_vec();
@@ -157,20 +158,18 @@ pub(super) fn jittered(
     true
 }
 
-/// Scales weights into shares that sum to one, each within floor and cap; false where no weight is left.
-fn into_box(weights: &mut [f64], floor: f64, cap: f64) -> bool {
+/// Least weight of a level, in parts of all: one that drew nothing must still reach what floors and caps leave to it.
+const WEIGHT_LEAST: f64 = 1e-12;
+
+/// Scales weights, not all zero, into shares that sum to one, each within floor and cap.
+fn into_box(weights: &mut [f64], floor: f64, cap: f64) {
     let total: f64 = weights.iter().sum();
-    if !(total > 0.0 && total.is_finite()) {
-        return false;
-    }
+    weights.iter_mut().for_each(|weight| *weight = (*weight / total).max(WEIGHT_LEAST));
     let sum = |factor: f64| weights.iter().map(|weight| (weight * factor).clamp(floor, cap)).sum::<f64>();
-    // The sum grows with the factor, from the floors to the caps.
-    let (mut low, mut high) = (0.0, 1.0 / total);
-    while sum(high) < 1.0 {
+    // The sum grows with the factor, from the floors to the caps; where the caps just sum to one it may not get there.
+    let (mut low, mut high) = (0.0, 1.0);
+    while sum(high) < 1.0 && high < 1.0 / WEIGHT_LEAST {
         high *= 2.0;
-        if !high.is_finite() {
-            return false;
-        }
     }
     for _ in 0..100 {
         let middle = 0.5 * (low + high);
@@ -180,7 +179,6 @@ fn into_box(weights: &mut [f64], floor: f64, cap: f64) -> bool {
     weights.iter_mut().for_each(|weight| *weight = (*weight * factor).clamp(floor, cap));
     let total: f64 = weights.iter().sum();
     weights.iter_mut().for_each(|weight| *weight /= total);
-    true
 }
 
 #[cfg(test)]
