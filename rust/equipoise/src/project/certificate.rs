@@ -69,7 +69,7 @@ impl Default for SideCertificate {
 }
 
 /// Passes over the levels for one bound: a few reach the optimum of the dual, and every one of them bounds.
-const PASSES_MAX: usize = 16;
+const PASSES_MAX: usize = 40;
 
 /// Buffers of the bound.
 #[derive(Clone, Debug, Default)]
@@ -105,19 +105,14 @@ impl Bounds {
         }
         let (mut temperature, normaliser) = self.multipliers(limits, share_cap, problem, solver);
         let capped = self.take_caps(temperature, normaliser, size_max);
-        let (budget, mut price, mut best) = (limits.budget as f64, 0.0, f64::INFINITY);
+        let (budget, mut prices, mut best) = (limits.budget as f64, Prices::default(), f64::INFINITY);
         let (mut low, mut high) = (0.0_f64, f64::INFINITY);
-        let mut prices = (0.0_f64, f64::INFINITY);
         for _ in 0..PASSES_MAX {
-            let at = self.side(price, temperature, limits.entropy_min, share_cap);
-            let bound = capped + price * budget + size_max * at.worth.max(0.0);
-            let settled = (best - bound).abs() <= 1e-11 * bound.abs();
+            let at = self.side(prices.now, temperature, limits.entropy_min, share_cap);
+            let bound = capped + prices.now * budget + size_max * at.worth.max(0.0);
             best = best.min(bound);
-            let step = if at.slope > 0.0 { (at.missing / at.slope).clamp(-3.0, 3.0) } else { 0.0 };
-            if settled && step.abs() < 1e-6 {
-                break;
-            }
             // `H` grows with the temperature, so its sign brackets; Newton alone can swing between two sides for ever.
+            let step = if at.slope > 0.0 { (at.missing / at.slope).clamp(-3.0, 3.0) } else { 0.0 };
             if at.missing > 0.0 {
                 low = low.max(temperature);
             } else {
@@ -126,27 +121,16 @@ impl Bounds {
             let newton = temperature * step.exp();
             temperature = if low < newton && newton < high || step == 0.0 { newton } else { (low * high).sqrt() };
             if step.abs() < 0.5 {
-                price = self.next_price(&mut prices, price, &at, size_max, budget);
+                // What is left of the temperature's error then counts by its square: the slope in the price is true.
+                let gain = prices.next(&at, size_max, budget, step.abs() < 1e-3);
+                if gain > 1e-11 * bound.abs() {
+                    (low, high) = (0.0, f64::INFINITY);
+                } else if step.abs() < 1e-6 {
+                    break;
+                }
             }
         }
         best
-    }
-
-    /// The slope of the bound in the price of margin is `budget − usage`, nothing being used where `V < 0`: Newton to the
-    /// root of `V`, inside the bracket that the slopes leave.
-    fn next_price(&self, bracket: &mut (f64, f64), price: f64, at: &At, size_max: f64, budget: f64) -> f64 {
-        let usage = if at.worth >= 0.0 { size_max * at.charge } else { 0.0 };
-        if usage > budget {
-            bracket.0 = bracket.0.max(price);
-        } else {
-            bracket.1 = bracket.1.min(price);
-        }
-        let (low, high) = *bracket;
-        if high <= 0.0 || at.charge <= 0.0 {
-            return 0.0;
-        }
-        let newton = price + at.worth / at.charge;
-        if low < newton && newton < high { newton } else { 0.5 * (low + high.min(2.0 * newton.max(low))) }
     }
 
     /// The largest total that caps, limit and budget admit.
@@ -287,6 +271,49 @@ impl Bounds {
             total += p;
         }
         At { worth, charge: charge / total, missing: 0.0, slope: 0.0 }
+    }
+}
+
+/// Prices of margin tried for the bound, which is convex in them, and what brackets the best one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prices {
+    now: f64,
+    /// Highest price at which the side uses more than the budget, and the slope of the bound there.
+    low: (f64, f64),
+    /// Lowest price at which it uses less; none yet where the slope is zero.
+    high: (f64, f64),
+    /// The end that the last price replaced.
+    replaced: Option<bool>,
+}
+
+impl Prices {
+    /// Takes the next price; returns how much lower the bound may become, to first order.
+    ///
+    /// Where `V > 0` the slope is `budget − usage`, beyond its root `budget`. While only the budget binds, the root of
+    /// `V` is the best price, and Newton finds it; where the total binds too, `budget − usage` has its root below that
+    /// one, and false position finds it with the Illinois rule.
+    fn next(&mut self, at: &At, size_max: f64, budget: f64, settled: bool) -> f64 {
+        let (last, inside) = (self.now, budget - size_max * at.charge);
+        let slope = if at.worth < 0.0 && inside < 0.0 { budget } else { inside };
+        let below = slope < 0.0;
+        if settled {
+            let again = self.replaced.replace(below) == Some(below);
+            let (end, other) = if below { (&mut self.low, &mut self.high) } else { (&mut self.high, &mut self.low) };
+            *end = (last, slope);
+            if again {
+                other.1 *= 0.5;
+            }
+        }
+        let (open, newton) = (self.high.1 <= 0.0, last + at.worth / at.charge);
+        let to_root = inside < 0.0 && self.low.0 < newton && (open || newton < self.high.0);
+        if !below && last <= 0.0 {
+            return 0.0;
+        } else if to_root {
+            self.now = newton;
+        } else if settled && !open {
+            self.now = self.low.0 + (self.high.0 - self.low.0) * (self.low.1 / (self.low.1 - self.high.1));
+        }
+        (slope * (self.now - last)).abs()
     }
 }
 
