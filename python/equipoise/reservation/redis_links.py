@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -97,6 +98,8 @@ class Target:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     db: int = 0
+    authorities: str | None = None
+    """File of the certificates that a server's may be signed with; none: those that OpenSSL trusts."""
 
     @property
     def tls(self) -> bool:
@@ -119,9 +122,13 @@ def parse_target(url: str) -> Target:
     prefix, durability = options.pop("prefix", ""), options.pop("durability", "memory")
     local = parts.scheme in LOCAL_SCHEMES
     number = options.pop("db", "") if local else ""
+    tls = parts.scheme.startswith("rediss")
+    authorities = options.pop("ca", None) if tls else None
     if options:
-        known = "prefix, durability and db" if local else "prefix and durability"
-        raise InputError("url", None, f"free of options but {known}", ", ".join(sorted(options)))
+        last = ", durability and db" if local else ", durability and ca" if tls else " and durability"
+        raise InputError("url", None, f"free of options but prefix{last}", ", ".join(sorted(options)))
+    if authorities is not None and not Path(authorities).is_file():
+        raise InputError("url", None, "given a file of certificates as ca", repr(authorities))
     if durability not in DURABILITIES:
         raise InputError("url", None, f"durability {', '.join(DURABILITIES)}", durability)
     if not prefix.isprintable() or "{" in prefix or "}" in prefix or " " in prefix:
@@ -155,6 +162,7 @@ def parse_target(url: str) -> Target:
         unquote(user) or None,
         unquote(password) or None,
         int(number or 0),
+        authorities,
     )
 
 
@@ -386,7 +394,7 @@ class Links:
 
 def connection_settings(target: Target, timeout_s: float | None) -> dict[str, Any]:
     """What a connection of either kind of client is made with."""
-    return {
+    settings = {
         "db": target.db,
         "username": target.username,
         "password": target.password,
@@ -394,6 +402,7 @@ def connection_settings(target: Target, timeout_s: float | None) -> dict[str, An
         "socket_connect_timeout": timeout_s,
         "protocol": 2,
     }
+    return settings | {"ssl_ca_certs": target.authorities} if target.authorities else settings
 
 
 def timed_out(error: BaseException, what: str) -> StoreTimeout:
