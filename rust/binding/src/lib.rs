@@ -4,6 +4,7 @@ mod arrays;
 mod error;
 mod margin;
 mod market;
+mod present;
 mod quoter;
 mod shape;
 mod sides;

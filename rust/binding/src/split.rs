@@ -8,7 +8,7 @@ use crate::arrays::{decimal, instance, micros_to_decimal, to_decimal};
 use crate::error::from_core;
 use crate::margin::PyOrderMarginRule;
 use crate::market::{PyAccountState, PyMarket};
-use crate::quoter::present;
+use crate::present::present;
 
 /// Parameters of the inventory-weighted split.
 ///
