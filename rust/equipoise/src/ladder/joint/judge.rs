@@ -67,7 +67,7 @@ impl LadderEngine {
             objective,
             dual_bound,
             regret: dual_bound - objective,
-            objective_continuous: solution.map_or(0.0, |solution| known(solution.objective)),
+            objective_continuous: self.joint.objective_continuous,
             objective_joint,
             objective_inventory,
             margin_price: solution.map_or([0.0; 2], |solution| solution.margin_price.map(known)),
@@ -172,6 +172,6 @@ impl LadderEngine {
 }
 
 /// Zero where an answer that was not certified has no figure.
-fn known(figure: f64) -> f64 {
+pub(super) fn known(figure: f64) -> f64 {
     if figure.is_finite() { figure } else { 0.0 }
 }

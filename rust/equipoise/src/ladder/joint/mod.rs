@@ -12,6 +12,8 @@
 mod judge;
 mod solve;
 
+use judge::known;
+
 use super::jitter::jittered;
 use super::side::{SideTask, SideWork, contract_worth, mid_ticks};
 use super::{LadderEngine, Quote, Request, SideQuote, Source, tasks, tempered_floor};
@@ -73,7 +75,7 @@ pub struct JointReport {
     pub dual_bound: f64,
     /// `dual_bound − objective`.
     pub regret: f64,
-    /// Joint objective of the continuous answer.
+    /// Joint objective of the continuous answer, before a side whose part bought no order was left out.
     pub objective_continuous: f64,
     /// Joint objective of the joint answer after lots; `None` where it was not certified.
     pub objective_joint: Option<f64>,
@@ -139,6 +141,8 @@ pub(super) struct JointWork {
     free: [bool; 2],
     terms: Option<Terms>,
     solution: Option<SidesSolution>,
+    /// Objective of the problem as it was stated first, before a side was left out.
+    objective_continuous: f64,
     /// What was solved last, while the charges are those it was solved with.
     last: Option<(Terms, SidesSolution)>,
 }
@@ -211,6 +215,7 @@ impl LadderEngine {
         self.decide(&request, &tasks, &mut sides)?;
         let mut share_dropped = share_dropped;
         let usable_answer = self.joint.solution.is_some_and(|solution| solution.status != SidesStatus::Inaccurate);
+        self.joint.objective_continuous = self.joint.solution.map_or(0.0, |solution| known(solution.objective));
         let joint = if usable_answer {
             self.spend_on_the_other(&request, &tasks, &mut sides, &mut share_dropped)?;
             self.keep_share_bound(&request, &tasks, &mut sides)?;
