@@ -6,71 +6,33 @@ Durability `memory`, no append-only file, unless a row says another. Needs the w
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from decimal import Decimal
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import redis
-import redis.asyncio
 from tests import servers
 
-from benches.earlier_flows import EarlierFlows, oversold
+from benches.earlier_flows import Earlier, fill_up, oversold
 from benches.harness import Call, command_line, interleave, machine, print_rows, summary
-from equipoise.orders import Order, Side
-from equipoise.reservation import Outcome, ReservationBook
-from equipoise.reservation.awaited import AsyncReservationBook
-from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import packed, slot_of
-from equipoise.reservation.requests import Ask, Reserve
+from benches.redis_in_loop import as_they_ran, many_callers
+from benches.redis_places import cluster_in_memory, done, middle_account, one_core, order
+from equipoise.reservation import ReservationBook
 
 TARGETS = {
     "reserve / HINCRBY": "at most 4",
     "ladder of 40 / reserve": "at most 8",
     "40 reserves / ladder of 40": "at least 5",
     "many open / none": "at most 1.1",
-    "earlier provider flow / reserve": "at least 6",
-    "earlier local flow, 100 open / execute": "at least 40",
-    "earlier local flow, 1000 open / execute": "at least 400",
-    "many callers: book / plain pool": "at least 2.5",
+    "as they ran: earlier provider flow / reserve": "at least 6",
+    "as they ran: earlier local flow, 100 open / execute": "at least 40",
+    "as they ran: earlier local flow, 1000 open / execute": "at least 400",
+    "one core: many callers, book / plain pool": "at least 2.5",
+    "two cores: many callers, book / plain pool": "at least 2.5",
 }
-
-
-@contextmanager
-def one_core(*beside: servers.Server) -> Iterator[None]:
-    """This process and these servers on one core, where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    core = {max(before)}
-    os.sched_setaffinity(0, core)
-    for server in beside:
-        assert server.process is not None
-        for task in Path(f"/proc/{server.process.pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), core)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def order(hold: int = 11, side: str = "bid") -> Order:
-    return Order(
-        symbol="HYPE",
-        side=Side(side),
-        lots=5,
-        price_ticks=27110,
-        hold=hold,
-        price=Decimal("27.110"),
-        size=Decimal("0.05"),
-    )
 
 
 def answers_hash(book: ReservationBook) -> str:
@@ -84,10 +46,6 @@ def answers_hash(book: ReservationBook) -> str:
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
-def done(outcome: Outcome) -> None:
-    assert outcome.ok, outcome
-
-
 class Steps:
     """Everything that is timed alone, one call of each in turn."""
 
@@ -98,8 +56,8 @@ class Steps:
             book.open_account(account, 10**6, rule="worst_side")
             for n in range(count // 500):
                 done(book.reserve(account, [order(3)] * 500, request_id=f"open{n}"))
-        self.flows = EarlierFlows(client, "flat")
-        self.flows.fill_up(10**9, 0)
+        fill_up(client, "flat", 10**9, 0)
+        self.flows = Earlier(client, "flat")
 
     def reserve(self, account: str) -> None:
         self.count += 1
@@ -139,7 +97,7 @@ class Steps:
             "ladder of 40": lambda _: self.reserve_ladder(),
             "40 cancels": lambda _: self.cancel_ladder(),
             "40 reserves": lambda _: self.reserve_each(),
-            "earlier provider flow": lambda _: self.flows.provider(),
+            "earlier provider flow": lambda _: self.flows.place("provider"),
         }
         return interleave({name: (1, call) for name, call in calls.items()}, rounds)
 
@@ -149,30 +107,22 @@ def earlier_local(book: ReservationBook, client: redis.Redis, counts: list[int],
     found = {}
     for count in counts:
         account = f"local{count}"
-        flows = EarlierFlows(client, account)
-        flows.fill_up(10**9, count)
+        fill_up(client, account, 10**9, count)
+        flows = Earlier(client, account)
         book.open_account(account, 10**6)
         for n in range(0, count, 500):
             book.reserve(account, [order(1)] * min(500, count - n), request_id=f"open{n}")
-        numbers = iter(range(10**9))
-
-        def execute(_: int, account: str = account, numbers: Iterator[int] = numbers) -> None:
-            done(book.execute(account, order(1), request_id=f"x{next(numbers)}", realised_pnl=0))
-
-        times = interleave({"earlier": (1, lambda _, flows=flows: flows.local()), "execute": (1, execute)}, rounds)
+        times: dict[str, list[float]] = {"earlier": [], "execute": []}
+        for n in range(rounds):
+            start = time.perf_counter()
+            flows.place("local")
+            times["earlier"].append(time.perf_counter() - start)
+            flows.take_back(client)
+            start = time.perf_counter()
+            done(book.execute(account, order(1), request_id=f"x{n}", realised_pnl=0))
+            times["execute"].append(time.perf_counter() - start)
         found[str(count)] = {name: statistics.median(values) for name, values in times.items()}
     return found
-
-
-@contextmanager
-def cluster_in_memory() -> Iterator[servers.Cluster]:
-    """Three masters that write no file; what a replica of the first costs is kept out by the choice of the account."""
-    cluster = servers.shared_cluster()
-    for setting in ("no", "yes"):
-        for node in cluster.nodes:
-            cluster.ask(node, "CONFIG", "SET", "appendonly", setting)
-        if setting == "no":
-            yield cluster
 
 
 def ways(server: servers.Server, rounds: int) -> tuple[dict[str, list[float]], dict[str, str]]:
@@ -182,7 +132,7 @@ def ways(server: servers.Server, rounds: int) -> tuple[dict[str, list[float]], d
     options = ("appendonly yes", "appendfsync always")
     with servers.Server(*options) as durable, cluster_in_memory() as cluster, ExitStack() as stack:
         _, second, _ = cluster.masters
-        account = next(name for name in map(str, range(1000)) if 5461 <= slot_of(name) < 10923)
+        account = middle_account()
         plain = {
             "unix socket, memory": (server.socket_url, redis.Redis(unix_socket_path=str(server.socket), protocol=2)),
             "tcp, memory": (server.url, server.client()),
@@ -219,59 +169,13 @@ def way(name: str, book: ReservationBook, account: str, client: redis.Redis) -> 
     return {f"{name}: {call}": (1, timed) for call, timed in calls.items()}
 
 
-def pooled(server: servers.Server, callers: int, calls: int, rounds: int) -> dict[str, list[float]]:
-    """Reserves a second of many tasks: through the book, and the same script through a plain pool."""
-
-    async def main() -> dict[str, list[float]]:
-        rates: dict[str, list[float]] = {"book": [], "pool": [], "book, server busy": [], "pool, server busy": []}
-        plain = redis.asyncio.Redis(host="127.0.0.1", port=server.port, protocol=2, max_connections=callers)
-        async with await AsyncReservationBook.connect(server.url) as book:
-            inner: RedisBook = book._redis  # type: ignore[attr-defined]
-            await book.open_account("pool", 10**6)
-
-            async def caller(kind: str, name: str) -> None:
-                for n in range(calls):
-                    if kind == "book":
-                        done(await book.reserve("pool", [order(1)], request_id=f"{name}-{n}"))
-                    else:
-                        reply = await plain.execute_command(*words_of(inner, f"{name}-{n}"))
-                        assert reply[:1] == b"O", reply
-
-            for turn in range(rounds):
-                for kind in ("book", "pool"):
-                    with server.client() as watcher:
-                        busy, began = cpu(watcher), time.perf_counter()
-                        await asyncio.gather(*[caller(kind, f"{kind}-{turn}-{n}") for n in range(callers)])
-                        spent = time.perf_counter() - began
-                        rates[kind].append(callers * calls / spent)
-                        rates[f"{kind}, server busy"].append((cpu(watcher) - busy) / spent)
-        await plain.aclose()
-        return rates
-
-    return asyncio.run(main())
-
-
-def words_of(book: RedisBook, ident: str) -> list[bytes]:
-    """The EVALSHA that the book would send for one reserve, as words, for another client to send."""
-    now = time.time_ns() // 1000
-    until = now + 10**7
-    ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
-    content: Any = ((ask,), False, True, None, "", False, "limit", until, None)
-    head, tail, _ = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
-    return (head + packed([""]) + tail).split(b"\r\n")[2::2]
-
-
-def cpu(client: redis.Redis) -> float:
-    used = client.info("cpu")
-    return float(used["used_cpu_sys"]) + float(used["used_cpu_user"])
-
-
 def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: int, races: int) -> dict[str, Any]:
     with servers.Server() as server, server.client() as client, ReservationBook.connect(server.url) as book:
         with one_core(server):
             figures = Steps(book, client, open_orders).timed(rounds)
             local = earlier_local(book, client, counts, max(2, rounds // 20))
-            rates = pooled(server, callers, calls, max(2, min(rounds // 20, 7)))
+        rates = many_callers(server, callers, calls, max(2, min(rounds // 20, 7)))
+        ran = as_they_ran(counts, max(2, rounds // 10))
         by_way, digests = ways(server, rounds * 5)
         report: dict[str, Any] = {
             "machine": machine(),
@@ -281,7 +185,8 @@ def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: i
             "ways": summary(by_way),
             "hashes": digests,
             "local": local,
-            "rates": {name: statistics.median(values) for name, values in rates.items()},
+            "rates": rates,
+            "as they ran": ran,
             "oversold": {flow: oversold(server.client, flow, 8, 1, races) for flow in ("local", "provider")},
             "races": races,
             "clean": all(book.audit(name).ok for name in ("none", "hash", "pool")),
@@ -292,12 +197,17 @@ def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: i
         "ladder of 40 / reserve": of["ladder of 40"] / of["reserve"],
         "40 reserves / ladder of 40": of["40 reserves"] / of["ladder of 40"],
         "many open / none": of["reserve, many open"] / of["reserve"],
-        "earlier provider flow / reserve": of["earlier provider flow"] / of["reserve"],
+        "as they ran: earlier provider flow / reserve": ran["provider"]["earlier"] / ran["provider"]["book"],
         **{
-            f"earlier local flow, {count} open / execute": found["earlier"] / found["execute"]
+            f"as they ran: earlier local flow, {count} open / execute": ran[count]["earlier"] / ran[count]["book"]
+            for count in local
+        },
+        "synchronous, one node: earlier provider flow / reserve": of["earlier provider flow"] / of["reserve"],
+        **{
+            f"synchronous, one node: earlier local flow, {count} open / execute": found["earlier"] / found["execute"]
             for count, found in local.items()
         },
-        "many callers: book / plain pool": report["rates"]["book"] / report["rates"]["pool"],
+        **{f"{place}: many callers, book / plain pool": of["book"] / of["pool"] for place, of in rates.items()},
     }
     return report
 
@@ -313,10 +223,13 @@ def show(report: dict[str, Any]) -> None:
         print(
             f"{count:>5} orders open: earlier local flow, execute" + "".join(f"{x * 1e6:12.1f}" for x in found.values())
         )
+    for name, found in report["as they ran"].items():
+        print(f"as they ran, {name:>8}: " + "".join(f"{who} {x * 1e6:10.1f}  " for who, x in found.items()))
+    for place, rates in report["rates"].items():
+        for name, value in rates.items():
+            print(f"{f'{place}: {name}':58}{value:10.2f}{'' if 'busy' in name else ' /s'}")
     for name, value in report["ratios"].items():
-        print(f"{name:44}{value:10.2f}   {TARGETS.get(name, '')}")
-    for name, value in report["rates"].items():
-        print(f"{name:44}{value:10.2f}{'' if 'busy' in name else ' /s'}")
+        print(f"{name:58}{value:10.2f}   {TARGETS.get(name, '')}")
     for flow, runs in report["oversold"].items():
         print(f"earlier {flow} flow, 8 callers, room for 1: oversold in {runs} of {report['races']} runs")
 

@@ -1,0 +1,154 @@
+"""What tasks of asyncio see: the earlier flows as they ran, on a Cluster, and many callers beside a plain pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.cluster import RedisCluster
+from tests import servers
+
+from benches.earlier_flows import EarlierInLoop, fill_up
+from benches.redis_places import cluster_in_memory, done, middle_account, on_cores, one_core, order
+from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import packed
+from equipoise.reservation.requests import Ask, Reserve
+
+__all__ = ["as_they_ran", "many_callers"]
+
+EACH = 5
+"""Calls of the book after each earlier call: the first finds the caches as the earlier one left them."""
+WARM = 3
+"""Rounds before the first that counts."""
+
+
+async def _timed(call: Callable[[], Coroutine[Any, Any, object]]) -> float:
+    start = time.perf_counter()
+    await call()
+    return time.perf_counter() - start
+
+
+class _Pair:
+    """One earlier flow and the call of the book that stands for it, on an account with this many orders open."""
+
+    def __init__(self, earlier: RedisCluster, book: AsyncReservationBook, kind: str, account: str) -> None:
+        self.book, self.kind, self.account, self.calls = book, kind, account, 0
+        self.flows = EarlierInLoop(earlier, account)
+        self.seconds: dict[str, list[float]] = {"earlier": [], "book": []}
+
+    async def step(self) -> None:
+        self.calls += 1
+        ident = f"{self.kind}{self.calls}"
+        if self.kind == "provider":
+            done(await self.book.reserve(self.account, [order(1)], request_id=ident))
+        else:
+            done(await self.book.execute(self.account, order(1), request_id=ident, realised_pnl=0))
+
+    async def round(self, node: redis.Redis) -> None:
+        self.seconds["earlier"].append(await _timed(lambda: self.flows.place(self.kind)))
+        self.flows.take_back(node)
+        for _ in range(EACH):
+            self.seconds["book"].append(await _timed(self.step))
+
+
+def as_they_ran(counts: list[int], rounds: int) -> dict[str, dict[str, float]]:
+    """Medians, in seconds, of each earlier flow and of the book on one Cluster of three masters, all on one core.
+
+    In every round each earlier flow runs once, and after it the book's call `EACH` times, each of them counted.
+    """
+
+    async def main(cluster: servers.Cluster, node: redis.Redis) -> dict[str, dict[str, float]]:
+        hosts = [redis.asyncio.cluster.ClusterNode("127.0.0.1", master.port) for master in cluster.masters]
+        async with (
+            RedisCluster(startup_nodes=hosts, protocol=2) as client,
+            await AsyncReservationBook.connect(cluster.url) as book,
+        ):
+            pairs: dict[str, _Pair] = {}
+            for kind, count in [("provider", 0), *[("local", count) for count in counts]]:
+                account = middle_account(f"{kind}{count}-")
+                fill_up(node, account, 10**9, count)
+                await book.open_account(account, 10**6)
+                for n in range(0, count, 500):
+                    held = [order(1)] * min(500, count - n)
+                    done(await book.reserve(account, held, request_id=f"open{n}"))
+                pairs["provider" if kind == "provider" else str(count)] = _Pair(client, book, kind, account)
+            bare = []
+            for turn in range(WARM + rounds):
+                if turn == WARM:
+                    bare.clear()
+                    for pair in pairs.values():
+                        pair.seconds = {"earlier": [], "book": []}
+                bare.append(await _timed(lambda: client.hincrby(f"bare{{{pairs['provider'].account}}}", "field", 1)))
+                for pair in pairs.values():
+                    await pair.round(node)
+            found = {
+                name: {who: statistics.median(values) for who, values in pair.seconds.items()}
+                for name, pair in pairs.items()
+            }
+            return {"HINCRBY": {"earlier": statistics.median(bare)}, **found}
+
+    with cluster_in_memory() as cluster, cluster.masters[1].client() as node, one_core(*cluster.nodes):
+        return asyncio.run(main(cluster, node))
+
+
+def many_callers(server: servers.Server, callers: int, calls: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Reserves a second of many tasks, through the book and by the same script through a plain pool, and the part of
+    the time that the server was busy: all on one core, and the server on one core and the callers on another.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    places = {"one core": (cores[-1:], cores[-1:]), "two cores": (cores[-1:], cores[:1])}
+    found = {}
+    for name, (ours, its) in places.items():
+        if name == "one core" or len(cores) > 1:
+            with on_cores(set(ours), set(its), server):
+                found[name] = asyncio.run(_rates(server, callers, calls, rounds))
+    return found
+
+
+async def _rates(server: servers.Server, callers: int, calls: int, rounds: int) -> dict[str, float]:
+    rates: dict[str, list[float]] = {"book": [], "pool": [], "book, server busy": [], "pool, server busy": []}
+    plain = redis.asyncio.Redis(host="127.0.0.1", port=server.port, protocol=2, max_connections=callers)
+    run = time.time_ns()
+    async with plain, await AsyncReservationBook.connect(server.url) as book:
+        inner: RedisBook = book._redis  # type: ignore[attr-defined]
+        await book.open_account("pool", 10**6)
+
+        async def caller(kind: str, name: str) -> None:
+            for n in range(calls):
+                if kind == "book":
+                    done(await book.reserve("pool", [order(1)], request_id=f"{name}-{n}"))
+                else:
+                    reply = await plain.execute_command(*_words_of(inner, f"{name}-{n}"))
+                    assert reply[:1] == b"O", reply
+
+        for turn in range(rounds):
+            for kind in ("book", "pool"):
+                with server.client() as watcher:
+                    busy, began = _cpu(watcher), time.perf_counter()
+                    await asyncio.gather(*[caller(kind, f"{kind}-{run}-{turn}-{n}") for n in range(callers)])
+                    spent = time.perf_counter() - began
+                    rates[kind].append(callers * calls / spent)
+                    rates[f"{kind}, server busy"].append((_cpu(watcher) - busy) / spent)
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def _words_of(book: RedisBook, ident: str) -> list[bytes]:
+    """The EVALSHA that the book would send for one reserve, as words, for another client to send."""
+    now = time.time_ns() // 1000
+    until = now + 10**7
+    ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
+    content: Any = ((ask,), False, True, None, "", False, "limit", until, None)
+    head, tail, _ = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
+    return (head + packed([""]) + tail).split(b"\r\n")[2::2]
+
+
+def _cpu(client: redis.Redis) -> float:
+    used = client.info("cpu")
+    return float(used["used_cpu_sys"]) + float(used["used_cpu_user"])
