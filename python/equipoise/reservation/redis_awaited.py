@@ -44,7 +44,8 @@ def _taken_from(connection: client.connection.AbstractConnection) -> asyncio.Str
 
 
 class _Line(asyncio.Protocol):
-    """One connection to a node. What is asked in one turn of the loop is written at once; answers come in order.
+    """One connection to a node. What is asked in one turn of the loop is written in two pieces: the first step, which
+    may be the only one, and the rest. Answers come in order.
 
     redis-py connects, authenticates and selects; then the line takes its transport over.
     """
@@ -60,7 +61,9 @@ class _Line(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[list[Any]], int, float]] = deque()
         """Who waits for how many replies until when, in the order asked; those who gave up among them."""
         self._timer: asyncio.TimerHandle | None = None
+        self._gathering = False
         self._out: list[bytes] = []
+        """What was asked in this turn of the loop after the first step, which is on its way already."""
         self._replies = Replies()
         self._found: list[Any] = []
         self._transport = cast(asyncio.Transport, self._writer.transport)
@@ -72,23 +75,28 @@ class _Line(asyncio.Protocol):
         self.home_word = packed([home])
 
     def ask(self, payload: bytes, replies: int) -> asyncio.Future[list[Any]]:
-        """Write a step with the next turn of the loop; its replies, error replies among them."""
+        """Write a step, the first of a turn of the loop at once; its replies, error replies among them."""
         loop = self._loop
         future: asyncio.Future[list[Any]] = loop.create_future()
         until = loop.time() + self._timeout_s
         self._waiting.append((future, replies, until))
         if self._timer is None:
             self._timer = loop.call_at(until, self._expire)
-        if not self._out:
+        if self._gathering:
+            self._out.append(payload)
+        else:
+            self._gathering = True
             loop.call_soon(self._flush)
-        self._out.append(payload)
+            self._transport.write(payload)
         return future
 
     def _flush(self) -> None:
-        data = b"".join(self._out)
-        self._out.clear()
-        if not self.broken:
-            self._transport.write(data)
+        self._gathering = False
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            if not self.broken:
+                self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to who waits for them."""

@@ -95,6 +95,10 @@ _BLOCK = re.compile(
 """A function or a table of the shared parts, with the comment above it."""
 
 
+_COMMENT = re.compile(r"--[^\n]*")
+"""No text of the scripts has two dashes in a row."""
+
+
 def _needed(shared: str, operation: str) -> str:
     """The shared parts without the functions and tables that an operation does not use.
 
@@ -105,7 +109,7 @@ def _needed(shared: str, operation: str) -> str:
     wanted: set[str] = set()
     texts = [rest, operation]
     while texts:
-        text = texts.pop()
+        text = _COMMENT.sub("", texts.pop())
         for name, match in blocks:
             if name not in wanted and re.search(rf"\b{name}\b", text):
                 wanted.add(name)

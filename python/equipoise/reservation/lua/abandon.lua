@@ -1,6 +1,6 @@
 -- Return the effect of an id, or plant a tombstone that refuses a late arrival.
 
-local moved = away()
+local moved = away
 if moved then
     return moved
 end
@@ -17,6 +17,6 @@ if kept then
 end
 local reply, written = finish('OK')
 if written then
-    remember_request(0)
+    remember_request('0')
 end
 return reply

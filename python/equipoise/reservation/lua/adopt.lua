@@ -48,8 +48,8 @@ local alias = venue ~= '' and venue ~= id and not known_as(venue) and venue or n
 local reply, written = finish('OK', id, 'LIVE', '"adopted"')
 if written then
     call(
-        'HSET', o.key, 'symbol', symbol, 'side', ARGV[10], 'request_id', ident, 'created_us', text(now), 'deadline_us',
-        text(now), 'seq', text(o.seq)
+        'HSET', o.key, 'symbol', symbol, 'side', ARGV[10], 'request_id', ident, 'created_us', now_text, 'deadline_us',
+        now_text, 'seq', text(o.seq)
     )
     for i, name in pairs({ [15] = 'leg', [19] = 'owner' }) do
         if ARGV[i] ~= '' then

@@ -31,8 +31,8 @@ after.amend_price_ticks = tonumber(ARGV[12]) or o.price_ticks
 after.amend_deadline = ARGV[15]
 after.working, after.hold = standing(after, o.filled)
 local grows = after.working > o.working or after.hold > o.hold
-if grows and A.status ~= 'ACTIVE' then
-    return answer(A.status == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+if grows and A.said[STATUS] ~= 'ACTIVE' then
+    return answer(A.said[STATUS] == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
 end
 local here = { order = o.id, state = o.state }
 local known = client ~= '' and known_as(client) or nil
@@ -43,7 +43,7 @@ end
 if (o.state ~= 'SENT' and o.state ~= 'LIVE') or o.amend_lots > 0 then
     return answer('ILLEGAL_TRANSITION', here)
 end
-if grows and ARGV[14] ~= '' and ARGV[14] ~= A.terms_version then
+if grows and ARGV[14] ~= '' and ARGV[14] ~= A.said[TERMS_VERSION] then
     return answer('TERMS_CHANGED', here)
 end
 local owned = replace_resting(row, o, after)

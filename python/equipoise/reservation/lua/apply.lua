@@ -4,7 +4,7 @@
 --      12 fields of the order to set   13 to delete   14 indexes: owners, rates, outbox, or empty   15 user_base or empty
 --      16, 17, … ids of the records (9-15 are JSON; lists of names and values in turn)
 
-local moved = away()
+local moved = away
 if moved then
     return moved
 end
@@ -89,4 +89,4 @@ if base then
         call('HSET', BASE, base[i], base[i + 1])
     end
 end
-return 'O' .. A.scale .. ARGV[9]
+return 'O' .. A.said[SCALE] .. ARGV[9]

@@ -4,7 +4,7 @@
 -- ARGV 7 horizon_us   8 how many orders may go   9 compact_us or empty   10 how many may shrink
 --      11, … ids of the ones and of the others, then of requests that may go
 
-local moved = away()
+local moved = away
 if moved then
     return moved
 end
@@ -136,7 +136,7 @@ detail('orders', text(#gone))
 detail('compacted', text(#shrunk))
 detail('trimmed_version', text(trim))
 detail('open_orders', text(A.live))
-detail('digest', '"' .. A.digest .. '"')
+detail('digest', '"' .. A.said[DIGEST] .. '"')
 local aliases = {}
 for i, o in ipairs(gone) do
     D.orders[i] = '[' .. quoted(o.id) .. ',' .. snapshot(o) .. ',null]'
@@ -182,7 +182,7 @@ if written then
             end
         end
         local then_ = last[8]
-        call('HSET', BASE, 'version', text(trim), 'totals', totals(then_[1], then_[2], then_[3], then_[4]))
+        call('HSET', BASE, 'version', text(trim), 'totals', totals_text(then_[1], then_[2], then_[3], then_[4]))
     end
 end
 return reply

@@ -4,7 +4,7 @@ local o, refusal = event_order()
 if not o then
     return refusal
 end
-if A.status == 'RECOVERING' then
+if A.said[STATUS] == 'RECOVERING' then
     return answer('ACCOUNT_RECOVERING')
 end
 if o.state ~= 'RESERVED' then

@@ -23,7 +23,7 @@ function difference(a, b)
     return text(billions) .. format('%09.0f', rest)
 end
 
-local refusal = away() or gate() or growth_gate()
+local refusal = away or gate() or growth_gate()
 if refusal then
     return refusal
 end
@@ -36,10 +36,10 @@ end
 if found == 'hash' or call('HGET', ALIASES, id) then
     return answer('ORDER_EXISTS')
 end
-if ARGV[20] ~= '' and ARGV[20] ~= A.terms_version then
+if ARGV[20] ~= '' and ARGV[20] ~= A.said[TERMS_VERSION] then
     return answer('TERMS_CHANGED')
 end
-if (ARGV[17] == '1' and A.scale ~= '6') or (A.positions == 'hedge') ~= (leg ~= '')
+if (ARGV[17] == '1' and A.said[SCALE] ~= '6') or (A.positions == 'hedge') ~= (leg ~= '')
     or (reduce and A.positions == 'tickets') then
     return answer('TERMS_INVALID')
 end
@@ -98,7 +98,7 @@ if not written then
 end
 call(
     'HSET', KEYS[RECORD], 'symbol', symbol, 'side', ARGV[9], 'lots', ARGV[10], 'price_ticks', ARGV[11], 'request_id', ident,
-    'created_us', text(now), 'deadline_us', text(now), 'seq', text(o.seq)
+    'created_us', now_text, 'deadline_us', now_text, 'seq', text(o.seq)
 )
 for i, name in pairs({ [14] = 'leg', [21] = 'owner' }) do
     if ARGV[i] ~= '' then
@@ -112,5 +112,5 @@ if reduce then
     call('HSET', KEYS[RECORD], 'reduces', '1', 'reduce_only', '1')
 end
 put_order(nil, o)
-remember_request(A.version + 1)
+remember_request(step_version())
 return reply

@@ -1,6 +1,6 @@
 -- Note up to which version the journal is stored elsewhere; forward only, not journalled. ARGV 7 the version
 
-local moved = away()
+local moved = away
 if moved then
     return moved
 end

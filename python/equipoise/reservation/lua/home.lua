@@ -2,7 +2,7 @@
 -- facts pass, no grants and no claims until reconciled. After a planned move of the slot nothing is lost.
 -- ARGV 7 the home the caller was told   8 1: a promotion
 
-if not A or A.home ~= ARGV[7] then
+if not A or A.said[HOME] ~= ARGV[7] then
     return answer('OK')
 end
 if ARGV[8] ~= '1' then
@@ -10,7 +10,7 @@ if ARGV[8] ~= '1' then
     return answer('OK')
 end
 detail('status', '"RECOVERING"')
-detail('from', quoted(A.home))
+detail('from', quoted(A.said[HOME]))
 detail('to', quoted(ARGV[3]))
 D.more = { 'status', 'RECOVERING', 'home', ARGV[3] }
 return (finish('OK'))

@@ -3,7 +3,7 @@
 -- ARGV 9 currency   10 scale   11 balance   12 terms: "combine positions pnl_policy"   13 how many faults
 --      14 horizon_us   15, 16, … one order each: side, lots, state, hold, margin, symbol, order id, parted by \31
 
-local refused = away() or gate() or (A and answer('ACCOUNT_EXISTS'))
+local refused = away or gate() or (A and answer('ACCOUNT_EXISTS'))
 if refused then
     return refused
 end
@@ -30,7 +30,7 @@ for i = 15, #ARGV do
     lots, hold, margin = tonumber(lots), tonumber(hold), tonumber(margin)
     local o = {
         key = KEYS[RECORD + i - 15], id = id, symbol = symbol, leg = '', bid = bid, lots = lots, hold_start = hold,
-        reduces = false, owner = '', market = false, deadline = text(now), state = state, hold = hold,
+        reduces = false, owner = '', market = false, deadline = now_text, state = state, hold = hold,
         filled = filled and lots or 0, working = live and lots or 0, released = (live or filled) and 0 or lots, over = 0,
         open = state == 'FILLED' and lots or 0, margin = margin, given = 0, flags = 'imported', reason = '',
         seq = 1000 + i - 15, price_ticks = 1, amend_lots = 0, amend_hold = 0, amend_price_ticks = 0,
@@ -56,10 +56,10 @@ if written then
     for _, o in ipairs(orders) do
         call(
             'HSET', o.key, 'symbol', o.symbol, 'side', o.bid and 'bid' or 'ask', 'request_id', ident, 'created_us',
-            text(now), 'deadline_us', text(now), 'seq', text(o.seq)
+            now_text, 'deadline_us', now_text, 'seq', text(o.seq)
         )
         put_order(nil, o)
     end
-    remember_request(1)
+    remember_request('1')
 end
 return reply

@@ -1,7 +1,7 @@
 -- Take in open profit or loss; ordered by as_of, not journalled, never touches used margin.
 -- ARGV 7 as_of_us   8, 9, … symbol field and value, in pairs
 
-local moved = away()
+local moved = away
 if moved then
     return moved
 end
@@ -43,4 +43,4 @@ if writes[1] then
     call('HSET', SYMBOLS, unpack(writes))
     call('HSET', PORTFOLIO, 'open_pnl', text(pnl))
 end
-return answer('OK', { flags = flags, after = totals(A.balance, counted, A.executed, A.all) })
+return answer('OK', { flags = flags, after = totals_text(A.balance, counted, A.executed, A.all) })

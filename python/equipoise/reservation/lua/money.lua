@@ -1,6 +1,6 @@
 -- Deposit, withdraw or adjust the balance. ARGV 9 signed amount   10 kind
 
-local refused = away() or gate()
+local refused = away or gate()
 if refused then
     return refused
 end
@@ -20,6 +20,6 @@ detail('amount', text(amount))
 detail('kind', quoted(ARGV[10]))
 local reply, written = finish('OK')
 if written then
-    remember_request(A.version + 1)
+    remember_request(step_version())
 end
 return reply

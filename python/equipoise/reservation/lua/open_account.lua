@@ -2,7 +2,7 @@
 -- ARGV 9 currency   10 scale   11 balance   12 terms: "combine positions pnl_policy[ limits as JSON]"
 --      13 1: the book cannot keep these terms   14 horizon_us   15 the terms as journalled, JSON
 
-local refused = away() or gate() or (A and answer('ACCOUNT_EXISTS'))
+local refused = away or gate() or (A and answer('ACCOUNT_EXISTS'))
 if refused then
     return refused
 end
@@ -15,6 +15,6 @@ detail('scale', ARGV[10])
 detail('terms', ARGV[15])
 local reply, written = finish('OK')
 if written then
-    remember_request(1)
+    remember_request('1')
 end
 return reply

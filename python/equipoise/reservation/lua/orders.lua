@@ -179,7 +179,7 @@ local TEXTS = {
 local function put_order(was, o, event)
     local status, execution = wire(o)
     local set = {
-        'state', o.state, 'order_status', status, 'execution_status', execution, 'changed_us', text(now), 'version',
+        'state', o.state, 'order_status', status, 'execution_status', execution, 'changed_us', now_text, 'version',
         text(A.version + 1),
     }
     local n, gone = #set, {}
@@ -243,14 +243,14 @@ local function again_event(kept)
     if ARGV[4] == '1' then
         call('HSET', PORTFOLIO, 'version', text(A.version))
     end
-    return 'E' .. A.scale .. said
+    return 'E' .. A.said[SCALE] .. said
 end
 
 -- KEYS 13 record of the order. ARGV 7 the id as given   8 the order it is an alias of, or empty   9 expected version or
 -- empty
 -- The order of an event, or nil; and the answer that ends the step, where there is one already.
 local function find_order()
-    local moved = away()
+    local moved = away
     if moved or not A then
         return nil, moved
     end

@@ -85,53 +85,53 @@ local function sum(a, b, c)
     return b + c + a
 end
 
-local now
-if ARGV[2] == '' then
+-- The time of the step in microseconds, as text and as a number.
+local now_text = ARGV[2]
+if now_text == '' then
     local time = call('TIME')
-    now = time[1] * 1000000 + time[2]
-else
-    now = tonumber(ARGV[2])
+    now_text = time[1] .. sub('00000' .. time[2], -6)
 end
+local now = tonumber(now_text)
 
 -- The account; nil where there is none. -----------------------------------------------------------------------------
 
-local function load_account()
-    local got = call(
-        'HMGET', PORTFOLIO, 'schema', 'version', 'balance', 'open_pnl', 'used_margin_executed', 'used_margin_all',
-        'live_orders', 'status', 'terms', 'terms_version', 'watermark_us', 'scale', 'records', 'digest',
-        'home'
-    )
-    if not got[1] then
-        if got[2] or got[3] then
-            corrupt('account without schema')
-        end
-        return nil
-    end
-    if got[1] ~= SCHEMA then
-        corrupt('schema ' .. got[1])
-    end
+-- Places in what the account's hash says, of what no step computes with.
+local STATUS, TERMS_VERSION, SCALE, DIGEST, HOME = 8, 10, 12, 14, 15
+
+local A
+local got = call(
+    'HMGET', PORTFOLIO, 'schema', 'version', 'balance', 'open_pnl', 'used_margin_executed', 'used_margin_all',
+    'live_orders', 'status', 'terms', 'terms_version', 'watermark_us', 'scale', 'records', 'digest', 'home'
+)
+if got[1] == SCHEMA then
     local combine, positions, policy, limits = match(got[9] or '', '^([%l_]+) (%l+) ([%l_]+) ?(.*)$')
     if not combine then
         corrupt('terms')
     end
     local version, balance, pnl, executed = tonumber(got[2]), tonumber(got[3]), tonumber(got[4]), tonumber(got[5])
     local all, live, watermark, records = tonumber(got[6]), tonumber(got[7]), tonumber(got[11]), tonumber(got[13])
-    if not (version and balance and pnl and executed and all and live and watermark and records and got[14])
+    if not (version and balance and pnl and executed and all and live and watermark and records and got[DIGEST])
         or version % 1 + balance % 1 + pnl % 1 + executed % 1 + all % 1 + live % 1 + watermark % 1 + records % 1 ~= 0 then
         corrupt('a figure of the account')
     end
     local counts = pnl < 0 or policy == 'all'
-    return {
+    got[HOME] = got[HOME] or ''
+    -- At most 16 names: with more the table takes more than a kilobyte, which the allocator of the server handles apart.
+    A = {
         -- What the hash says, for figures that a step leaves as they are: making text of a number again costs more.
         said = got, totals = '[' .. got[3] .. ',' .. (counts and got[4] or '0') .. ',' .. got[5] .. ',' .. got[6] .. ']',
-        version = version, balance = balance, pnl = pnl, counted = counts and pnl or 0,
-        executed = executed, all = all, live = live, status = got[8], combine = combine, positions = positions,
-        all_pnl = policy == 'all', limits = limits ~= '' and cjson.decode(limits) or nil, terms_version = got[10],
-        watermark = watermark, scale = got[12], records = records, digest = got[14], home = got[15] or '',
+        version = version, balance = balance, pnl = pnl, counted = counts and pnl or 0, executed = executed, all = all,
+        live = live, combine = combine, positions = positions, all_pnl = policy == 'all',
+        limits = limits ~= '' and cjson.decode(limits) or nil, watermark = watermark, records = records,
     }
+elseif got[1] then
+    corrupt('schema ' .. got[1])
+elseif got[2] or got[3] then
+    corrupt('account without schema')
 end
 
-local A = load_account()
+-- A promotion may have lost the last steps: the caller settles that before anything else (home.lua). Nil: it has not.
+local away = A and ARGV[3] ~= '' and A.said[HOME] ~= ARGV[3] and 'H' .. A.said[HOME] or nil
 
 -- Figures of the account that only some steps need.
 local function more_of(...)
@@ -142,12 +142,7 @@ local function more_of(...)
     return unpack(got)
 end
 
--- A promotion may have lost the last steps: the caller settles that before anything else (home.lua).
-local function away()
-    return A and ARGV[3] ~= '' and A.home ~= ARGV[3] and 'H' .. A.home or nil
-end
-
-local function totals(balance, counted, executed, all)
+local function totals_text(balance, counted, executed, all)
     return '[' .. text(balance) .. ',' .. text(counted) .. ',' .. text(executed) .. ',' .. text(all) .. ']'
 end
 
@@ -251,7 +246,7 @@ end
 local function answer(code, more)
     more = more or {}
     local was = A and A.totals or 'null'
-    return 'R["' .. code .. '",' .. (A and text(A.version) or '0') .. ',' .. (A and A.scale or '6') .. ',' .. was .. ','
+    return 'R["' .. code .. '",' .. (A and text(A.version) or '0') .. ',' .. (A and A.said[SCALE] or '6') .. ',' .. was .. ','
         .. (more.after or was) .. ',' .. optional(more.order) .. ',' .. optional(more.state) .. ',['
         .. (more.flags or '') .. '],[' .. (more.rows or '') .. '],' .. (more.required or 'null')
         .. ',' .. (more.free and text(more.free) or 'null') .. ']'
@@ -273,14 +268,24 @@ local function again(kept)
     if not entry then
         corrupt('journal has no version ' .. version)
     end
-    return 'D' .. A.scale .. entry[2][2]
+    return 'D' .. A.said[SCALE] .. entry[2][2]
 end
 
 -- The next state of the account while a step computes it.
 local D = A and {
-    balance = A.balance, pnl = A.pnl, live = A.live, status = A.status,
-    rows = {}, orders = {}, details = {}, more = {}, entries = {}, added = 0, forgotten = 0,
+    balance = A.balance, pnl = A.pnl, live = A.live, rows = {}, orders = {}, details = '', more = {}, added = 0,
+    forgotten = 0,
 }
+
+-- The version that the step gives the account, as text.
+local function step_version()
+    local version = D.version
+    if not version then
+        version = text(A.version + 1)
+        D.version = version
+    end
+    return version
+end
 
 -- Charges per lot that a step adds to the sorted set, as its ZADD wants them, and those that it takes away.
 local rates_in, rates_out
@@ -296,16 +301,17 @@ end
 
 local function next_digest()
     if not D.high then
-        return A.digest
+        return A.said[DIGEST]
     end
-    local high, low = match(A.digest, '^(%d+)-(%d+)$')
+    local high, low = match(A.said[DIGEST], '^(%d+)-(%d+)$')
     high, low = fmod(high + D.high, WRAP), fmod(low + D.low, WRAP)
     return text(high < 0 and high + WRAP or high) .. '-' .. text(low < 0 and low + WRAP or low)
 end
 
 -- One order of an outbox entry needs no sender any more; the last one takes the entry away.
 local function settle_outbox(request_id)
-    local entry = D.entries[request_id]
+    local entries = D.entries or {}
+    local entry = entries[request_id]
     if not entry then
         call('XLEN', OUTBOX)
         local version, open = match(call('HGET', WAITING, request_id) or '', '^(%d+) (%d+)$')
@@ -313,7 +319,7 @@ local function settle_outbox(request_id)
             return
         end
         entry = { version, tonumber(open) }
-        D.entries[request_id] = entry
+        entries[request_id], D.entries = entry, entries
     end
     entry[2] = entry[2] - 1
 end
@@ -324,7 +330,7 @@ local function put_row(symbol, leg, was, row)
 end
 
 local function detail(name, value)
-    D.details[#D.details + 1] = '["' .. name .. '",' .. value .. ']'
+    D.details = D.details .. (D.details == '' and '["' or ',["') .. name .. '",' .. value .. ']'
 end
 
 -- Highest rate of a symbol after the step, `best` being the highest it adds.
@@ -396,7 +402,7 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     if not good or D.overflow then
         return answer('AMOUNT_OVERFLOW', { order = order_id }), false
     end
-    local version, now_text, rows, changes, said = text(A.version + 1), text(now), D.rows, '', A.said
+    local version, rows, changes, said = step_version(), D.rows, '', A.said
     for i = 1, #rows do
         local item = rows[i]
         local was, row = item[3], item[4]
@@ -420,6 +426,19 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     local balance, pnl = text_after(D.balance, A.balance, said[3]), text_after(D.pnl, A.pnl, said[4])
     local executed_text = text_after(executed, A.executed, said[5])
     local all_text, live = text_after(all, A.all, said[6]), text_after(D.live, A.live, said[7])
+    local more = D.more
+    if balance ~= said[3] then
+        more[#more + 1] = 'balance'
+        more[#more + 1] = balance
+    end
+    if pnl ~= said[4] then
+        more[#more + 1] = 'open_pnl'
+        more[#more + 1] = pnl
+    end
+    if executed_text ~= said[5] then
+        more[#more + 1] = 'used_margin_executed'
+        more[#more + 1] = executed_text
+    end
     local moved = A.totals .. ',[' .. balance .. ',' .. (counted == D.pnl and pnl or '0') .. ',' .. executed_text .. ','
         .. all_text .. ']'
     if order_id and not D.timed then
@@ -429,19 +448,18 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     local records = text_after(A.records + D.added + (D.timed and 1 or 0) - D.forgotten, A.records, said[13])
     local record = '[' .. version .. ',' .. now_text .. ',"' .. op .. '",' .. quoted(ident) .. ',' .. quoted(order_id or '')
         .. ',"' .. code .. '",' .. moved .. ',[' .. changes .. '],[' .. concat(D.orders, ',') .. '],['
-        .. concat(D.details, ',') .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
+        .. D.details .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
     local digest = next_digest()
     call('XADD', JOURNAL, version .. '-0', 'r', record)
     call(
-        'HSET', PORTFOLIO, 'version', version, 'balance', balance, 'open_pnl', pnl, 'used_margin_executed', executed_text,
-        'used_margin_all', all_text, 'live_orders', live, 'changed_us', now_text, 'records', records, 'digest', digest,
-        unpack(D.more)
+        'HSET', PORTFOLIO, 'version', version, 'used_margin_all', all_text, 'live_orders', live, 'changed_us', now_text,
+        'records', records, 'digest', digest, unpack(more)
     )
     for i = 1, #rows do
         local item = rows[i]
         call('HSET', SYMBOLS, row_field(item[1], item[2]), item[5])
     end
-    for request_id, entry in pairs(D.entries) do
+    for request_id, entry in pairs(D.entries or {}) do
         if entry[2] > 0 then
             call('HSET', WAITING, request_id, entry[1] .. ' ' .. text(entry[2]))
         else
@@ -456,5 +474,5 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     if rates_in then
         call('ZADD', RATES, unpack(rates_in))
     end
-    return 'O' .. A.scale .. record, true
+    return 'O' .. A.said[SCALE] .. record, true
 end

@@ -40,32 +40,33 @@ local function gate()
     return nil
 end
 
+-- `version` as text.
 local function remember_request(version)
     if ident ~= '' then
-        call('HSET', REQUESTS, ident, issued .. ' ' .. text(version) .. ' ' .. print_)
+        call('HSET', REQUESTS, ident, issued .. ' ' .. version .. ' ' .. print_)
     end
 end
 
 -- Accounts that may not ask for more.
 local function growth_gate()
-    if A.status == 'ACTIVE' then
+    if A.said[STATUS] == 'ACTIVE' then
         return nil
     end
-    return answer(A.status == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+    return answer(A.said[STATUS] == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
 end
 
 -- The account before its first step.
 local function open_blank(terms, currency, scale, balance, horizon_us)
     local combine, positions, policy = match(terms, '^([%l_]+) (%l+) ([%l_]+)')
     A = {
-        said = {}, totals = '[0,0,0,0]', version = 0, balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, status = 'ACTIVE',
-        combine = combine, positions = positions, all_pnl = policy == 'all', scale = scale, records = 0, digest = '0-0',
+        said = { [SCALE] = scale, [STATUS] = 'ACTIVE', [DIGEST] = '0-0' }, totals = '[0,0,0,0]', version = 0,
+        balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, combine = combine, positions = positions, all_pnl = policy == 'all', records = 0,
     }
     D = {
-        balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = {}, entries = {},
+        balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = '',
         added = 0, forgotten = 0, timed = true,
         more = {
-            'schema', SCHEMA, 'currency', currency, 'scale', scale, 'opened_us', text(now), 'status', 'ACTIVE', 'terms',
+            'schema', SCHEMA, 'currency', currency, 'scale', scale, 'opened_us', now_text, 'status', 'ACTIVE', 'terms',
             terms, 'terms_version', '1', 'watermark_us', text(now - tonumber(horizon_us)), 'late_fills', '0',
             'overfills', '0', 'under_reserved', '0', 'pnl_missing', '0', 'exported_version', '0', 'trimmed_version',
             '0', 'home', ARGV[3],

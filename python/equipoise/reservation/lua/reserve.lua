@@ -6,12 +6,9 @@
 
 local outbox = ARGV[17] == '1'
 
--- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
-local function entry_open()
-    return outbox and call('HEXISTS', WAITING, ident) == 1 and answer('REQUEST_CONFLICT') or nil
-end
-
-local refusal = away() or gate() or entry_open() or growth_gate()
+local refusal = away or gate()
+    -- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
+    or (outbox and call('HEXISTS', WAITING, ident) == 1 and answer('REQUEST_CONFLICT')) or growth_gate()
 if refusal then
     return refusal
 end
@@ -49,7 +46,7 @@ if A.combine == 'larger_leg' then
 end
 
 local is_stale = stale()
-local terms_changed = ARGV[11] ~= '' and ARGV[11] ~= A.terms_version
+local terms_changed = ARGV[11] ~= '' and ARGV[11] ~= A.said[TERMS_VERSION]
 local free = sum(A.balance, A.counted, 0 - A.all)
 local all, live = A.all, A.live
 local holds = 0
@@ -61,105 +58,100 @@ for i, field in ipairs(fields) do
 end
 local rate_of = A.combine == 'larger_leg'
 
--- First limit, in order of precedence, that an order meets; nil: none.
-local function limit_met(ask, after, hold, rise, reduces)
-    if all + rise > MOST or not fits(after) then
-        return 'AMOUNT_OVERFLOW'
-    end
-    if is_stale then
-        return 'STALE_MARK'
-    end
-    if not limits then
+-- First limit of the terms, in order of precedence, that an order meets; nil: none.
+local limit_met
+if limits then
+    function limit_met(ask, after, hold, rise, reduces)
+        local most = not reduces and limits.position_lots_max and limits.position_lots_max[ask.symbol]
+        if most then
+            local reached
+            if A.positions == 'tickets' then
+                reached = ask.bid and after[LONG] + after[BID_LOTS] or after[SHORT] + after[ASK_LOTS]
+            else
+                reached = ask.bid and after[LOTS] + after[BID_LOTS] or after[ASK_LOTS] - after[LOTS]
+            end
+            if reached > most then
+                return 'POSITION_LIMIT'
+            end
+        end
+        if (limits.orders_max and live >= limits.orders_max)
+            or (limits.records_max and A.records + 1 + live - A.live >= limits.records_max)
+            or (limits.order_margin_max and hold > limits.order_margin_max)
+            or (limits.margin_max and rise > 0 and all + rise > limits.margin_max) then
+            return 'ORDER_LIMIT'
+        end
+        if owner_most and hold > 0 and owned + holds + hold > owner_most then
+            return 'OWNER_LIMIT'
+        end
         return nil
     end
-    local most = not reduces and limits.position_lots_max and limits.position_lots_max[ask.symbol]
-    if most then
-        local reached
-        if A.positions == 'tickets' then
-            reached = ask.bid and after[LONG] + after[BID_LOTS] or after[SHORT] + after[ASK_LOTS]
-        else
-            reached = ask.bid and after[LOTS] + after[BID_LOTS] or after[ASK_LOTS] - after[LOTS]
-        end
-        if reached > most then
-            return 'POSITION_LIMIT'
-        end
-    end
-    if (limits.orders_max and live >= limits.orders_max)
-        or (limits.records_max and A.records + 1 + live - A.live >= limits.records_max)
-        or (limits.order_margin_max and hold > limits.order_margin_max)
-        or (limits.margin_max and rise > 0 and all + rise > limits.margin_max) then
-        return 'ORDER_LIMIT'
-    end
-    if owner_most and hold > 0 and owned + holds + hold > owner_most then
-        return 'OWNER_LIMIT'
-    end
-    return nil
 end
 
--- Code, rise of used_margin_all; takes the order in when nothing forbids it.
-local function judge(i, ask)
+-- Judge each order, and take it in when nothing forbids it. One function less a call: this stands here as a loop.
+for i = 1, count do
+    local ask = asks[i]
+    local code, rise = nil, 0
     if aliased[i] then
-        return 'ORDER_EXISTS', 0
-    end
-    if taken > 0 and call('EXISTS', KEYS[RECORD - 1 + i]) > 0 then
+        code = 'ORDER_EXISTS'
+    elseif taken > 0 and call('EXISTS', KEYS[RECORD - 1 + i]) > 0 then
         if call('TYPE', KEYS[RECORD - 1 + i]).ok ~= 'hash' then
             corrupt('order ' .. ask.id)
         end
-        return 'ORDER_EXISTS', 0
-    end
-    if (in_micros and A.scale ~= '6') or (A.positions == 'hedge') ~= (ask.leg ~= '')
+        code = 'ORDER_EXISTS'
+    elseif (in_micros and A.said[SCALE] ~= '6') or (A.positions == 'hedge') ~= (ask.leg ~= '')
         or (ask.reduce and A.positions == 'tickets') then
-        return 'TERMS_INVALID', 0
-    end
-    local line = lines[ask.field]
-    local row = line[4]
-    local hold, reduces = ask.hold, ask.reduce
-    if A.positions == 'hedge' and (ask.leg == 'long') ~= ask.bid then
-        hold, reduces = 0, true
-    elseif reduces then
-        local queued = ask.bid and row[REDUCE_BID] or row[REDUCE_ASK]
-        if queued + ask.lots <= (ask.bid and 0 - row[LOTS] or row[LOTS]) then
-            hold = 0
+        code = 'TERMS_INVALID'
+    else
+        local line, bid = lines[ask.field], ask.bid
+        local row = line[4]
+        local hold, reduces = ask.hold, ask.reduce
+        if A.positions == 'hedge' and (ask.leg == 'long') ~= bid then
+            hold, reduces = 0, true
+        elseif reduces then
+            local queued = bid and row[REDUCE_BID] or row[REDUCE_ASK]
+            if queued + ask.lots <= (bid and 0 - row[LOTS] or row[LOTS]) then
+                hold = 0
+            end
+        end
+        local hold_at = bid and HOLD_BIDS or HOLD_ASKS
+        local lots_at = reduces and (bid and REDUCE_BID or REDUCE_ASK) or (bid and BID_LOTS or ASK_LOTS)
+        local held_before, lots_before, rate_before = row[hold_at], row[lots_at], row[RATE_ORDERS]
+        local was_all, now_all, _ = line[6], nil, nil
+        if not was_all then
+            _, was_all = requirement(row)
+        end
+        row[hold_at], row[lots_at] = held_before + hold, lots_before + ask.lots
+        if rate_of and not reduces then
+            row[RATE_ORDERS] = max(rate_before, divide_up(hold, ask.lots))
+        end
+        _, now_all = requirement(row)
+        rise = now_all - was_all
+        if all + rise > MOST or not fits(row) then
+            code = 'AMOUNT_OVERFLOW'
+        elseif is_stale then
+            code = 'STALE_MARK'
+        elseif limits then
+            code = limit_met(ask, row, hold, rise, reduces)
+        end
+        if not code and best_effort and rise > 0 and free - (all - A.all) < rise then
+            code = 'INSUFFICIENT_MARGIN'
+        end
+        if code then
+            row[hold_at], row[lots_at], row[RATE_ORDERS] = held_before, lots_before, rate_before
+            line[6] = was_all
+        else
+            if line[1] == '' then
+                line[1], line[2] = ask.symbol, ask.leg
+                D.rows[#D.rows + 1] = line
+            end
+            line[6] = now_all
+            all, live, holds = all + rise, live + 1, holds + hold
+            if hold ~= ask.hold then
+                ask.hold, ask.hold_text = hold, '0'
+            end
+            ask.reduces = reduces
         end
     end
-    local hold_at = ask.bid and HOLD_BIDS or HOLD_ASKS
-    local lots_at = reduces and (ask.bid and REDUCE_BID or REDUCE_ASK) or (ask.bid and BID_LOTS or ASK_LOTS)
-    local held_before, lots_before, rate_before = row[hold_at], row[lots_at], row[RATE_ORDERS]
-    local was_all = line[6]
-    if not was_all then
-        was_all = select(2, requirement(row))
-    end
-    row[hold_at], row[lots_at] = held_before + hold, lots_before + ask.lots
-    if rate_of and not reduces then
-        row[RATE_ORDERS] = max(rate_before, divide_up(hold, ask.lots))
-    end
-    local _, now_all = requirement(row)
-    local rise = now_all - was_all
-    local code = limit_met(ask, row, hold, rise, reduces)
-    if not code and best_effort and rise > 0 and free - (all - A.all) < rise then
-        code = 'INSUFFICIENT_MARGIN'
-    end
-    if code then
-        row[hold_at], row[lots_at], row[RATE_ORDERS] = held_before, lots_before, rate_before
-        line[6] = was_all
-        return code, rise
-    end
-    if line[1] == '' then
-        line[1], line[2] = ask.symbol, ask.leg
-        D.rows[#D.rows + 1] = line
-    end
-    line[6] = now_all
-    all, live, holds = all + rise, live + 1, holds + hold
-    if hold ~= ask.hold then
-        ask.hold, ask.hold_text = hold, '0'
-    end
-    ask.reduces = reduces
-    return nil, rise
-end
-
-for i = 1, count do
-    local ask = asks[i]
-    local code, rise = judge(i, ask)
     if terms_changed and code ~= 'ORDER_EXISTS' then
         code = 'TERMS_CHANGED'
     end
@@ -197,19 +189,18 @@ if (worst and not best_effort) or #granted == 0 then
     return answer(worst, { rows = concat(out, ','), required = required and text(required), free = met })
 end
 
--- Compute.
-local version = A.version + 1
-local places, dues, names = {}, {}, {}
+-- Compute. Lists are made with room for what one order needs.
+local version = step_version()
+local places, dues, names, orders = { '', '' }, { '', '' }, { '' }, { '' }
 local deadline = ARGV[15]
-local due, opening = text(max(tonumber(deadline), 1)), '["' .. state .. '",'
+local due, opening = tonumber(deadline) < 1 and '1' or deadline, '["' .. state .. '",'
 for n, i in ipairs(granted) do
     local ask = asks[i]
-    local after = opening .. ask.hold_text .. ',0,' .. ask.lots_text .. ',0,0,0,0,0]'
-    local name = quoted(ask.id)
-    names[n] = name
-    D.orders[n] = '[' .. name .. ',null,' .. after .. ']'
+    local after, name = opening .. ask.hold_text .. ',0,' .. ask.lots_text .. ',0,0,0,0,0]', quoted(ask.id)
+    names[n], orders[n] = name, '[' .. name .. ',null,' .. after .. ']'
     digest_of(ask.id, after, 1)
-    places[2 * n - 1], places[2 * n] = text(version * 1000 + i - 1), ask.id
+    -- A thousand times the version, and the place.
+    places[2 * n - 1], places[2 * n] = version .. (i == 1 and '000' or format('%03.0f', i - 1)), ask.id
     dues[2 * n - 1], dues[2 * n] = due, ask.id
     if rate_of and not ask.reduces then
         rate_more(rate_member('orders', ask.symbol, divide_up(ask.hold, ask.lots), ask.id))
@@ -219,13 +210,14 @@ for n, item in ipairs(refused) do
     refused[n] = '[' .. text(item[1] - 1) .. ',' .. quoted(asks[item[1]].id) .. ',"' .. item[2] .. '",' .. text(item[3])
         .. ',' .. text(item[4]) .. ']'
 end
-D.live, D.added = live, #granted
+D.live, D.added, D.orders = live, #granted, orders
 -- Under rules that do not add up, an owner's holds may exceed what the account holds.
 D.overflow = owner ~= '' and owned + holds > MOST
-local common = { 'request_id', ident }
+-- What every order is written with; the first four only where it holds anything.
+local common = { 'hold_start', '', 'reserved_margin', '' }
 if owner ~= '' then
     detail('owner', quoted(owner))
-    common[3], common[4] = 'owner', owner
+    common[5], common[6] = 'owner', owner
 end
 if outbox then
     detail('send', '"outbox"')
@@ -247,16 +239,13 @@ local reply, written = finish('OK', nil, nil, nil, concat(refused, ','), A.execu
 if not written then
     return reply
 end
-local created, hold_at = text(now), #common + 1
 for n, i in ipairs(granted) do
     local ask, key = asks[i], KEYS[RECORD - 1 + i]
-    local hold = ask.hold > 0 and ask.hold_text or nil
-    common[hold_at], common[hold_at + 1] = hold and 'hold_start', hold
-    common[hold_at + 2], common[hold_at + 3] = hold and 'reserved_margin', hold
+    common[2], common[4] = ask.hold_text, ask.hold_text
     call(
         'HSET', key, 'symbol', ask.symbol, 'side', ask.side, 'lots', ask.lots_text, 'price_ticks', ask.ticks, 'state',
-        state, 'order_status', 'QUEUED', 'execution_status', 'QUEUED', 'created_us', created, 'deadline_us', deadline,
-        'seq', places[2 * n - 1], unpack(common)
+        state, 'order_status', 'QUEUED', 'execution_status', 'QUEUED', 'created_us', now_text, 'deadline_us', deadline,
+        'seq', places[2 * n - 1], 'request_id', ident, unpack(common, ask.hold > 0 and 1 or 5)
     )
     if ask.leg ~= '' then
         call('HSET', key, 'leg', ask.leg)
@@ -267,10 +256,10 @@ for n, i in ipairs(granted) do
 end
 if outbox then
     call(
-        'XADD', OUTBOX, text(version) .. '-0', 'request_id', ident, 'created_us', created, 'deadline_us', deadline,
+        'XADD', OUTBOX, version .. '-0', 'request_id', ident, 'created_us', now_text, 'deadline_us', deadline,
         'order_ids', '[' .. concat(names, ',') .. ']'
     )
-    call('HSET', WAITING, ident, text(version) .. ' ' .. text(#granted))
+    call('HSET', WAITING, ident, version .. ' ' .. text(#granted))
 end
 call('ZADD', ORDERS, unpack(places))
 call('ZADD', DUE, unpack(dues))

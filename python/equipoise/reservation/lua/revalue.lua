@@ -1,6 +1,6 @@
 -- Move a position's margin to what the venue holds for it now. ARGV 9 symbol   10 leg   11 margin   12 as_of_us
 
-local refused = away() or gate()
+local refused = away or gate()
 if refused then
     return refused
 end
@@ -26,6 +26,6 @@ row[MARGIN], row[REVALUED] = margin, as_of
 put_row(symbol, leg, was, row)
 local reply, written = finish('OK')
 if written then
-    remember_request(A.version + 1)
+    remember_request(step_version())
 end
 return reply

@@ -2,7 +2,7 @@
 -- ARGV 9 terms: "combine positions pnl_policy[ limits as JSON]"   10 1: the book cannot keep these terms
 --      11 the terms as journalled, JSON
 
-local refused = away() or gate()
+local refused = away or gate()
 if refused then
     return refused
 end
@@ -20,10 +20,10 @@ if combine ~= A.combine or positions ~= A.positions then
     end
 end
 A.all_pnl = policy == 'all'
-D.more = { 'terms', ARGV[9], 'terms_version', text(A.terms_version + 1) }
+D.more = { 'terms', ARGV[9], 'terms_version', text(A.said[TERMS_VERSION] + 1) }
 detail('terms', ARGV[11])
 local reply, written = finish('OK')
 if written then
-    remember_request(A.version + 1)
+    remember_request(step_version())
 end
 return reply

@@ -1,6 +1,6 @@
 -- Refuse growth from now on, or lift that. ARGV 9 the new status
 
-local refused = away() or gate()
+local refused = away or gate()
 if refused then
     return refused
 end
@@ -8,6 +8,6 @@ D.more = { 'status', ARGV[9] }
 detail('status', quoted(ARGV[9]))
 local reply, written = finish('OK')
 if written then
-    remember_request(A.version + 1)
+    remember_request(step_version())
 end
 return reply

@@ -3,7 +3,7 @@
 -- ARGV 7 sweeper, empty: without a lease   8 lease_us   9, 10, … ids of the orders
 -- The lease is a field of user_portfolio: "<from> <until> <sweeper>".
 
-local moved = away()
+local moved = away
 if moved then
     return moved
 end
@@ -17,7 +17,7 @@ if sweeper ~= '' then
     if holder and holder ~= sweeper and tonumber(from) <= now and now < tonumber(till) then
         return answer('OK', { flags = '"leased"' })
     end
-    D.more = { 'lease', text(now) .. ' ' .. text(now + tonumber(ARGV[8])) .. ' ' .. sweeper }
+    D.more = { 'lease', now_text .. ' ' .. text(now + tonumber(ARGV[8])) .. ' ' .. sweeper }
 end
 check_indexes()
 local overdue = {}
