@@ -32,6 +32,8 @@ __all__ = ["RedisInLoop"]
 
 THREADS = 4
 """For reads and for what a step could not settle in the loop."""
+GATHERED = 16
+"""Steps that are written together: the server runs them while the loop makes the next."""
 _Answer = TypeVar("_Answer")
 
 
@@ -44,8 +46,8 @@ def _taken_from(connection: client.connection.AbstractConnection) -> asyncio.Str
 
 
 class _Line(asyncio.Protocol):
-    """One connection to a node. What is asked in one turn of the loop is written in two pieces: the first step, which
-    may be the only one, and the rest. Answers come in order.
+    """One connection to a node. Of what is asked in one turn of the loop the first step, which may be the only one, is
+    written at once and the rest in a few pieces. Answers come in order.
 
     redis-py connects, authenticates and selects; then the line takes its transport over.
     """
@@ -63,7 +65,7 @@ class _Line(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._gathering = False
         self._out: list[bytes] = []
-        """What was asked in this turn of the loop after the first step, which is on its way already."""
+        """What was asked in this turn of the loop and is not on its way yet."""
         self._replies = Replies()
         self._found: list[Any] = []
         self._transport = cast(asyncio.Transport, self._writer.transport)
@@ -84,6 +86,8 @@ class _Line(asyncio.Protocol):
             self._timer = loop.call_at(until, self._expire)
         if self._gathering:
             self._out.append(payload)
+            if len(self._out) == GATHERED:
+                self._write()
         else:
             self._gathering = True
             loop.call_soon(self._flush)
@@ -93,10 +97,13 @@ class _Line(asyncio.Protocol):
     def _flush(self) -> None:
         self._gathering = False
         if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
-            if not self.broken:
-                self._transport.write(data)
+            self._write()
+
+    def _write(self) -> None:
+        data = b"".join(self._out)
+        self._out.clear()
+        if not self.broken:
+            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to who waits for them."""
@@ -237,7 +244,7 @@ class RedisInLoop(AsyncReservationBook):
         address = self._redis.address_of(slot_of(request.account_id))
         try:
             line = self._lines.get(address)
-            if line is None or line.broken or line.home:
+            if line is None or line.broken or (line.home and time.monotonic() - line.known > KNOWN_S):
                 line = await self._line(address)
         except StoreUnavailable:
             # The node may have gone; nothing was sent. The synchronous book knows where to look, by a new connection.

@@ -134,21 +134,14 @@ def _packed_ask(ask: Ask) -> str:
 
 
 def _reserve(r: Reserve) -> Arguments:
-    values = [
-        str(r.issued_us),
-        str(r.not_after_us),
-        "1" if r.best_effort else "",
-        "1" if r.in_micros else "",
-        _optional(r.terms_version),
-        r.owner,
-        "SENT" if r.sent else "RESERVED",
-        r.order_type,
-        str(r.deadline_us),
-        _optional(r.good_till_us),
-        "1" if r.outbox else "",
-    ]
-    values += [_packed_ask(ask) for ask in r.asks]
-    return [ask.order_id for ask in r.asks], values
+    terms, good_till = r.terms_version, r.good_till_us
+    how = (
+        f"{'1' if r.best_effort else ''}\x1f{'1' if r.in_micros else ''}\x1f{'1' if r.outbox else ''}\x1f"
+        f"{'' if terms is None else terms}\x1f{r.owner}\x1f{'SENT' if r.sent else 'RESERVED'}\x1f{r.order_type}\x1f"
+        f"{r.deadline_us}\x1f{'' if good_till is None else good_till}"
+    )
+    asks = r.asks
+    return [ask[0] for ask in asks], [str(r.issued_us), str(r.not_after_us), how, *[_packed_ask(ask) for ask in asks]]
 
 
 def _execute(r: Execute) -> Arguments:

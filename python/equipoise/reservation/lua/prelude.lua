@@ -164,10 +164,15 @@ local function row_of(packed)
     if not said[15] then
         corrupt('symbol ' .. packed)
     end
-    return {
-        said[1] + 0, said[2] + 0, said[3] + 0, said[4] + 0, said[5] + 0, said[6] + 0, said[7] + 0, said[8] + 0,
-        said[9] + 0, said[10] + 0, said[11] + 0, said[12] + 0, said[13] + 0, said[14] + 0, said[15] + 0, said,
-    }
+    -- Most are 0, which needs no reading.
+    local row = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, said }
+    for place = 1, REVALUED do
+        local figure = said[place]
+        if figure ~= '0' then
+            row[place] = figure + 0
+        end
+    end
+    return row
 end
 
 local function fresh_row()
@@ -406,19 +411,22 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     for i = 1, #rows do
         local item = rows[i]
         local was, row = item[3], item[4]
-        local figures, before = was and was[SAID] or {}, 'null'
+        local f, before = was and was[SAID] or {}, 'null'
         if was then
-            before = '[' .. concat(figures, ',', 1, 4) .. ']'
+            before = '[' .. f[1] .. ',' .. f[2] .. ',' .. f[3] .. ',' .. f[4] .. ']'
         end
         for place = 1, REVALUED do
             local figure = row[place]
             if not was or figure ~= was[place] then
-                figures[place] = text(figure)
+                f[place] = text(figure)
             end
         end
         changes = changes .. (i > 1 and ',[' or '[') .. quoted(item[1]) .. ',"' .. item[2] .. '",' .. before .. ',['
-            .. concat(figures, ',', 1, 4) .. ']]'
-        item[5] = concat(figures, ' ')
+            .. f[1] .. ',' .. f[2] .. ',' .. f[3] .. ',' .. f[4] .. ']]'
+        -- Written out: twice as fast as table.concat.
+        item[5] = f[1] .. ' ' .. f[2] .. ' ' .. f[3] .. ' ' .. f[4] .. ' ' .. f[5] .. ' ' .. f[6] .. ' ' .. f[7] .. ' '
+            .. f[8] .. ' ' .. f[9] .. ' ' .. f[10] .. ' ' .. f[11] .. ' ' .. f[12] .. ' ' .. f[13] .. ' ' .. f[14] .. ' '
+            .. f[15]
     end
     if flags and flags ~= '' then
         detail('flags', '[' .. flags .. ']')
@@ -446,7 +454,7 @@ local function finish(code, order_id, state, flags, refused, executed, all)
             .. optional(state) .. ',[' .. (flags or '') .. ']]'
     end
     local records = text_after(A.records + D.added + (D.timed and 1 or 0) - D.forgotten, A.records, said[13])
-    local record = '[' .. version .. ',' .. now_text .. ',"' .. op .. '",' .. quoted(ident) .. ',' .. quoted(order_id or '')
+    local record = '[' .. version .. ',' .. now_text .. ',"' .. op .. '",' .. quoted(ident) .. ',' .. (order_id and quoted(order_id) or '""')
         .. ',"' .. code .. '",' .. moved .. ',[' .. changes .. '],[' .. concat(D.orders, ',') .. '],['
         .. D.details .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
     local digest = next_digest()

@@ -1,10 +1,14 @@
 -- Hold margin for a whole ladder: all of it, or what fits in the caller's order.
 -- KEYS 13, 14, … records of the new orders
--- ARGV 9 1: best effort   10 1: holds are micro-units   11 terms version the charges were computed under, or empty
---      12 owner   13 first state   14 order type   15 deadline_us   16 good_till_us or empty
---      17 1: an outbox entry too   18, 19, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
+-- ARGV 9 how, parted by \31 (each argument of a call costs more than to part it here): 1: best effort, 1: holds are
+--        micro-units, 1: an outbox entry too, terms version the charges were computed under or empty, owner, first state,
+--        order type, deadline_us, good_till_us or empty
+--      10, 11, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
 
-local outbox = ARGV[17] == '1'
+local best_effort, in_micros, outbox, terms_version, owner, state, order_type, deadline, good_till = match(
+    ARGV[9], '^(1?)\31(1?)\31(1?)\31([^\31]*)\31([^\31]*)\31(%u+)\31(%l+)\31(%-?%d+)\31(.*)$'
+)
+best_effort, in_micros, outbox = best_effort == '1', in_micros == '1', outbox == '1'
 
 local refusal = away or gate()
     -- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
@@ -12,11 +16,7 @@ local refusal = away or gate()
 if refusal then
     return refusal
 end
-local best_effort, in_micros, owner, state = ARGV[9] == '1', ARGV[10] == '1', ARGV[12], ARGV[13]
-local limits, count = A.limits, #ARGV - 17
--- Codes of an order in order of precedence.
-local PRECEDENCE = 'ORDER_EXISTS TERMS_CHANGED TERMS_INVALID AMOUNT_OVERFLOW STALE_MARK POSITION_LIMIT ORDER_LIMIT '
-    .. 'OWNER_LIMIT INSUFFICIENT_MARGIN'
+local limits, count = A.limits, #ARGV - 9
 
 -- Read: which ids are taken, and the symbols' totals.
 call('ZCARD', ORDERS)
@@ -24,7 +24,7 @@ call('ZCARD', DUE)
 local asks, ids, fields, lines = {}, {}, {}, {}
 for i = 1, count do
     local side, lots, ticks, hold, reduce, leg, symbol, id =
-        match(ARGV[17 + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
+        match(ARGV[9 + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
     local field = row_field(symbol, leg)
     if not lines[field] then
         lines[field] = true
@@ -46,7 +46,7 @@ if A.combine == 'larger_leg' then
 end
 
 local is_stale = stale()
-local terms_changed = ARGV[11] ~= '' and ARGV[11] ~= A.said[TERMS_VERSION]
+local terms_changed = terms_version ~= '' and terms_version ~= A.said[TERMS_VERSION]
 local free = sum(A.balance, A.counted, 0 - A.all)
 local all, live = A.all, A.live
 local holds = 0
@@ -87,7 +87,7 @@ if limits then
     end
 end
 
--- Judge each order, and take it in when nothing forbids it. One function less a call: this stands here as a loop.
+-- Judge each order, and take it in when nothing forbids it.
 for i = 1, count do
     local ask = asks[i]
     local code, rise = nil, 0
@@ -158,7 +158,10 @@ for i = 1, count do
     if not code then
         granted[#granted + 1] = i
     else
-        if not worst or find(PRECEDENCE, code, 1, true) < find(PRECEDENCE, worst, 1, true) then
+        -- Codes of an order in order of precedence.
+        local precedence = 'ORDER_EXISTS TERMS_CHANGED TERMS_INVALID AMOUNT_OVERFLOW STALE_MARK POSITION_LIMIT '
+            .. 'ORDER_LIMIT OWNER_LIMIT INSUFFICIENT_MARGIN'
+        if not worst or find(precedence, code, 1, true) < find(precedence, worst, 1, true) then
             worst = code
         end
         local asked = code == 'INSUFFICIENT_MARGIN'
@@ -192,7 +195,6 @@ end
 -- Compute. Lists are made with room for what one order needs.
 local version = step_version()
 local places, dues, names, orders = { '', '' }, { '', '' }, { '' }, { '' }
-local deadline = ARGV[15]
 local due, opening = tonumber(deadline) < 1 and '1' or deadline, '["' .. state .. '",'
 for n, i in ipairs(granted) do
     local ask = asks[i]
@@ -225,13 +227,13 @@ if outbox then
     common[#common + 1] = 'outbox'
     common[#common + 1] = '1'
 end
-if ARGV[14] ~= 'limit' then
+if order_type ~= 'limit' then
     common[#common + 1] = 'order_type'
-    common[#common + 1] = ARGV[14]
+    common[#common + 1] = order_type
 end
-if ARGV[16] ~= '' then
+if good_till ~= '' then
     common[#common + 1] = 'good_till_us'
-    common[#common + 1] = ARGV[16]
+    common[#common + 1] = good_till
 end
 
 -- Write.
