@@ -41,7 +41,11 @@ class _Pair:
     def __init__(self, earlier: RedisCluster, book: AsyncReservationBook, kind: str, account: str) -> None:
         self.book, self.kind, self.account, self.calls = book, kind, account, 0
         self.flows = EarlierInLoop(earlier, account)
-        self.seconds: dict[str, list[float]] = {"earlier": [], "book": []}
+        self.forget()
+
+    def forget(self) -> None:
+        """Start counting."""
+        self.seconds: dict[str, list[float]] = {"earlier": [], "HINCRBY": [], "book": []}
 
     async def step(self) -> None:
         self.calls += 1
@@ -54,14 +58,18 @@ class _Pair:
     async def round(self, node: redis.Redis) -> None:
         self.seconds["earlier"].append(await _timed(lambda: self.flows.place(self.kind)))
         self.flows.take_back(node)
+        self.seconds["HINCRBY"].append(
+            await _timed(lambda: self.flows.client.hincrby(f"bare{{{self.account}}}", "field", 1))
+        )
         for _ in range(EACH):
             self.seconds["book"].append(await _timed(self.step))
 
 
 def as_they_ran(counts: list[int], rounds: int) -> dict[str, dict[str, float]]:
-    """Medians, in seconds, of each earlier flow and of the book on one Cluster of three masters, all on one core.
+    """Medians, in seconds, of each earlier flow, of a bare command of its client, and of the book.
 
-    In every round each earlier flow runs once, and after it the book's call `EACH` times, each of them counted.
+    All on one Cluster of three masters and on one core. One flow after the other: in every round the flow runs once,
+    then its client's HINCRBY once, then the book's call `EACH` times, each of them counted.
     """
 
     async def main(cluster: servers.Cluster, node: redis.Redis) -> dict[str, dict[str, float]]:
@@ -79,20 +87,14 @@ def as_they_ran(counts: list[int], rounds: int) -> dict[str, dict[str, float]]:
                     held = [order(1)] * min(500, count - n)
                     done(await book.reserve(account, held, request_id=f"open{n}"))
                 pairs["provider" if kind == "provider" else str(count)] = _Pair(client, book, kind, account)
-            bare = []
-            for turn in range(WARM + rounds):
-                if turn == WARM:
-                    bare.clear()
-                    for pair in pairs.values():
-                        pair.seconds = {"earlier": [], "book": []}
-                bare.append(await _timed(lambda: client.hincrby(f"bare{{{pairs['provider'].account}}}", "field", 1)))
-                for pair in pairs.values():
+            found = {}
+            for name, pair in pairs.items():
+                for turn in range(WARM + rounds):
+                    if turn == WARM:
+                        pair.forget()
                     await pair.round(node)
-            found = {
-                name: {who: statistics.median(values) for who, values in pair.seconds.items()}
-                for name, pair in pairs.items()
-            }
-            return {"HINCRBY": {"earlier": statistics.median(bare)}, **found}
+                found[name] = {who: statistics.median(values) for who, values in pair.seconds.items()}
+            return found
 
     with cluster_in_memory() as cluster, cluster.masters[1].client() as node, one_core(*cluster.nodes):
         return asyncio.run(main(cluster, node))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 
 from tests import servers
@@ -59,7 +60,9 @@ def middle_account(start: str = "") -> str:
     return next(name for name in (f"{start}{n}" for n in range(1000)) if 5461 <= slot_of(name) < 10923)
 
 
+@cache
 def order(hold: int = 11, side: str = "bid") -> Order:
+    """An order as a caller has it before it asks: made once."""
     return Order(
         symbol="HYPE",
         side=Side(side),

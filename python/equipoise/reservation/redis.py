@@ -74,6 +74,7 @@ IDS_MAX = 50_000
 SEEN = 2**52
 """Added to that time once `archive` has seen whether the order shrinks (lua/archive.lua)."""
 CHUNK = 500
+NOTHING = packed([""])
 ATTEMPTS = 100
 
 
@@ -196,15 +197,17 @@ class RedisBook(ReservationBook):
     ) -> tuple[bytes, bytes]:
         """A call of a script up to the identity of the node, and from there on."""
         keys, count, start = self._heads(account_id)
-        number = str(count + len(ids))
-        now = str(self._clock()) if self._injected else ""
-        head = b"*%d\r\n%b$%d\r\n%b\r\n%b%b" % (
+        script = SCRIPTS[name]
+        number = b"%d" % (count + len(ids))
+        head = b"*%d\r\n%b$%d\r\n%b\r\n%b%b%b%b" % (
             9 + count + len(ids) + len(values),
-            SCRIPTS[name].call,
+            script.call,
             len(number),
-            number.encode(),
+            number,
             keys,
-            packed([*[start + order_id for order_id in ids], name, now]),
+            packed([start + order_id for order_id in ids]),
+            script.word,
+            packed([str(self._clock())]) if self._injected else NOTHING,
         )
         return head, packed(["1" if self._wait else "", ident, print_, *values])
 

@@ -34,6 +34,8 @@ THREADS = 4
 """For reads and for what a step could not settle in the loop."""
 GATHERED = 16
 """Steps that are written together: the server runs them while the loop makes the next."""
+_IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
+"""Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
 
 
@@ -46,8 +48,8 @@ def _taken_from(connection: client.connection.AbstractConnection) -> asyncio.Str
 
 
 class _Line(asyncio.Protocol):
-    """One connection to a node. Of what is asked in one turn of the loop the first step, which may be the only one, is
-    written at once and the rest in a few pieces. Answers come in order.
+    """One connection to a node. A step is written at once while nobody waits for another one; of what else is asked in
+    a turn of the loop, `GATHERED` are written together. Answers come in order.
 
     redis-py connects, authenticates and selects; then the line takes its transport over.
     """
@@ -63,7 +65,6 @@ class _Line(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[list[Any]], int, float]] = deque()
         """Who waits for how many replies until when, in the order asked; those who gave up among them."""
         self._timer: asyncio.TimerHandle | None = None
-        self._gathering = False
         self._out: list[bytes] = []
         """What was asked in this turn of the loop and is not on its way yet."""
         self._replies = Replies()
@@ -77,33 +78,29 @@ class _Line(asyncio.Protocol):
         self.home_word = packed([home])
 
     def ask(self, payload: bytes, replies: int) -> asyncio.Future[list[Any]]:
-        """Write a step, the first of a turn of the loop at once; its replies, error replies among them."""
+        """Write a step, at once or with others of this turn; its replies, error replies among them."""
         loop = self._loop
         future: asyncio.Future[list[Any]] = loop.create_future()
         until = loop.time() + self._timeout_s
+        alone = not self._waiting
         self._waiting.append((future, replies, until))
         if self._timer is None:
             self._timer = loop.call_at(until, self._expire)
-        if self._gathering:
-            self._out.append(payload)
-            if len(self._out) == GATHERED:
-                self._write()
-        else:
-            self._gathering = True
-            loop.call_soon(self._flush)
+        if alone:
             self._transport.write(payload)
+            return future
+        out = self._out
+        if not out:
+            loop.call_soon(self._flush)
+        out.append(payload)
+        if len(out) == GATHERED:
+            self._flush()
         return future
 
     def _flush(self) -> None:
-        self._gathering = False
-        if self._out:
-            self._write()
-
-    def _write(self) -> None:
-        data = b"".join(self._out)
+        if self._out and not self.broken:
+            self._transport.write(b"".join(self._out))
         self._out.clear()
-        if not self.broken:
-            self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to who waits for them."""
@@ -238,7 +235,7 @@ class RedisInLoop(AsyncReservationBook):
 
     async def _step(self, request: Request) -> Outcome:
         self._ready()
-        if isinstance(request, Archive | Sweep | Repair | OpenAccount):
+        if isinstance(request, _IN_THREAD):
             return await self._in_thread(self._redis.run, request)
         head, tail, wait = self._redis.packed_step(request)
         address = self._redis.address_of(slot_of(request.account_id))
