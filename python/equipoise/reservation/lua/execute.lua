@@ -45,7 +45,7 @@ if (ARGV[17] == '1' and A.said[SCALE] ~= '6') or (A.positions == 'hedge') ~= (le
 end
 check_indexes()
 local was, row = load_row(symbol, leg)
-local before = was or fresh_row()
+local before = was or row_after(nil)
 local o = {
     key = KEYS[RECORD], id = id, symbol = symbol, leg = leg, bid = ARGV[9] == 'bid', lots = lots, reduces = reduce,
     market = ARGV[22] == 'market', state = 'FILLED', hold = 0, filled = lots, released = 0, working = 0, over = 0,
@@ -62,7 +62,7 @@ local executed, all, counted, free, good = next_totals()
 if not good then
     return answer('AMOUNT_OVERFLOW')
 end
-if stale() then
+if limits and stale() then
     return answer('STALE_MARK')
 end
 local rise = all - A.all

@@ -21,7 +21,7 @@ for i = 15, #ARGV do
         match(ARGV[i], '^(%l+)\31(%d+)\31(%u+)\31(%d+)\31(%d+)\31([^\31]*)\31(.*)$')
     local row = rows[symbol]
     if not row then
-        row = fresh_row()
+        row = row_after(nil)
         rows[symbol] = row
         put_row(symbol, '', nil, row)
     end

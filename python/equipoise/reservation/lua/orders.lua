@@ -301,7 +301,7 @@ end
 
 local function load_row(symbol, leg)
     local was = row_of(call('HGET', SYMBOLS, row_field(symbol, leg)))
-    return was, was and copy_of(was) or fresh_row()
+    return was, row_after(was)
 end
 
 -- Less of an order resting.

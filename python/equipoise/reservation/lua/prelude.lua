@@ -175,12 +175,12 @@ local function row_of(packed)
     return row
 end
 
-local function fresh_row()
+-- A row for a step to change: a copy, or a new one where there is none.
+local function row_after(was)
+    if was then
+        return { unpack(was, 1, REVALUED) }
+    end
     return { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1 }
-end
-
-local function copy_of(row)
-    return { unpack(row, 1, REVALUED) }
 end
 
 local function row_field(symbol, leg)
@@ -304,15 +304,6 @@ local function digest_of(order_id, snapshot, sign)
     D.low = fmod((D.low or 0) + sign * tonumber(sub(hash, 13, 24), 16), WRAP)
 end
 
-local function next_digest()
-    if not D.high then
-        return A.said[DIGEST]
-    end
-    local high, low = match(A.said[DIGEST], '^(%d+)-(%d+)$')
-    high, low = fmod(high + D.high, WRAP), fmod(low + D.low, WRAP)
-    return text(high < 0 and high + WRAP or high) .. '-' .. text(low < 0 and low + WRAP or low)
-end
-
 -- One order of an outbox entry needs no sender any more; the last one takes the entry away.
 local function settle_outbox(request_id)
     local entries = D.entries or {}
@@ -393,11 +384,6 @@ local function next_totals(executed, all)
     return executed, all, counted, free, good
 end
 
--- Text of a figure after the step, `before` and `said` being the figure and its text before.
-local function text_after(after, before, said)
-    return after == before and said or text(after)
-end
-
 -- Write the step, its journal record first; returns the reply and whether it was written. Orders are the caller's to
 -- write afterwards, from values computed before. `refused`: rows of a ladder that were not held, as JSON. `executed` and
 -- `all` as in next_totals.
@@ -431,9 +417,11 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     if flags and flags ~= '' then
         detail('flags', '[' .. flags .. ']')
     end
-    local balance, pnl = text_after(D.balance, A.balance, said[3]), text_after(D.pnl, A.pnl, said[4])
-    local executed_text = text_after(executed, A.executed, said[5])
-    local all_text, live = text_after(all, A.all, said[6]), text_after(D.live, A.live, said[7])
+    local balance = D.balance == A.balance and said[3] or text(D.balance)
+    local pnl = D.pnl == A.pnl and said[4] or text(D.pnl)
+    local executed_text = executed == A.executed and said[5] or text(executed)
+    local all_text = all == A.all and said[6] or text(all)
+    local live = D.live == A.live and said[7] or text(D.live)
     local more = D.more
     if balance ~= said[3] then
         more[#more + 1] = 'balance'
@@ -453,11 +441,17 @@ local function finish(code, order_id, state, flags, refused, executed, all)
         D.answer = '["' .. code .. '","' .. op .. '",' .. version .. ',' .. moved .. ',' .. quoted(order_id) .. ','
             .. optional(state) .. ',[' .. (flags or '') .. ']]'
     end
-    local records = text_after(A.records + D.added + (D.timed and 1 or 0) - D.forgotten, A.records, said[13])
+    local kept = A.records + D.added + (D.timed and 1 or 0) - D.forgotten
+    local records = kept == A.records and said[13] or text(kept)
     local record = '[' .. version .. ',' .. now_text .. ',"' .. op .. '",' .. quoted(ident) .. ',' .. (order_id and quoted(order_id) or '""')
         .. ',"' .. code .. '",' .. moved .. ',[' .. changes .. '],[' .. concat(D.orders, ',') .. '],['
         .. D.details .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
-    local digest = next_digest()
+    local digest = said[DIGEST]
+    if D.high then
+        local high, low = match(digest, '^(%d+)-(%d+)$')
+        high, low = fmod(high + D.high, WRAP), fmod(low + D.low, WRAP)
+        digest = text(high < 0 and high + WRAP or high) .. '-' .. text(low < 0 and low + WRAP or low)
+    end
     call('XADD', JOURNAL, version .. '-0', 'r', record)
     call(
         'HSET', PORTFOLIO, 'version', version, 'used_margin_all', all_text, 'live_orders', live, 'changed_us', now_text,

@@ -45,7 +45,7 @@ if A.combine == 'larger_leg' then
     call('ZCARD', RATES)
 end
 
-local is_stale = stale()
+local is_stale = limits and stale()
 local terms_changed = terms_version ~= '' and terms_version ~= A.said[TERMS_VERSION]
 local free = sum(A.balance, A.counted, 0 - A.all)
 local all, live = A.all, A.live
@@ -54,7 +54,7 @@ local granted, refused, worst = {}, {}, nil
 -- By field: what D.rows takes of a symbol, and its part of used_margin_all at [6].
 for i, field in ipairs(fields) do
     local was = row_of(packed[i])
-    lines[field] = { '', '', was, was and copy_of(was) or fresh_row(), '', false }
+    lines[field] = { '', '', was, row_after(was), '', false }
 end
 local rate_of = A.combine == 'larger_leg'
 

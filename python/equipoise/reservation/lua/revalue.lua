@@ -10,7 +10,7 @@ if A.positions == 'tickets' or (A.positions == 'hedge') ~= (leg ~= '') then
 end
 local field = row_field(symbol, leg)
 local was = row_of(call('HGET', SYMBOLS, field))
-local row = was and copy_of(was) or fresh_row()
+local row = row_after(was)
 if row[LOTS] == 0 and margin > 0 then
     return answer('ILLEGAL_TRANSITION')
 end
