@@ -96,21 +96,28 @@ local reply, written = finish('OK', id, 'FILLED', flags_json(flags))
 if not written then
     return reply
 end
-call(
-    'HSET', KEYS[RECORD], 'symbol', symbol, 'side', ARGV[9], 'lots', ARGV[10], 'price_ticks', ARGV[11], 'request_id', ident,
-    'created_us', now_text, 'deadline_us', now_text, 'seq', text(o.seq)
-)
-for i, name in pairs({ [14] = 'leg', [21] = 'owner' }) do
-    if ARGV[i] ~= '' then
-        call('HSET', KEYS[RECORD], name, ARGV[i])
-    end
+local more = {}
+if leg ~= '' then
+    more[#more + 1] = 'leg'
+    more[#more + 1] = leg
+end
+if ARGV[21] ~= '' then
+    more[#more + 1] = 'owner'
+    more[#more + 1] = ARGV[21]
 end
 if o.market then
-    call('HSET', KEYS[RECORD], 'order_type', 'market')
+    more[#more + 1] = 'order_type'
+    more[#more + 1] = 'market'
 end
 if reduce then
-    call('HSET', KEYS[RECORD], 'reduces', '1', 'reduce_only', '1')
+    more[#more + 1] = 'reduces'
+    more[#more + 1] = '1'
+    more[#more + 1] = 'reduce_only'
+    more[#more + 1] = '1'
 end
-put_order(nil, o)
+put_order(
+    nil, o, false, 'symbol', symbol, 'side', ARGV[9], 'request_id', ident, 'created_us', now_text, 'deadline_us', now_text,
+    'seq', text(o.seq), unpack(more)
+)
 remember_request(step_version())
 return reply

@@ -175,12 +175,12 @@ local TEXTS = {
     'amend_deadline_us', 'amend_deadline', 'outbox', 'outbox',
 }
 
--- Write what a step changed of an order; `was` nil: the rest of a new record.
-local function put_order(was, o, event)
+-- Write what a step changed of an order; `was` nil: a new record. After `event`: names and texts that are written too.
+local function put_order(was, o, event, ...)
     local status, execution = wire(o)
     local set = {
         'state', o.state, 'order_status', status, 'execution_status', execution, 'changed_us', now_text, 'version',
-        text(A.version + 1),
+        step_version(), ...
     }
     local n, gone = #set, {}
     for i = 1, #FIGURES, 2 do
