@@ -175,7 +175,7 @@ def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: i
             figures = Steps(book, client, open_orders).timed(rounds)
             local = earlier_local(book, client, counts, max(2, rounds // 20))
         rates = many_callers(server, callers, calls, max(2, min(rounds // 20, 7)))
-        ran = as_they_ran(counts, max(2, rounds // 10))
+        ran = as_they_ran(counts, max(2, rounds // 4))
         by_way, digests = ways(server, rounds * 5)
         report: dict[str, Any] = {
             "machine": machine(),
