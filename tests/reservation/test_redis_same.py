@@ -209,8 +209,7 @@ class History:
         if op == "export":
             version = self.books[0].account(A).version
             self.confirmed = max(self.confirmed, rng.randint(version // 2, version))
-            for book in self.books:
-                book.export(A, confirmed_version=self.confirmed)
+            self.ask("export", confirmed_version=self.confirmed)
             op = "archive"
         if op == "archive":
             # An id that the archive let go must not be used again while its outbox entry is open: entries go by id.

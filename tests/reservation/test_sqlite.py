@@ -18,7 +18,7 @@ from tests.warm import Child
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, ReservationBook, sqlite_rows
+from equipoise.reservation import Code, ReservationBook, sqlite_writes
 from equipoise.reservation import sqlite as store
 from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.sqlite import SqliteBook, wal_reset_is_fixed
@@ -285,7 +285,7 @@ class TestFailures:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_rows, "journal_row", torn)
+            patch.setattr(sqlite_writes, "journal_row", torn)
             with pytest.raises(KeyboardInterrupt):
                 opened.reserve(A, [order(hold=1)], request_id="q")
         assert opened.reserve(A, [order(hold=1)], request_id="q").code is Code.OK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -18,12 +19,15 @@ GROUP_MAX = 128
 HEAL_S = 1.0
 """How long a caller waits to be told before it asks for the turn itself: an exception from a signal handler can strike
 the one who was to tell it."""
+GATHER_S = 0.0003
+"""How long the one who writes waits for the next of those who came along last time. About what a flush takes, which
+they would otherwise each wait for."""
 
 
 class GroupMember:
     """One caller's step, and what became of it."""
 
-    __slots__ = ("cause", "error", "outcome", "ready", "request", "woken")
+    __slots__ = ("cause", "error", "following", "gone", "outcome", "ready", "request", "woken")
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -32,6 +36,10 @@ class GroupMember:
         self.cause: BaseException | None = None
         self.ready = False
         """Outcome or error stand: only after the COMMIT."""
+        self.following: GroupMember | None = None
+        """Whom this one tells, once it has been told itself."""
+        self.gone = False
+        """Does not wait to be told any more."""
         self.woken = threading.Lock()
         self.woken.acquire()
 
@@ -48,18 +56,37 @@ class GroupMember:
 
     def wake(self) -> None:
         """Tell the caller that it is answered, or that it is its turn. Twice is the same as once."""
-        with contextlib.suppress(RuntimeError):
-            self.woken.release()
+        if self.woken.locked():
+            with contextlib.suppress(RuntimeError):
+                self.woken.release()
+
+    def wake_following(self) -> None:
+        """Pass on that everybody is answered, past those who have left."""
+        following = self.following
+        while following is not None:
+            following.wake()
+            following = following.following if following.gone else None
 
 
 class GroupQueue:
-    """Whose turn it is to write, and who waits. Holding the lock is having the turn, so it cannot be lost."""
+    """Whose turn it is to write, and who waits. Holding the lock is having the turn, so it cannot be lost.
 
-    __slots__ = ("_turn", "_waiting")
+    Threads that are woken all at once get into each other's way: in CPython one of them runs, the others sleep again.
+    So whoever has been answered tells the next. And since they come back one by one, whoever is to write next waits
+    for them: else the first one back would write alone, and all the others with the next flush.
+    """
+
+    __slots__ = ("_expected", "_gathering", "_took_s", "_turn", "_waiting")
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._waiting: deque[GroupMember] = deque()
+        self._expected = 1
+        """Members of the last group."""
+        self._took_s = 0.0
+        """How long it took to write for them."""
+        self._gathering: GroupMember | None = None
+        """Who has the turn and waits until as many are there."""
 
     def run(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> Outcome:
         """Run a step alone when nobody is writing, else with everybody who waits by then.
@@ -68,6 +95,9 @@ class GroupQueue:
         """
         try:
             self._waiting.append(member)
+            gathering = self._gathering
+            if gathering is not None and len(self._waiting) >= self._expected:
+                gathering.wake()
             while not member.ready:
                 # Only the first in the queue asks for the turn: locks are not fair, and a crowd would starve some. One
                 # that has slept for long asks too: whoever is before it may be struck and gone without leaving.
@@ -77,21 +107,26 @@ class GroupQueue:
                     if not member.ready:
                         self._write(member, write)
         except BaseException:
+            member.gone = True
             with contextlib.suppress(ValueError):
                 self._waiting.remove(member)  # what nobody waits for any more is not to be done
             raise
         finally:
+            member.wake_following()
             self._wake_first()
         return member.answer()
 
     def _write(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> None:
         """Take everybody who waits, write for all, and tell them."""
+        if len(self._waiting) < self._expected:
+            self._gather(member)
         with contextlib.suppress(ValueError):
             self._waiting.remove(member)
         group = [member]
         while self._waiting and len(group) < GROUP_MAX:
             group.append(self._waiting.popleft())
         written = False
+        begun = time.monotonic()
         try:
             write(group)
             written = True
@@ -100,12 +135,27 @@ class GroupQueue:
             self._waiting.extendleft([other for other in reversed(group[1:]) if other.error is None])
             raise
         finally:
+            self._expected, self._took_s = len(group), time.monotonic() - begun
+            last = member
             for other in group:
                 # An outcome without a COMMIT is none, however the writer was stopped from taking it back.
                 other.ready = (written and other.outcome is not None) or other.error is not None
-            for other in group[1:]:
-                if other.ready:
-                    other.wake()
+                if other.ready and other is not member:
+                    last.following = last = other
+
+    def _gather(self, member: GroupMember) -> None:
+        """Wait until as many are there as last time, or nobody comes, for as long as writing takes at most."""
+        self._gathering = member
+        try:
+            now = time.monotonic()
+            until = now + self._took_s
+            while now < until and len(self._waiting) < self._expected:
+                came = len(self._waiting)
+                if not member.woken.acquire(timeout=min(GATHER_S, until - now)) and len(self._waiting) == came:
+                    break
+                now = time.monotonic()
+        finally:
+            self._gathering = None
 
     def _is_first(self, member: GroupMember) -> bool:
         try:
@@ -116,4 +166,6 @@ class GroupQueue:
     def _wake_first(self) -> None:
         """The first may have become so while it slept: others before it have been written for, or have gone."""
         with contextlib.suppress(IndexError):
-            self._waiting[0].wake()
+            first = self._waiting[0]
+            if first is not self._gathering:
+                first.wake()

@@ -1,9 +1,9 @@
 """The book in one SQLite file: the default store, for one host.
 
-Every step is one BEGIN IMMEDIATE transaction in WAL mode; steps of callers that wait for one another share one, each
-under a savepoint of its own, and nobody is answered before its COMMIT. Through `apsw` (extra `sqlite`) the file may be
-shared by processes; the standard library's SQLite has, before 3.51.3, 3.50.7 and 3.44.6, a race in resetting the WAL,
-so with an older one the book holds a lock file and is open in one process only.
+Every step is one BEGIN IMMEDIATE transaction in WAL mode; steps of callers that wait for one another share one, and
+nobody is answered before its COMMIT. Through `apsw` (extra `sqlite`) the file may be shared by processes; the
+standard library's SQLite has, before 3.51.3, 3.50.7 and 3.44.6, a race in resetting the WAL, so with an older one the
+book holds a lock file and is open in one process only.
 
 ===============================================  ================================================================
 what the engine says                             what the caller gets
@@ -62,14 +62,15 @@ from equipoise.reservation.sqlite_rows import (
     GET_OUTBOX,
     GET_SYMBOLS,
     NEVER_US,
-    Rows,
     entry_of,
     holdings,
     journal_of,
     must_account,
     order_of,
 )
+from equipoise.reservation.sqlite_view import Rows
 from equipoise.reservation.sqlite_workers import unsent
+from equipoise.reservation.sqlite_writes import Writes
 from equipoise.reservation.steps import STEPS
 from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
@@ -87,6 +88,9 @@ CHECKPOINT_PAGES = 4_000
 """Pages in the write-ahead log (16 MB) before they are copied back into the file."""
 VIEWS_MAX = 1_000
 """Accounts whose totals are remembered from one transaction to the next, about."""
+
+_UNREADABLE: tuple[type[Exception], ...] = (*FAILURES, ValueError, TypeError, KeyError)
+"""What a step raises that meets a record it can make nothing of."""
 
 _Result = TypeVar("_Result")
 
@@ -286,10 +290,7 @@ class SqliteBook(ReservationBook):
                     self._views = {}
                 # Until the COMMIT nothing vouches for what the views take over.
                 self._seen = None
-                if len(group) == 1:
-                    wrote = self._step(group[0], self._view(connection, group[0].request))
-                else:
-                    wrote = [self._step_in_group(connection, member) for member in group].count(True) > 0
+                wrote = self._steps(connection, group)
                 committing = wrote
                 connection.execute("COMMIT" if wrote else "ROLLBACK")
                 self._seen = connection.seen()
@@ -311,37 +312,55 @@ class SqliteBook(ReservationBook):
                         member.fail(StoreTimeout(f"{self._path}: interrupted at COMMIT by another caller"), error)
                 raise
 
-    def _view(self, connection: Connection, request: Request) -> Rows:
+    def _view(self, writes: Writes, request: Request) -> Rows:
         """The view of the request's account."""
         rows = self._views.get(request.account_id)
-        if rows is None or rows.connection is not connection:
-            rows = self._views[request.account_id] = Rows(connection, request)
+        if rows is None or rows.connection is not writes.connection:
+            rows = self._views[request.account_id] = Rows(writes.connection, request, writes)
         else:
-            rows.begin(request)
+            rows.begin(request, writes)
         return rows
 
-    def _step(self, member: GroupMember, rows: Rows) -> bool:
-        """Run one step in the open transaction; whether it wrote anything."""
+    def _steps(self, connection: Connection, group: list[GroupMember]) -> bool:
+        """Run all steps in the open transaction, and write once what they leave; whether that was anything.
+
+        When one of them meets a record that cannot be read or written, all are undone and run again one by one.
+        """
+        writes = Writes(connection)
+        try:
+            wrote = [self._step(member, writes) for member in group].count(True) > 0
+            writes.flush()
+        except _UNREADABLE as error:
+            if len(group) == 1 or not self._only_one(error):
+                raise
+            self._forget_views()
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            return [self._step_apart(member, Writes(connection)) for member in group].count(True) > 0
+        return wrote
+
+    def _step(self, member: GroupMember, writes: Writes) -> bool:
+        """Run one step; whether it leaves anything to write."""
         request = member.request
+        rows = self._view(writes, request)
         effect = STEPS[request.op](rows, request, self._clock())
         member.outcome = effect.outcome
         if effect.account is None and not effect.symbols and effect.lease is None:
             return False
-        rows.write(effect)
+        rows.take(effect)
         return True
 
-    def _step_in_group(self, connection: Connection, member: GroupMember) -> bool:
+    def _step_apart(self, member: GroupMember, writes: Writes) -> bool:
         """The same under a savepoint: a record that cannot be read or written fails its own caller only."""
+        connection = writes.connection
         connection.execute("SAVEPOINT member")
         try:
-            wrote = self._step(member, self._view(connection, member.request))
-        except (ValueError, TypeError, KeyError) as error:
-            member.fail(self._not_ours(error), error)
-        except FAILURES as error:
-            failure = failure_of(error, at_commit=False)
-            if not isinstance(failure, StoreCorrupt):
-                raise  # the disk is full, or the file cannot be read: the transaction as a whole is lost
-            member.fail(failure, error)
+            wrote = self._step(member, writes)
+            writes.flush()
+        except _UNREADABLE as error:
+            if not self._only_one(error):
+                raise
+            member.fail(self._defect(error), error)
         else:
             connection.execute("RELEASE member")
             return wrote
@@ -350,6 +369,13 @@ class SqliteBook(ReservationBook):
         connection.execute("ROLLBACK TO member")
         connection.execute("RELEASE member")
         return False
+
+    def _only_one(self, error: Exception) -> bool:
+        """Whether a record is at fault; else the disk is full or the like, and the transaction as a whole is lost."""
+        return isinstance(self._defect(error), StoreCorrupt)
+
+    def _defect(self, error: Exception) -> StoreError:
+        return failure_of(error, at_commit=False) if isinstance(error, FAILURES) else self._not_ours(error)
 
     def _not_ours(self, error: Exception) -> StoreCorrupt:
         return StoreCorrupt(f"{self._path}: a row is not a record of the book ({error})")

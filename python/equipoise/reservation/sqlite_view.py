@@ -1,0 +1,241 @@
+"""What a step reads of the SQLite file: one account inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Remembered
+from equipoise.reservation.requests import Request, Reserve
+from equipoise.reservation.sqlite_engine import Connection
+from equipoise.reservation.sqlite_rows import (
+    ENTRY_COLUMNS,
+    GET_ACCOUNT,
+    GET_DUE,
+    GET_LIVE,
+    GET_ORDERS,
+    GET_OUTBOX,
+    GET_SYMBOLS,
+    ORDER_COLUMNS,
+    SYMBOL_COLUMNS,
+    account_of,
+    entry_of,
+    order_of,
+    remembered_of,
+    text_of,
+)
+from equipoise.reservation.sqlite_writes import Writes
+from equipoise.reservation.steps import Effect, Lease, RateKey
+
+__all__ = ["GET_FIRST_KEPT", "Rows"]
+
+_GET_SYMBOL = f"SELECT {SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? AND symbol = ? AND leg = ?"  # noqa: S608
+_GET_ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE account_id = ? AND order_id = ?"  # noqa: S608
+_GET_BY_ALIAS = f"{_GET_ORDER[:-1]}(SELECT order_id FROM aliases WHERE account_id = ? AND alias = ?)"  # noqa: S608
+_GET_SETTLED = (
+    f"SELECT {ORDER_COLUMNS} FROM orders WHERE account_id = ? AND changed_us <= ? "  # noqa: S608
+    "AND open_lots = 0 ORDER BY place_made"
+)
+GET_FIRST_KEPT = (
+    "SELECT version FROM journal AS kept WHERE account_id = ? AND (at_us > ? OR EXISTS "
+    "(SELECT 1 FROM requests AS known WHERE known.account_id = kept.account_id AND known.ident = kept.ident "
+    "AND issued_us > ? AND json_extract(outcome, '$[2]') = version)) ORDER BY version LIMIT 1"
+)
+_GET_UNFILLED = (
+    "SELECT order_id FROM orders WHERE account_id = ? AND changed_us <= ? AND request_id <> '' AND filled = 0 "
+    "AND overfilled = 0 AND open_lots = 0 AND state IN ('REJECTED', 'CANCELLED', 'EXPIRED')"
+)
+_GET_TAKEN = (
+    "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id IN (SELECT value FROM json_each(?2)) UNION ALL "
+    "SELECT alias FROM aliases WHERE account_id = ?1 AND alias IN (SELECT value FROM json_each(?2))"
+)
+_IS_TAKEN = (
+    "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id = ?2 UNION ALL "
+    "SELECT alias FROM aliases WHERE account_id = ?1 AND alias = ?2"
+)
+_GET_REQUEST = "SELECT fingerprint, issued_us, outcome FROM requests WHERE account_id = ? AND ident = ?"
+_COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
+_GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
+_GET_RATES = (
+    "SELECT rate, count FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? ORDER BY rate DESC"
+)
+_GET_ENTRY = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND request_id = ?"  # noqa: S608
+
+
+class Rows:
+    """View of one account inside a transaction; loads what a step asks for.
+
+    Several steps may share it, and several transactions while nobody else writes to the file: what a step writes,
+    `take` puts in the place of what was read.
+    """
+
+    __slots__ = (
+        "_absent",
+        "_account_id",
+        "_execute",
+        "_found",
+        "_held",
+        "_loaded",
+        "_symbols",
+        "_writes",
+        "connection",
+    )
+
+    def __init__(self, connection: Connection, request: Request, writes: Writes | None = None) -> None:
+        self.connection = connection
+        self._execute = connection.execute
+        self._account_id = request.account_id
+        self._loaded = False
+        self._held: BookAccount | None = None
+        self._symbols: dict[tuple[str, str], BookSymbol | None] = {}
+        self.begin(request, Writes(connection) if writes is None else writes)
+
+    def begin(self, request: Request, writes: Writes) -> None:
+        """Look up at once which of a ladder's ids are taken. `writes` is what the transaction has not written yet."""
+        self._writes = writes
+        self._absent: frozenset[str] = frozenset()
+        self._found: str | None = None
+        if isinstance(request, Reserve):
+            ids = [ask.order_id for ask in request.asks]
+            sql, values = (_GET_TAKEN, text_of(ids)) if len(ids) > 1 else (_IS_TAKEN, ids[0])
+            taken = self._execute(sql, (self._account_id, values)).fetchall()
+            self._absent = frozenset(ids).difference([row[0] for row in taken]) if taken else frozenset(ids)
+
+    def account(self) -> BookAccount | None:
+        """The account, read once."""
+        if not self._loaded:
+            found = self._execute(GET_ACCOUNT, (self._account_id,)).fetchall()
+            self._held = account_of(found[0]) if found else None
+            self._loaded = True
+        return self._held
+
+    def symbol(self, symbol: str, leg: str) -> BookSymbol | None:
+        """Totals of a symbol and leg."""
+        key = (symbol, leg)
+        if key not in self._symbols:
+            found = self._execute(_GET_SYMBOL, (self._account_id, symbol, leg)).fetchall()
+            self._symbols[key] = BookSymbol._make(found[0]) if found else None
+        return self._symbols[key]
+
+    def take(self, effect: Effect) -> None:
+        """Have a step written, and take over the account and the symbols that it leaves."""
+        self._writes.take(self._account_id, effect, self.account(), self._found)
+        if effect.account is not None:
+            self._held = effect.account
+        for row in effect.symbols:
+            self._symbols[row.symbol, row.leg] = row
+
+    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows that are not found by their keys alone: what the transaction has changed of them is written before."""
+        self._writes.flush()
+        return self._execute(sql, (self._account_id, *values)).fetchall()
+
+    def symbols(self) -> Iterable[BookSymbol]:
+        """Totals of all symbols."""
+        return [BookSymbol._make(row) for row in self._all(GET_SYMBOLS)]
+
+    def order(self, order_id: str) -> BookOrder | None:
+        """An order by id or alias."""
+        waiting = self._writes.orders.get((self._account_id, order_id))
+        if waiting is None:
+            if order_id in self._absent:
+                return None
+            found = self._execute(_GET_ORDER, (self._account_id, order_id)).fetchall() or self._named(order_id)
+            if not found:
+                return None
+            waiting = self._writes.orders.get((self._account_id, found[0][0]))
+        order = order_of(found[0]) if waiting is None else waiting[1]
+        self._found = order.order_id
+        return order
+
+    def _named(self, alias: str) -> list[tuple[Any, ...]]:
+        """The row of the order behind an alias; what has become of it may not be written yet."""
+        key = (self._account_id, self._account_id, alias)
+        found = self._execute(_GET_BY_ALIAS, key).fetchall()
+        if not found and self._writes.orders:
+            self._writes.flush()
+            found = self._execute(_GET_BY_ALIAS, key).fetchall()
+        return found
+
+    def live(self) -> Iterable[BookOrder]:
+        """Orders that are not terminal."""
+        return [order_of(row) for row in self._all(GET_LIVE)]
+
+    def due(self, before_us: int) -> Iterable[BookOrder]:
+        """Orders whose answer was due before a time."""
+        return [order_of(row) for row in self._all(GET_DUE, before_us)]
+
+    def settled(self, until_us: int) -> Iterable[BookOrder]:
+        """Terminal, flat orders not changed since."""
+        return [order for row in self._all(_GET_SETTLED, until_us) if (order := order_of(row)).terminal]
+
+    def unfilled(self, until_us: int) -> Iterable[str]:
+        """Orders that ended without a fill, not changed since, still kept whole."""
+        return [row[0] for row in self._all(_GET_UNFILLED, until_us)]
+
+    def forgotten(self, until_us: int) -> int:
+        """How many request ids were issued until a time."""
+        return int(self._all(_COUNT_ISSUED, until_us)[0][0])
+
+    def aged(self, until_us: int) -> int:
+        """Highest version of the records that are all dated until a time, and that no id kept longer leads to."""
+        found = self._all(GET_FIRST_KEPT, until_us, until_us)
+        account = self.account()
+        return int(found[0][0]) - 1 if found else 0 if account is None else account.version
+
+    def lease(self) -> Lease | None:
+        """Which sweeper took the account last."""
+        query = "SELECT sweeper, taken_us, until_us FROM leases WHERE account_id = ?"
+        found = self._execute(query, (self._account_id,)).fetchall()
+        return (found[0][0], found[0][1], found[0][2]) if found else None
+
+    def request(self, ident: str) -> Remembered | None:
+        """What a request id was used for."""
+        waiting = self._writes.requests.get((self._account_id, ident))
+        if waiting is not None:
+            return waiting
+        found = self._execute(_GET_REQUEST, (self._account_id, ident)).fetchall()
+        return remembered_of(found[0]) if found else None
+
+    def event(self, order_id: str, ident: str) -> Remembered | None:
+        """What an event id was used for."""
+        waiting = self._writes.events.get((self._account_id, order_id, ident))
+        if waiting is not None:
+            return waiting
+        found = self._execute(_GET_EVENT, (self._account_id, order_id, ident)).fetchall()
+        return remembered_of(found[0]) if found else None
+
+    def owned(self, owner: str) -> int:
+        """What an owner holds."""
+        waiting = self._writes.owners.get((self._account_id, owner))
+        if waiting is not None:
+            return waiting
+        query = "SELECT held FROM owners WHERE account_id = ? AND owner = ?"
+        found = self._execute(query, (self._account_id, owner)).fetchall()
+        return int(found[0][0]) if found else 0
+
+    def outbox_entry(self, request_id: str) -> OutboxEntry | None:
+        """Outbox entry of a request."""
+        found = self._execute(_GET_ENTRY, (self._account_id, request_id)).fetchall()
+        return entry_of(found[0]) if found else None
+
+    def outbox_entries(self) -> Iterable[OutboxEntry]:
+        """All outbox entries."""
+        return [entry_of(row) for row in self._execute(GET_OUTBOX, (self._account_id, 0, -1)).fetchall()]
+
+    def every(self) -> Iterable[BookOrder]:
+        """All orders."""
+        return [order_of(row) for row in self._all(GET_ORDERS)]
+
+    def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
+        """Highest rate after the deltas."""
+        best = 0
+        for rate, change in deltas.items():
+            if rate > best and change > 0:
+                best = rate
+        # At most one stored rate more than the step touches is read: the first the step does not take away.
+        limit = len(deltas) + 1
+        for rate, count in self._execute(f"{_GET_RATES} LIMIT {limit}", (self._account_id, *key)).fetchall():
+            if count + deltas.get(rate, 0) > 0:
+                return max(best, int(rate))
+        return best
