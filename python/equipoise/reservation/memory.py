@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.forks import generation
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
     COMPACTED,
@@ -26,10 +26,13 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     Outcome,
+    RawJournal,
+    RawOrder,
     Remembered,
     Totals,
     journal_record,
-    new_record,
+    order_of_raw,
+    raw_order,
 )
 from equipoise.reservation.requests import Request
 from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey
@@ -40,18 +43,17 @@ __all__ = ["CountedRates", "MemoryBook"]
 
 # What piles up is kept as exact tuples of numbers, text and bytes, what is nested in it packed: the garbage collector
 # stops looking at those, and they take less memory. The packing never leaves this process.
-_KeptOrder = tuple[Any, ...]
-"""An order with its state as text."""
 _Packed = bytes | tuple[Any, ...]
 """Packed, or as it was where it cannot be."""
 _KeptRecord = tuple[int, int, _Packed]
-"""(version, at_us, the journal record)."""
+"""(version, at_us, the step packed: its journal record, and what it was answered beyond that)."""
 _KeptAnswer = tuple[str, int, _Packed | None]
-"""`Remembered` with its answer packed."""
+"""`Remembered` with the same packed step in the place of its answer."""
 _PACKING = 2
 """The version of `marshal` that does not search for shared parts, which costs more than it saves here."""
-_STATES = {state.value: state for state in OrderState}
 _LIVE_STATES = frozenset(state.value for state in NOT_TERMINAL)
+_CANCEL_DUE, _AMEND_DUE = BookOrder._fields.index("cancel_deadline_us"), BookOrder._fields.index("amend_deadline_us")
+_JOURNAL_END = len(JournalRecord._fields)
 _CHANGED, _OPEN_LOTS = BookOrder._fields.index("changed_us"), BookOrder._fields.index("open_lots")
 
 
@@ -92,13 +94,6 @@ class CountedRates:
             self.counts.pop(rate, None)
 
 
-def _order(kept: _KeptOrder) -> BookOrder:
-    """The order as the steps know it."""
-    values = list(kept)
-    values[STATE_AT] = _STATES[values[STATE_AT]]
-    return new_record(BookOrder, values)
-
-
 def _pack(nested: tuple[Any, ...]) -> _Packed:
     try:
         return dumps(nested, _PACKING)
@@ -110,18 +105,24 @@ def _unpack(kept: _Packed) -> tuple[Any, ...]:
     return loads(kept) if isinstance(kept, bytes) else kept  # noqa: S302 - what _pack has made
 
 
+def _pack_step(journal: RawJournal, answer: Remembered | None) -> _Packed:
+    """A journal record, and what the answer to the same step has beyond it: scale, order id, state, flags, rows."""
+    packed = None if answer is None else answer[2]
+    return _pack(journal if packed is None else journal + packed[3:4] + packed[6:])
+
+
 def _record(kept: _KeptRecord) -> JournalRecord:
-    return journal_record(_unpack(kept[2]))
-
-
-def _answer(answer: Remembered) -> _KeptAnswer:
-    fingerprint, at_us, packed = answer
-    return (fingerprint, at_us, None if packed is None else _pack(packed))
+    return journal_record(_unpack(kept[2])[:_JOURNAL_END])
 
 
 def _remembered(kept: _KeptAnswer) -> Remembered:
     fingerprint, at_us, packed = kept
-    return (fingerprint, at_us, None if packed is None else _unpack(packed))
+    if packed is None:
+        return (fingerprint, at_us, None)
+    step = _unpack(packed)
+    version, _, op, _, _, code, before, after = step[:8]
+    scale, *rest = step[_JOURNAL_END:]
+    return (fingerprint, at_us, (code, op, version, scale, before, after, *rest))
 
 
 class _Shelf:
@@ -147,7 +148,7 @@ class _Shelf:
     def __init__(self) -> None:
         self.held: BookAccount | None = None
         self.rows: dict[tuple[str, str], BookSymbol] = {}
-        self.orders: dict[str, _KeptOrder] = {}
+        self.orders: dict[str, RawOrder] = {}
         self.live_ids: dict[str, None] = {}
         self.awaiting: dict[str, None] = {}
         self.aliases: dict[str, str] = {}
@@ -174,10 +175,10 @@ class _Shelf:
         if found is None and self.aliases:
             name = self.aliases.get(order_id)
             found = None if name is None else self.orders.get(name)
-        return None if found is None else _order(found)
+        return None if found is None else order_of_raw(found)
 
     def live(self) -> Iterable[BookOrder]:
-        return [_order(self.orders[order_id]) for order_id in self.live_ids]
+        return [order_of_raw(self.orders[order_id]) for order_id in self.live_ids]
 
     def awaited(self) -> list[BookOrder]:
         """Orders whose next answer is awaited."""
@@ -201,7 +202,7 @@ class _Shelf:
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         return [
-            _order(kept)
+            order_of_raw(kept)
             for kept in self.orders.values()
             if kept[_CHANGED] <= until_us and kept[STATE_AT] not in _LIVE_STATES and not kept[_OPEN_LOTS]
         ]
@@ -229,7 +230,7 @@ class _Shelf:
     def _leads_to(self, record: _KeptRecord, until_us: int) -> bool:
         """Whether an id that was issued ahead of the clock, and so stays, was answered by this record."""
         kept = self.requests.get(_unpack(record[2])[3])
-        return kept is not None and kept[1] > until_us and kept[2] is not None and _unpack(kept[2])[2] == record[0]
+        return kept is not None and kept[1] > until_us and kept[2] is not None and _unpack(kept[2])[0] == record[0]
 
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
@@ -241,7 +242,7 @@ class _Shelf:
         return self.outbox.values()
 
     def every(self) -> Iterable[BookOrder]:
-        return [_order(kept) for kept in self.orders.values()]
+        return [order_of_raw(kept) for kept in self.orders.values()]
 
     def rate_top(self, key: RateKey, deltas: dict[int, int]) -> int:
         rates = self.rates.get(key)
@@ -257,20 +258,17 @@ class _Shelf:
             for rate, change in changes.items()
         ]
 
-    def put(self, order: BookOrder) -> None:
+    def put(self, order: RawOrder) -> None:
         """Keep an order; twice is the same as once."""
-        order_id, state = order.order_id, order.state._value_
-        values: list[Any] = list(order)
-        values[STATE_AT] = state
-        self.orders[order_id] = tuple(values)
-        live = state in _LIVE_STATES
-        if live:
-            self.live_ids[order_id] = None
-        else:
+        order_id, state = order[0], order[STATE_AT]
+        self.orders[order_id] = order
+        if state not in _LIVE_STATES:
             self.live_ids.pop(order_id, None)
+            self.awaiting.pop(order_id, None)
+            return
+        self.live_ids[order_id] = None
         # `overdue_us is not None`, written out: this is done with every step.
-        asked = order.cancel_deadline_us is not None or order.amend_deadline_us is not None
-        if live and (asked or state != "LIVE"):
+        if state != "LIVE" or order[_CANCEL_DUE] is not None or order[_AMEND_DUE] is not None:
             self.awaiting[order_id] = None
         else:
             self.awaiting.pop(order_id, None)
@@ -293,21 +291,12 @@ class _Shelf:
             else:
                 self.outbox[request_id] = entry
         journal = effect.journal
-        if journal is not None and (not self.journal or self.journal[-1][0] < journal[0]):
-            self.journal.append((journal[0], journal[1], _pack(journal)))
-        if effect.request is not None:
-            ident, answer = effect.request
-            self.requests[ident] = _answer(answer)
-        if effect.event is not None:
-            order_id, ident, answer = effect.event
-            events = self.events.get(order_id)
-            if events is None:
-                events = self.events[order_id] = {}
-            events[ident] = _answer(answer)
+        if journal is not None:
+            self._keep(journal, effect)
         if effect.watermark_us is not None:
             self.forget(effect.archived, effect.watermark_us)
             for order_id in effect.compacted:
-                self.put(_order(self.orders[order_id])._replace(**COMPACTED))
+                self.put(raw_order(order_of_raw(self.orders[order_id])._replace(**COMPACTED)))
                 self.events.pop(order_id, None)
         if effect.trim_version is not None:
             self.trim(effect.trim_version)
@@ -319,6 +308,25 @@ class _Shelf:
             self.held = effect.account
         if effect.rebase:
             self.rebase()
+
+    def _keep(self, journal: RawJournal, effect: Effect) -> None:
+        """Keep the journal record of a step and what it was answered, packed in one."""
+        asked, noted = effect.request, effect.event
+        if asked is not None:
+            ident, answer = asked
+            step = _pack_step(journal, answer)
+            self.requests[ident] = (answer[0], answer[1], None if answer[2] is None else step)
+        elif noted is not None:
+            order_id, ident, answer = noted
+            step = _pack_step(journal, answer)
+            events = self.events.get(order_id)
+            if events is None:
+                events = self.events[order_id] = {}
+            events[ident] = (answer[0], answer[1], step)
+        else:
+            step = _pack(journal)
+        if not self.journal or self.journal[-1][0] < journal[0]:
+            self.journal.append((journal[0], journal[1], step))
 
     def reindex(self, indexes: Indexes) -> None:
         """Write anew what is derived from the orders; twice is the same as once."""
@@ -375,11 +383,11 @@ class MemoryBook(ReservationBook):
         # A step being written. An exception from a signal handler can strike between two assignments; whoever comes
         # next finishes the write before reading.
         self._pending: tuple[_Shelf, Effect, Sequence[tuple[RateKey, int, int]]] | None = None
-        self._process = os.getpid()
+        self._generation = generation()
         self._closed = False
 
     def _run(self, request: Request) -> Outcome:
-        if self._process != os.getpid():
+        if self._generation != generation():
             raise StoreUnavailable("a memory book belongs to the process that made it; this is a fork")
         with self._lock:
             if self._closed or self._pending is not None:

@@ -90,6 +90,8 @@ RawTotals = tuple[int, int, int, int]
 """`Totals` as an exact tuple."""
 OrderRow = tuple[str, str, int, int, int]
 """`OrderOutcome` as an exact tuple."""
+RawOrder = tuple[Any, ...]
+"""`BookOrder` as an exact tuple, its state as text."""
 RawJournal = tuple[Any, ...]
 """`JournalRecord` as exact tuples, states and codes as text."""
 PackedOutcome = tuple[Any, ...]
@@ -475,6 +477,21 @@ STATE_AT = BookOrder._fields.index("state")
 STATE_END = BookOrder._fields.index("flags")
 OUTBOX_AT = BookOrder._fields.index("outbox")
 CHANGED_AT = BookOrder._fields.index("changed_us")
+_STATES = {state._value_: state for state in OrderState}
+
+
+def raw_order(order: BookOrder) -> RawOrder:
+    """An order as stores keep it."""
+    values: list[Any] = list(order)
+    values[STATE_AT] = values[STATE_AT]._value_
+    return tuple(values)
+
+
+def order_of_raw(raw: RawOrder) -> BookOrder:
+    """The order as steps know it."""
+    values = list(raw)
+    values[STATE_AT] = _STATES[values[STATE_AT]]
+    return new_record(BookOrder, values)
 
 
 class OutboxEntry(NamedTuple):

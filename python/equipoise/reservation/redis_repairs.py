@@ -11,7 +11,7 @@ from typing import Any
 
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.memory import CountedRates, _Shelf
-from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, digest_of
+from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, digest_of, order_of_raw
 from equipoise.reservation.steps import NOT_TERMINAL, Effect, counted_rate, order_rate
 from equipoise.reservation.steps.draft import snapshot
 
@@ -52,7 +52,8 @@ def written(kept: Holdings, effect: Effect) -> tuple[list[str], list[str]]:
     account, journal = effect.account, effect.journal
     assert account is not None  # noqa: S101 - a repair that is done writes both
     assert journal is not None  # noqa: S101
-    changed = {order.order_id: order for order in effect.orders}
+    written = [order_of_raw(raw) for raw in effect.orders]
+    changed = {order.order_id: order for order in written}
     orders = {**kept.orders, **changed}
     standing = [(order.order_id, snapshot(order)) for order in orders.values() if order.state in NOT_TERMINAL]
     portfolio: dict[str, Any] = {
@@ -70,7 +71,7 @@ def written(kept: Holdings, effect: Effect) -> tuple[list[str], list[str]]:
     symbols: list[str] = []
     for row in effect.symbols:
         symbols += (f"{row.symbol}\x1f{row.leg}" if row.leg else row.symbol, " ".join(map(str, row[2:])))
-    set_, gone = _order_fields(effect.orders[0]) if effect.orders else ([], [])
+    set_, gone = _order_fields(written[0]) if written else ([], [])
     ids = list(orders) if effect.indexes is not None else list(changed)
     values = [
         str(kept.account.version),
@@ -145,7 +146,7 @@ def _base(kept: Holdings, effect: Effect) -> str:
     """The journal's base: the state after this step."""
     assert effect.account is not None  # noqa: S101 - a repair that is done writes it
     rows = {(row.symbol, row.leg): row for row in (*kept.symbols, *effect.symbols)}
-    orders = {**kept.orders, **{order.order_id: order for order in effect.orders}}
+    orders = {**kept.orders, **{raw[0]: order_of_raw(raw) for raw in effect.orders}}
     fields = ["version", str(effect.account.version), "totals", _text(effect.account.totals)]
     for (symbol, leg), row in rows.items():
         fields += (f"s:{symbol}\x1f{leg}" if leg else f"s:{symbol}", _text(row[2:6]))

@@ -29,6 +29,7 @@ from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout,
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.forks import generation
 from equipoise.reservation.group import GroupMember, GroupQueue
 from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
@@ -121,7 +122,7 @@ class SqliteBook(ReservationBook):
         self._views: dict[str, Rows] = {}
         """What was read and written of accounts, as long as the file is still as `_seen`."""
         self._seen: int | None = None
-        self._process = os.getpid()
+        self._generation = generation()
         self._closed = False
         self._connection: Connection | None = None
         self._in_doubt: Connection | None = None
@@ -251,7 +252,7 @@ class SqliteBook(ReservationBook):
 
     def _guard(self) -> threading.Lock:
         """The lock; after a fork, a fresh one with the file reopened."""
-        if self._process != os.getpid():
+        if self._generation != generation():
             if not self._shared:
                 raise StoreUnavailable("this SQLite allows one process only, and this is a fork of it")
             for opened in (self._connection, self._in_doubt):
@@ -261,7 +262,7 @@ class SqliteBook(ReservationBook):
             self._connection = self._in_doubt = None
             self._lock = threading.Lock()
             self._queue = GroupQueue()
-            self._process = os.getpid()
+            self._generation = generation()
         return self._lock
 
     # Running ---------------------------------------------------------------------------------------------------------

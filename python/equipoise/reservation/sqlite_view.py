@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Remembered
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Remembered, order_of_raw
 from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
@@ -144,7 +144,7 @@ class Rows:
             if not found:
                 return None
             waiting = self._writes.orders.get((self._account_id, found[0][0]))
-        order = order_of(found[0]) if waiting is None else waiting[1]
+        order = order_of(found[0]) if waiting is None else order_of_raw(waiting[1])
         self._found = order.order_id
         return order
 

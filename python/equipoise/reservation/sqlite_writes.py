@@ -18,6 +18,7 @@ from equipoise.reservation.records import (
     BookSymbol,
     OutboxEntry,
     RawJournal,
+    RawOrder,
     Remembered,
     Terms,
     Totals,
@@ -39,9 +40,12 @@ from equipoise.reservation.steps import Effect, Indexes
 __all__ = ["Writes"]
 
 _TERMS_NAMES = tuple(item.name for item in fields(Terms) if item.init)
-_ORDER_CHANGES = ("lots", "price_ticks", "hold_start", *BookOrder._fields[STATE_AT:])
-"""Columns that a step on an order may change; amendments change the first three."""
-_CHANGED_STATE, _CHANGED_FLAGS = _ORDER_CHANGES.index("state"), _ORDER_CHANGES.index("flags")
+_AMENDED = ("lots", "price_ticks", "hold_start")
+"""Columns of an order that amendments change."""
+_AMENDED_AT = tuple(BookOrder._fields.index(name) for name in _AMENDED)
+_ORDER_CHANGES = (*_AMENDED, *BookOrder._fields[STATE_AT:])
+"""Columns that a step on an order may change."""
+_CHANGED_FLAGS = _ORDER_CHANGES.index("flags")
 
 
 def _insert(table: str, names: Sequence[str], keys: Sequence[str], update: Sequence[str] | None = None) -> str:
@@ -96,25 +100,16 @@ def _account_row(account: BookAccount) -> list[Any]:
     return values
 
 
-def _order_row(account_id: str, place_made: int, order: BookOrder) -> list[Any]:
+def _order_row(account_id: str, place_made: int, order: RawOrder) -> list[Any]:
     values: list[Any] = [account_id, place_made, *order]
-    values[STATE_AT + 2] = order.state.value
-    values[STATE_END + 2] = " ".join(order.flags)
+    values[STATE_END + 2] = " ".join(values[STATE_END + 2])
     return values
 
 
-def _order_changes(account_id: str, order: BookOrder) -> list[Any]:
+def _order_changes(account_id: str, order: RawOrder) -> list[Any]:
     """What may have changed of an order that is in the file, and its key."""
-    values: list[Any] = [
-        order.lots,
-        order.price_ticks,
-        order.hold_start,
-        *order[STATE_AT:],
-        account_id,
-        order.order_id,
-    ]
-    values[_CHANGED_STATE] = order.state.value
-    values[_CHANGED_FLAGS] = " ".join(order.flags)
+    values: list[Any] = [*[order[place] for place in _AMENDED_AT], *order[STATE_AT:], account_id, order[0]]
+    values[_CHANGED_FLAGS] = " ".join(values[_CHANGED_FLAGS])
     return values
 
 
@@ -146,7 +141,7 @@ class Writes:
         self.accounts: dict[str, tuple[BookAccount | None, BookAccount]] = {}
         """What is in the file, and what is to be."""
         self.symbols: dict[tuple[str, str, str], BookSymbol] = {}
-        self.orders: dict[tuple[str, str], tuple[int | None, BookOrder]] = {}
+        self.orders: dict[tuple[str, str], tuple[int | None, RawOrder]] = {}
         """The place it gets unless it has one; None: it is known to be in the file."""
         self.owners: dict[tuple[str, str], int] = {}
         self.requests: dict[tuple[str, str], Remembered] = {}
@@ -166,12 +161,12 @@ class Writes:
             assert after is not None  # noqa: S101 - orders change with their account
             many = len(effect.orders) > 1
             for place, order in enumerate(effect.orders, after.version << 32):
-                key = (account_id, order.order_id)
+                key = (account_id, order[0])
                 waits = self.orders.get(key)
                 if waits is not None:
                     self.orders[key] = (waits[0], order)
                 else:
-                    self.orders[key] = (None if order.order_id == found and not many else place, order)
+                    self.orders[key] = (None if order[0] == found and not many else place, order)
         for owner, held in effect.owners:
             self.owners[account_id, owner] = held
         if effect.request is not None:

@@ -19,10 +19,12 @@ from equipoise.reservation.records import (
     OrderRow,
     OutboxEntry,
     Outcome,
+    RawOrder,
     RawTotals,
     Remembered,
     new_record,
     outcome_of,
+    raw_order,
 )
 from equipoise.reservation.requests import Request, Timed
 from equipoise.reservation.steps.rules import COMBINE_RULES
@@ -311,7 +313,7 @@ class Draft:
             return refuse(Code.AMOUNT_OVERFLOW, request, before, order_id=order_id)
         written, changes = [], []
         for old, new in self.order_pairs:
-            written.append(new)
+            written.append(raw_order(new))
             changes.append((new[0], None if old is None else snapshot(old), snapshot(new)))
         was, then = before.totals, after.totals
         effect = effect_of(
@@ -353,7 +355,7 @@ def effect_of(
     order_rows: tuple[OrderRow, ...],
     symbols: Iterable[BookSymbol],
     moves: Iterable[tuple[Any, ...]],
-    written: Iterable[BookOrder],
+    written: Iterable[RawOrder],
     changes: Iterable[tuple[Any, ...]],
     details: tuple[tuple[str, Any], ...],
 ) -> Effect:

@@ -11,10 +11,10 @@ from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE
 from equipoise.reservation.records import (
     BookAccount,
-    BookOrder,
     BookSymbol,
     OrderRow,
     OutboxEntry,
+    RawOrder,
     new_record,
 )
 from equipoise.reservation.requests import Ask, Reserve
@@ -36,7 +36,10 @@ from equipoise.reservation.steps.view import Effect, View
 __all__ = ["reserve"]
 
 OK = Code.OK
-RESERVED, SENT = OrderState.RESERVED, OrderState.SENT
+_VERSION, _ALL_UNITS, _LIVE_ORDERS, _CHANGED_US, _RECORDS = map(
+    BookAccount._fields.index, ("version", "all_units", "live_orders", "changed_us", "records")
+)
+RESERVED, SENT = OrderState.RESERVED._value_, OrderState.SENT._value_
 
 
 def reserve(view: View, request: Reserve, now: int) -> Effect:
@@ -61,12 +64,12 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     changed = request.terms_version is not None and request.terms_version != account.terms_version
     # Keeps the counted charges per lot, where the rule has them.
     draft = Draft(view, request, account, now) if terms.combine == "larger_leg" else None
-    state = SENT if request.sent else RESERVED
-    kind, owner, ident, text = request.order_type, request.owner, request.ident, state._value_
+    text = SENT if request.sent else RESERVED
+    kind, owner, ident = request.order_type, request.owner, request.ident
     deadline, good_till = request.deadline_us, request.good_till_us
     untouched = ((), "", None, None, request.outbox, None, 0, 0, 0, None, now, account.version + 1)
     outcomes: list[OrderRow] = []
-    orders: list[BookOrder] = []
+    orders: list[RawOrder] = []
     changes: list[tuple[Any, ...]] = []
     rows: _Rows = {}
     for place, ask in enumerate(request.asks):
@@ -111,8 +114,8 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
         if code is OK:
             outcomes.append((order_id, "OK", hold, 0, 0))
             holds += hold
-            order = (scale, hold, reduce_only, reduces, kind, owner, ident, place, now, deadline, good_till, state)
-            orders.append(new_record(BookOrder, ask[:6] + order + (hold, 0, lots, 0, 0, 0, 0, 0) + untouched))
+            order = (scale, hold, reduce_only, reduces, kind, owner, ident, place, now, deadline, good_till, text)
+            orders.append(ask[:6] + order + (hold, 0, lots, 0, 0, 0, 0, 0) + untouched)
             changes.append((order_id, None, (text, hold, 0, lots, 0, 0, 0, 0, 0)))
             continue
         if worst is OK or code.precedence < worst.precedence:
@@ -148,7 +151,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     if owned:
         effect.owners = ((owner, owned),)
     if request.outbox:
-        ids = tuple([order.order_id for order in orders])
+        ids = tuple([order[0] for order in orders])
         effect.outbox = ((ident, OutboxEntry(ident, ending.version, now, deadline, ids, len(ids))),)
     if draft is not None:
         effect.rates = draft.rates
@@ -192,33 +195,13 @@ def _limit(
 
 def _account_after(before: BookAccount, all_units: int, count: int, now: int) -> BookAccount:
     """The account with a request and `count` orders more."""
-    return new_record(
-        BookAccount,
-        (
-            before.account_id,
-            before.currency,
-            before.scale,
-            before.opened_us,
-            before.status,
-            before.version + 1,
-            before.balance_units,
-            before.open_pnl_units,
-            before.executed_units,
-            all_units,
-            before.terms,
-            before.terms_version,
-            before.watermark_us,
-            before.live_orders + count,
-            before.late_fills,
-            before.overfills,
-            before.under_reserved,
-            before.pnl_missing,
-            now,
-            before.records + count + 1,
-            before.exported_version,
-            before.trimmed_version,
-        ),
-    )
+    values: list[Any] = list(before)
+    values[_VERSION] += 1
+    values[_ALL_UNITS] = all_units
+    values[_LIVE_ORDERS] += count
+    values[_CHANGED_US] = now
+    values[_RECORDS] += count + 1
+    return new_record(BookAccount, values)
 
 
 def _refuse_ladder(request: Reserve, account: BookAccount, code: Code, outcomes: list[OrderRow], rise: int) -> Effect:

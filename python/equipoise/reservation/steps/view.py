@@ -14,6 +14,7 @@ from equipoise.reservation.records import (
     OutboxEntry,
     Outcome,
     RawJournal,
+    RawOrder,
     Remembered,
 )
 
@@ -108,7 +109,7 @@ class Effect:
     outcome: Outcome
     account: BookAccount | None = None
     symbols: tuple[BookSymbol, ...] = ()
-    orders: tuple[BookOrder, ...] = ()
+    orders: tuple[RawOrder, ...] = ()
     aliases: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, int], ...] = ()
     rates: RateDeltas | None = None
