@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -74,8 +74,19 @@ ENTRY_COLUMNS = ", ".join(OutboxEntry._fields)
 GET_OUTBOX = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND version > ? ORDER BY version LIMIT ?"  # noqa: S608
 
 
-text_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-"""Compact JSON; unicode as it is."""
+def _encoder() -> Callable[[object], str]:
+    """Compact JSON, unicode as it is. Its compiled part is set up once: `encode` does so with every call."""
+    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    basestring = getattr(json.encoder, "c_encode_basestring", None)
+    if make is None or basestring is None:
+        return encoder.encode
+    parts = make(None, encoder.default, basestring, None, ":", ",", False, False, True)
+    return lambda value: "".join(parts(value, 0))
+
+
+text_of = _encoder()
+"""Compact JSON of tuples, lists, text and numbers."""
 
 
 def tuples_of(value: Any) -> Any:

@@ -73,7 +73,6 @@ class Rows:
         "_absent",
         "_account_id",
         "_execute",
-        "_found",
         "_held",
         "_loaded",
         "_symbols",
@@ -94,7 +93,6 @@ class Rows:
         """Look up at once which of a ladder's ids are taken. `writes` is what the transaction has not written yet."""
         self._writes = writes
         self._absent: frozenset[str] = frozenset()
-        self._found: str | None = None
         if isinstance(request, Reserve):
             ids = [ask.order_id for ask in request.asks]
             sql, values = (_GET_TAKEN, text_of(ids)) if len(ids) > 1 else (_IS_TAKEN, ids[0])
@@ -119,7 +117,7 @@ class Rows:
 
     def take(self, effect: Effect) -> None:
         """Have a step written, and take over the account and the symbols that it leaves."""
-        self._writes.take(self._account_id, effect, self.account(), self._found)
+        self._writes.take(self._account_id, effect, self.account())
         if effect.account is not None:
             self._held = effect.account
         for row in effect.symbols:
@@ -144,9 +142,7 @@ class Rows:
             if not found:
                 return None
             waiting = self._writes.orders.get((self._account_id, found[0][0]))
-        order = order_of(found[0]) if waiting is None else order_of_raw(waiting[1])
-        self._found = order.order_id
-        return order
+        return order_of(found[0]) if waiting is None else order_of_raw(waiting[1])
 
     def _named(self, alias: str) -> list[tuple[Any, ...]]:
         """The row of the order behind an alias; what has become of it may not be written yet."""

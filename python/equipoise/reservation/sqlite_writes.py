@@ -16,6 +16,7 @@ from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
     BookSymbol,
+    JournalRecord,
     OutboxEntry,
     RawJournal,
     RawOrder,
@@ -57,6 +58,8 @@ def _insert(table: str, names: Sequence[str], keys: Sequence[str], update: Seque
     return f"INSERT INTO {table} ({columns}) VALUES ({holes}) ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {after}"  # noqa: S608
 
 
+_JOURNAL_ORDERS = JournalRecord._fields.index("orders")
+
 _PUT_ACCOUNT = _insert("accounts", BookAccount._fields, ("account_id",))
 _MONEY, _MONEY_END = BookAccount._fields.index("version"), BookAccount._fields.index("terms")
 _COUNTS, _COUNTS_END = BookAccount._fields.index("live_orders"), BookAccount._fields.index("exported_version")
@@ -66,9 +69,8 @@ _MOVE_ACCOUNT = f"UPDATE accounts SET {', '.join([f'{name} = ?' for name in _MOV
 _rare = itemgetter(*[place for place, name in enumerate(BookAccount._fields) if name not in _MOVED])
 """What few steps change of it."""
 _PUT_SYMBOL = _insert("symbols", ("account_id", *BookSymbol._fields), ("account_id", "symbol", "leg"))
-_PUT_ORDER = _insert(
-    "orders", ("account_id", "place_made", *BookOrder._fields), ("account_id", "order_id"), _ORDER_CHANGES
-)
+_ORDER_ROW = ("account_id", "place_made", *BookOrder._fields)
+_PUT_ORDER = f"INSERT INTO orders ({', '.join(_ORDER_ROW)}) VALUES ({', '.join('?' * len(_ORDER_ROW))})"  # noqa: S608
 _MOVE_ORDER = (
     f"UPDATE orders SET {', '.join([f'{name} = ?' for name in _ORDER_CHANGES])} WHERE account_id = ? AND order_id = ?"  # noqa: S608
 )
@@ -142,13 +144,13 @@ class Writes:
         """What is in the file, and what is to be."""
         self.symbols: dict[tuple[str, str, str], BookSymbol] = {}
         self.orders: dict[tuple[str, str], tuple[int | None, RawOrder]] = {}
-        """The place it gets unless it has one; None: it is known to be in the file."""
+        """The place of a new one; None: it is in the file, and has one."""
         self.owners: dict[tuple[str, str], int] = {}
         self.requests: dict[tuple[str, str], Remembered] = {}
         self.events: dict[tuple[str, str, str], Remembered] = {}
 
-    def take(self, account_id: str, effect: Effect, before: BookAccount | None, found: str | None) -> None:
-        """Take over a step. `before` is the account as it was, `found` an order that has been read."""
+    def take(self, account_id: str, effect: Effect, before: BookAccount | None) -> None:
+        """Take over a step. `before` is the account as it was."""
         after = effect.account
         if effect.journal is not None:
             self.journal.append(journal_row(account_id, effect.journal))
@@ -158,15 +160,14 @@ class Writes:
         for row in effect.symbols:
             self.symbols[account_id, row.symbol, row.leg] = row
         if effect.orders:
-            assert after is not None  # noqa: S101 - orders change with their account
-            many = len(effect.orders) > 1
-            for place, order in enumerate(effect.orders, after.version << 32):
-                key = (account_id, order[0])
+            assert after is not None  # noqa: S101 - orders change with their account, and
+            assert effect.journal is not None  # noqa: S101 - in the journal
+            changes = zip(effect.orders, effect.journal[_JOURNAL_ORDERS], strict=True)
+            for place, (order, (order_id, was, _)) in enumerate(changes, after.version << 32):
+                key = (account_id, order_id)
                 waits = self.orders.get(key)
-                if waits is not None:
-                    self.orders[key] = (waits[0], order)
-                else:
-                    self.orders[key] = (None if order[0] == found and not many else place, order)
+                new = (place if was is None else None) if waits is None else waits[0]
+                self.orders[key] = (new, order)
         for owner, held in effect.owners:
             self.owners[account_id, owner] = held
         if effect.request is not None:
