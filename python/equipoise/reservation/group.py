@@ -56,9 +56,10 @@ class GroupMember:
 
     def wake(self) -> None:
         """Tell the caller that it is answered, or that it is its turn. Twice is the same as once."""
-        if self.woken.locked():
-            with contextlib.suppress(RuntimeError):
-                self.woken.release()
+        try:  # noqa: SIM105 - every caller comes through here, and this costs nothing
+            self.woken.release()
+        except RuntimeError:
+            pass
 
     def wake_following(self) -> None:
         """Pass on that everybody is answered, past those who have left."""
@@ -165,7 +166,9 @@ class GroupQueue:
 
     def _wake_first(self) -> None:
         """The first may have become so while it slept: others before it have been written for, or have gone."""
-        with contextlib.suppress(IndexError):
+        try:
             first = self._waiting[0]
-            if first is not self._gathering:
-                first.wake()
+        except IndexError:
+            return
+        if first is not self._gathering:
+            first.wake()
