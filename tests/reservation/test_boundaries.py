@@ -158,6 +158,11 @@ def test_a_revaluation_of_the_past_is_dropped(proven: ReservationBook, order: Ma
     now = clock()
     assert proven.revalue(A, "SYM", "0.000005", as_of_us=now).flags == ()
     assert proven.revalue(A, "SYM", "0.000009", as_of_us=now - 1).flags == ("older",)
+    # The same margin again moves nothing but the time, and that is kept.
+    assert proven.revalue(A, "SYM", "0.000005", as_of_us=now + 5).flags == ()
+    assert proven.symbols(A)[0].revalued_us == now + 5
+    assert proven.revalue(A, "SYM", "0.000009", as_of_us=now + 4).flags == ("older",)
+    now += 5
     assert proven.account(A).executed_units == 5
     assert proven.revalue(A, "SYM", "0.000006", as_of_us=now).flags == ()
     assert proven.account(A).executed_units == 6

@@ -178,14 +178,12 @@ class Writes:
             self.events[account_id, order_id, ident] = answer
         if effect.aliases or effect.rates is not None or effect.outbox or effect.lease is not None:
             self._write_aside(account_id, effect)
-        if effect.watermark_us is not None or effect.trim_version is not None or effect.indexes or effect.rebase:
+        if effect.watermark_us is not None or effect.indexes is not None or effect.rebase:
             self.flush()
             self._tidy(account_id, effect)
 
     def flush(self) -> None:
         """Write what is kept, the journal first."""
-        if not self.journal and not self.accounts:
-            return
         put = self._put
         put(_PUT_JOURNAL, self.journal)
         for account_id, (before, after) in self.accounts.items():
