@@ -8,7 +8,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from equipoise import _rust
 __all__ = [
     "PROBLEMS",
     "Call",
+    "bound_to",
     "command_line",
+    "cores",
     "interleave",
     "machine",
     "print_rows",
@@ -33,6 +36,24 @@ PROBLEMS = 32
 
 Call = tuple[int, Callable[[int], object]]
 """How often a call is made in its turn, and the call; it is given the index of a problem."""
+
+
+def cores() -> set[int]:
+    """Those that this process may run on; none where the system does not say."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+@contextmanager
+def bound_to(some: set[int]) -> Iterator[None]:
+    """The calling thread, and those it starts, on these cores, where the system allows it."""
+    before = cores()
+    if before:
+        os.sched_setaffinity(0, some)
+    try:
+        yield
+    finally:
+        if before:
+            os.sched_setaffinity(0, before)
 
 
 def machine() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests import servers
 
+from benches.harness import bound_to, cores
 from equipoise.orders import Order, Side
 from equipoise.reservation import Outcome
 from equipoise.reservation.redis_links import slot_of
@@ -21,25 +22,18 @@ __all__ = ["cluster_in_memory", "done", "middle_account", "on_cores", "one_core"
 @contextmanager
 def on_cores(servers_on: set[int], ours: set[int], *beside: servers.Server) -> Iterator[None]:
     """These servers on one set of cores and this process on another, where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, ours)
-    for server in beside:
+    for server in beside if cores() else ():
         assert server.process is not None
         for task in Path(f"/proc/{server.process.pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), servers_on)
-    try:
+    with bound_to(ours):
         yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager
 def one_core(*beside: servers.Server) -> Iterator[None]:
     """This process and these servers on one core."""
-    core = {max(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else set()
+    core = {max(cores(), default=0)}
     with on_cores(core, core, *beside):
         yield
 

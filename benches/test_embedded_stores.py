@@ -20,7 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
-from benches.harness import command_line, interleave, machine, print_rows, ratio, summary
+from benches.harness import bound_to, command_line, cores, interleave, machine, print_rows, ratio, summary
 from equipoise.orders import Order, Side
 from equipoise.reservation import Code, Outcome, ReservationBook
 from equipoise.reservation.awaited import RequestMaker
@@ -35,6 +35,7 @@ TARGETS = {
     "ladder of 40 / reserve, SQLite full": "at most 8",
     "SQLite full / append + fdatasync": "at most 1.4",
     "50 callers / one caller, SQLite full": "at least 4",
+    "50 callers / one caller, on one core": "at least 4",
     "p99 / p50 of 50 callers": "at most 5",
 }
 
@@ -176,13 +177,16 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
         }
         figures = interleave(calls, rounds)
         singles = _latencies({"memory": memory, "SQLite normal": normal, "SQLite full": full}, count)
-        alone, crowd, tails, waits = [], [], [], list[float]()
+        alone, crowd, bound, tails, waits = [], [], [], [], list[float]()
         for turn in range(max(2, min(rounds, 7))):
             alone.append(_crowd(full.book, 1, batch, f"one{turn}")[0])
             speed, times = _crowd(full.book, 50, max(2, batch // 4), f"many{turn}")
             crowd.append(speed)
             tails.append(times[int(0.99 * len(times))] / times[len(times) // 2])
             waits.extend(times)
+            with bound_to({max(cores(), default=0)}):
+                one = _crowd(full.book, 1, batch, f"bound{turn}")[0]
+                bound.append(_crowd(full.book, 50, max(2, batch // 4), f"together{turn}")[0] / one)
         held = cast("int", full.book.account(A).all_units)
         clean = all(desk.book.audit(A).ok for desk in (memory, normal, full))
         for desk in (memory, normal, full):
@@ -195,6 +199,7 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
         "50 callers / one caller, SQLite full": statistics.median(
             many / one for many, one in zip(crowd, alone, strict=True)
         ),
+        "50 callers / one caller, on one core": statistics.median(bound),
         "p99 / p50 of 50 callers": statistics.median(tails),
     }
     answer = hashlib.sha256(f"{held} {clean}".encode()).hexdigest()[:12]
