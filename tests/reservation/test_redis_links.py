@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -40,6 +43,37 @@ def test_a_book_by_a_socket_on_this_host_is_the_book_of_that_server(order: Make,
             assert book.audit(A).findings == ()
         client.select(3)
         assert client.hget(f"p:user_portfolio:{{{A}}}", "used_margin_all") == b"10"
+
+
+def test_a_book_closed_while_threads_call_leaves_no_connection_open(order: Make) -> None:
+    server = servers.shared()
+    with server.client() as client:
+        client.flushall()
+        before = len(client.client_list())
+        book = ReservationBook.connect(server.url)
+        book.open_account(A, 10**6)
+        begun = threading.Barrier(5)
+
+        def reserve(caller: int) -> None:
+            for n in count():
+                try:
+                    book.reserve(A, [order(hold=1)], request_id=f"{caller}-{n}")
+                except StoreUnavailable:
+                    return
+                if n == 0:
+                    begun.wait(20)
+
+        callers = [threading.Thread(target=reserve, args=(caller,)) for caller in range(4)]
+        for caller in callers:
+            caller.start()
+        begun.wait(20)
+        book.close_book()
+        for caller in callers:
+            caller.join(20)
+        until = time.monotonic() + 5
+        while len(client.client_list()) > before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(client.client_list()) == before
 
 
 def test_tasks_share_a_socket_on_this_host(order: Make) -> None:

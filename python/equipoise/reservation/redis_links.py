@@ -325,6 +325,7 @@ class Links:
         self._identified = target.cluster or bool(target.service)
         self._idle: dict[Address, list[Link]] = {}
         self._lock = threading.Lock()
+        self._closed = False
         self._process = os.getpid()
 
     def take(self, address: Address, *, identified: bool = True) -> Link:
@@ -356,9 +357,12 @@ class Links:
             return link
 
     def put(self, link: Link) -> None:
-        """Give a link back for the next call."""
+        """Give a link back for the next call; after `close` there is none, and the link is closed."""
         with self._lock:
-            self._idle.setdefault(link.address, []).append(link)
+            if not self._closed:
+                self._idle.setdefault(link.address, []).append(link)
+                return
+        link.close()
 
     def drop(self, address: Address) -> None:
         """Close every idle link to a node that has failed or changed its part."""
@@ -368,8 +372,11 @@ class Links:
             link.close()
 
     def close(self) -> None:
-        """Close all idle links."""
-        for address in list(self._idle):
+        """Close all idle links, and from now on each that is given back."""
+        with self._lock:
+            self._closed = True
+            idle = list(self._idle)
+        for address in idle:
             self.drop(address)
 
     def _connect(self, address: Address) -> Link:
