@@ -34,8 +34,21 @@ __all__ = [
 ]
 
 
+SHOWN_MAX = 300
+"""Characters of an offending value that its error repeats."""
+
+
 class EquipoiseError(Exception):
     """Root of every exception this package raises on purpose."""
+
+
+def _shown(got: object) -> str:
+    """A value as text of a length that an error message can take."""
+    try:
+        text = str(got)
+    except ValueError:  # an integer of more digits than Python turns into text
+        return f"{type(got).__name__} beyond what can be shown"
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}… ({len(text)} characters)"
 
 
 class InputError(EquipoiseError, ValueError):
@@ -57,7 +70,7 @@ class InputError(EquipoiseError, ValueError):
         self.argument = argument
         self.index = index
         self.requirement = requirement
-        self.got = str(got)
+        self.got = _shown(got)
         place = argument if index is None else f"{argument}[{index}]"
         super().__init__(f"{place} must be {requirement}, got {self.got}")
 

@@ -11,14 +11,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
+from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, Outcome, group
 from equipoise.reservation import sqlite_engine as engine
+from equipoise.reservation.awaited import RequestMaker
 from equipoise.reservation.group import GroupMember
 from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
@@ -159,6 +160,30 @@ def test_one_caller_alone_goes_without_savepoint_or_queue(opened: SqliteBook, or
     assert (said.count("BEGIN"), said.count("COMMIT")) == (1, 1)
     assert not opened._queue._turn.locked()
     assert waiting(opened) == 0
+
+
+@through
+def test_a_figure_that_no_column_holds_fails_its_own_caller_only(opened: SqliteBook, order: Make) -> None:
+    def beyond(request_id: str) -> Outcome:
+        # No call lets such a time through: this is what a defect in one would hand over.
+        maker = RequestMaker(clock=None, timeout_ms=5_000, horizon_s=60)
+        request = cast(Any, maker.reserve(A, [order(hold=10)], request_id=request_id))
+        request.deadline_us = 2**63
+        return opened._run(request)
+
+    calls = [reserve(opened, order, n) for n in range(3)]
+    calls.insert(2, lambda: beyond("in a group"))
+    with ThreadPoolExecutor(CALLERS) as pool:
+        futures = gather(opened, pool, calls)
+        wire(opened).gate.set()
+        with pytest.raises(InputError, match="the file can hold"):
+            futures.pop(2).result(20)
+        assert [future.result(20).code for future in futures] == [Code.OK] * 3
+    with pytest.raises(InputError, match="the file can hold"):
+        beyond("alone")
+    assert opened.account(A).all_units == 30
+    assert opened.audit(A).findings == ()
+    assert reserve(opened, order, 3)().ok
 
 
 @through

@@ -155,3 +155,26 @@ def test_bad_arguments_are_refused(book: ReservationBook) -> None:
     for named in ({"lot": 0}, {"scale": 10}, {"lot": 0.1}):
         with pytest.raises(InputError):
             book.import_flat(A, portfolio("1", "0", "0"), {}, **named)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"symbol": None}, "symbol"),
+        ({"symbol": "\ud800"}, "symbol"),
+        ({"symbol": "S\x1fX"}, "symbol"),
+        ({"symbol": 7}, "symbol"),
+        ({"order_type": 7}, "order_type"),
+        ({"order_status": None}, "order_status"),
+        ({"order_quantity": []}, "order_quantity"),
+        ({"order_quantity": None}, "order_quantity"),
+    ],
+)
+def test_a_field_that_is_no_text_is_listed_and_what_the_order_holds_stays_held(
+    proven: ReservationBook, changes: dict[str, Any], field: str
+) -> None:
+    holdings: dict[str, Any] = {"o": {**flat("QUEUED", "QUEUED", reserved_margin="5"), **changes}}
+    taken = take(proven, portfolio("100", "0", "5"), holdings)
+    assert taken.done
+    assert [(fault.where, fault.field) for fault in taken.faults] == [("o", field)]
+    assert proven.account(A).used_margin_all == 5

@@ -84,7 +84,7 @@ def test_i19_a_clock_that_jumps_over_the_horizon_and_back_applies_and_releases_n
 ) -> None:
     proven.open_account(A, 1)
     issued = clock()
-    named: dict[str, Any] = {"request_id": "r", "issued_at_us": issued, "not_after_us": issued + 10**16}
+    named: dict[str, Any] = {"request_id": "r", "issued_at_us": issued, "not_after_us": 9 * 10**15}
     proven.reserve(A, [order(lots=2, hold=10, order_id="o"), order(hold=5, order_id="p")], **named)
     proven.acknowledge(A, "o")
     proven.fill(A, "o", 1, fill_id="f", margin="0.000007")

@@ -343,8 +343,8 @@ def test_fills_of_an_adopted_order_are_booked_after_it(proven: ReservationBook, 
 def test_absence_alone_releases_nothing_in_sent_or_unknown(proven: ReservationBook, order: Make, clock: Any) -> None:
     proven.open_account(A, 1)
     until = clock() + 7_200_000_000
-    proven.reserve(A, [order(hold=1, order_id="held")], request_id="1", deadline_us=10**17)
-    proven.reserve(A, [order(hold=2, order_id="sent")], request_id="2", send="caller", deadline_us=10**17)
+    proven.reserve(A, [order(hold=1, order_id="held")], request_id="1", deadline_us=9 * 10**15)
+    proven.reserve(A, [order(hold=2, order_id="sent")], request_id="2", send="caller", deadline_us=9 * 10**15)
     proven.reserve(A, [order(hold=4, order_id="lost")], request_id="3", send="caller")
     proven.reserve(A, [order(hold=8, order_id="timed")], request_id="4", send="caller", good_till_us=until)
     clock.advance(3_600)
@@ -363,10 +363,10 @@ def test_open_at_the_venue_ends_sent_unknown_and_an_open_amendment(
     proven: ReservationBook, order: Make, clock: Any
 ) -> None:
     proven.open_account(A, 1)
-    proven.reserve(A, [order(lots=2, hold=2, order_id="sent")], request_id="1", send="caller", deadline_us=10**17)
+    proven.reserve(A, [order(lots=2, hold=2, order_id="sent")], request_id="1", send="caller", deadline_us=9 * 10**15)
     proven.reserve(A, [order(lots=2, hold=4, order_id="grown")], request_id="2", send="caller")
     proven.acknowledge(A, "grown", "v2")
-    proven.amend(A, "grown", 5, "0.00001", event_id="a", deadline_us=10**17)
+    proven.amend(A, "grown", 5, "0.00001", event_id="a", deadline_us=9 * 10**15)
     clock.advance(60)
     both = [
         VenueOrder(symbol="SYM", side=Side.BID, lots=lots, price_ticks=100, hold=0, order_id=name, venue_id=venue_id)

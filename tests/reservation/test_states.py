@@ -75,7 +75,7 @@ def send_event(book: ReservationBook, event: str, clock: object) -> Outcome:
     if event == "request_cancel":
         return book.request_cancel(A, "o", event_id="e")
     if event == "amend":
-        return book.amend(A, "o", 4, 40, event_id="e", deadline_us=10**17)
+        return book.amend(A, "o", 4, 40, event_id="e", deadline_us=9 * 10**15)
     if event == "settle":
         return book.settle_amend(A, "o", "accepted", amend_id="a0", event_id="e")
     if event == "sweep":

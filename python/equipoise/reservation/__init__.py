@@ -5,7 +5,7 @@ from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.flat import FlatFault, FlatImport
 from equipoise.reservation.money import from_micros
-from equipoise.reservation.reconcile import Discrepancy, ReconcileReport, VenueFill, VenueOrder, VenueView
+from equipoise.reservation.reconcile import Discrepancy, ReconcileReport
 from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
@@ -19,6 +19,7 @@ from equipoise.reservation.records import (
     Terms,
     Totals,
 )
+from equipoise.reservation.venue import VenueFill, VenueOrder, VenueView
 from equipoise.reservation.workers import PARTITIONS, AsyncWorker, Delivery, Worker, partition_of
 
 __all__ = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from equipoise.errors import InputError
-from equipoise.reservation.arguments import leg_of, terms_of
+from equipoise.reservation.arguments import flag_of, leg_of, places_of, span_of, terms_of, time_of
 from equipoise.reservation.calls import Calls
 from equipoise.reservation.flat import FlatImport, read_flat
-from equipoise.reservation.ids import account_id_of, fingerprint, id_of
-from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, to_decimal, units, whole
+from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id_of
+from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, to_decimal, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import (
     Abandon,
@@ -100,7 +100,7 @@ class AccountCalls(Calls):
             records_max,
         )
         print_ = fingerprint("open_account", amount, id_of(currency, "currency"), places, terms_content(terms))
-        ident = f"open:{print_}"[:200] if request_id is None else id_of(request_id, "request_id")
+        ident = derived_id("open:", print_) if request_id is None else id_of(request_id, "request_id")
         issued, until = self._validity(issued_at_us, not_after_us)
         return self._run(
             OpenAccount(
@@ -158,7 +158,7 @@ class AccountCalls(Calls):
             return FlatImport(None, faults)
         terms = terms_of(places, "sum", "tickets", "loss_only", None, None, None, None, None, None)
         content = fingerprint("import_flat", balance, id_of(currency, "currency"), places, tuple(map(tuple, orders)))
-        ident = f"import:{content}"[:200] if request_id is None else id_of(request_id, "request_id")
+        ident = derived_id("import:", content) if request_id is None else id_of(request_id, "request_id")
         issued, until = self._validity(issued_at_us, not_after_us)
         opened = (currency, places, balance, terms, self._horizon_us, orders, len(faults))
         request = ImportFlat("import_flat", account_id, ident, content, issued, until, *opened)
@@ -216,8 +216,8 @@ class AccountCalls(Calls):
         """Refuse growth from now on (`on=False` lifts it). Facts are booked all the same."""
         issued, until = self._validity(issued_at_us, not_after_us)
         ident = id_of(request_id, "request_id")
-        content = fingerprint("suspend", bool(on))
-        return self._run(Suspend("suspend", account_id_of(account_id), ident, content, issued, until, bool(on)))
+        content = fingerprint("suspend", flag_of(on, "on"))
+        return self._run(Suspend("suspend", account_id_of(account_id), ident, content, issued, until, on))
 
     def abandon(self, account_id: str, request_id: str, *, issued_at_us: int | None = None) -> Outcome:
         """Make a request final: DUPLICATE with its effect, or OK and a late arrival will be REQUEST_ABANDONED."""
@@ -260,7 +260,7 @@ class AccountCalls(Calls):
         not_after_us: int | None = None,
     ) -> Outcome:
         """Book a signed fact on the balance: fee, funding, swap, interest, correction or venue_sync. Never refused."""
-        if kind not in ADJUST_KINDS:
+        if not isinstance(kind, str) or kind not in ADJUST_KINDS:
             raise InputError("kind", None, f"one of {', '.join(ADJUST_KINDS)}", kind)
         return self._money("adjust", account_id, amount, kind, request_id, issued_at_us, not_after_us)
 
@@ -284,17 +284,17 @@ class AccountCalls(Calls):
     def mark(
         self, account_id: str, open_pnl: Mapping[str | tuple[str, str], Amount], *, as_of_us: int | None = None
     ) -> Outcome:
-        """Push open profit or loss per symbol (hedge: per (symbol, leg)).
+        """Push open profit or loss per symbol (hedge: per (symbol, leg)), each once.
 
         An older `as_of_us` than the symbol's last is dropped (flag `older`), and so is a mark for a symbol without a
         position (flag `no_position`). Never touches used margin; not journalled.
         """
         scale = self._scale(account_id_of(account_id))
-        values = []
-        for key, value in open_pnl.items():
-            symbol, leg = key if isinstance(key, tuple) else (key, "")
-            values.append((id_of(symbol, "open_pnl"), leg, units(value, scale, f"open_pnl[{symbol}]", signed=True)))
-        as_of = self._clock() if as_of_us is None else whole(as_of_us, "as_of_us")
+        values = [
+            (symbol, leg, units(value, scale, f"open_pnl[{symbol}]", signed=True))
+            for symbol, leg, value in places_of(open_pnl, "open_pnl")
+        ]
+        as_of = self._clock() if as_of_us is None else time_of(as_of_us, "as_of_us")
         return self._run(Mark("mark", account_id, "", "", tuple(values), as_of))
 
     def revalue(
@@ -315,7 +315,7 @@ class AccountCalls(Calls):
         scale = self._scale(account_id_of(account_id))
         margin = units(position_margin, scale, "position_margin", round_up=True)
         now = self._clock()
-        as_of = now if as_of_us is None else whole(as_of_us, "as_of_us")
+        as_of = now if as_of_us is None else time_of(as_of_us, "as_of_us")
         ident = "" if request_id is None else id_of(request_id, "request_id")
         content = fingerprint("revalue", symbol, leg, margin) if ident else ""
         until = now + self._timeout_us
@@ -340,7 +340,7 @@ class AccountCalls(Calls):
             Longer than the sweeper's round: it takes the lease anew with each; one that died loses it after so long.
         """
         name = "" if sweeper is None else id_of(sweeper, "sweeper")
-        lease_us = lots_of(lease_ms, "lease_ms") * 1000
+        lease_us = span_of(lease_ms, "lease_ms", 1000)
         return self._run(Sweep("sweep", account_id_of(account_id), "", "", name, lease_us))
 
     def archive(self, account_id: str, *, compact_after_s: int | None = 60) -> Outcome:
@@ -357,5 +357,5 @@ class AccountCalls(Calls):
             Orders that ended so long ago without a fill keep only what a late fill needs (`BookOrder.compacted`): id,
             state, symbol, leg, side, quantities and aliases; not their event ids. None: they stay whole.
         """
-        compact = None if compact_after_s is None else lots_of(compact_after_s, "compact_after_s", least=0) * 1_000_000
+        compact = None if compact_after_s is None else span_of(compact_after_s, "compact_after_s", 1_000_000, least=0)
         return self._run(Archive("archive", account_id_of(account_id), "", "", self._horizon_us, compact))

@@ -22,10 +22,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.account_calls import AccountCalls
+from equipoise.reservation.arguments import span_of, url_of
 from equipoise.reservation.contract import REDIS_SCHEMES, Clock, ReservationBook
 from equipoise.reservation.group import GROUP_MAX, GroupMember
-from equipoise.reservation.ids import id_of
-from equipoise.reservation.money import MICRO_SCALE, lots_of
+from equipoise.reservation.ids import account_id_of, id_of
+from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.order_calls import OrderCalls
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Request
@@ -63,8 +64,8 @@ def _stepwise(
         self: AsyncReservationBook, account_id: str, /, *values: _Given.args, **named: _Given.kwargs
     ) -> Outcome:
         maker = self._maker
-        if account_id not in maker.scales and isinstance(account_id, str):
-            scale = await self._find_scale(account_id)
+        if not isinstance(account_id, str) or account_id not in maker.scales:
+            scale = await self._find_scale(account_id_of(account_id))
             if scale is not None:
                 maker.scales[account_id] = scale
         request = cast(Request, method(maker, account_id, *values, **named))
@@ -121,7 +122,7 @@ class AsyncReservationBook(ABC):
         def open_book() -> ReservationBook:
             return ReservationBook.connect(url, clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
 
-        if url.partition(":")[0] in REDIS_SCHEMES:
+        if url_of(url).partition(":")[0] in REDIS_SCHEMES:
             opened = await asyncio.to_thread(open_book)
             # Needs the client of the extra `redis`, which is there once a book is open.
             from equipoise.reservation.redis_awaited import RedisInLoop
@@ -212,7 +213,7 @@ class AsyncReservationBook(ABC):
         self, name: str, *, partition: int | None = None, poll_ms: int = 10, takeover_ms: int = 5_000
     ) -> AsyncWorker:
         """An asynchronous iterator over what somebody has to send; the arguments of `ReservationBook.worker`."""
-        partitions, takeover = partitions_of(partition), lots_of(takeover_ms, "takeover_ms")
+        partitions, takeover = partitions_of(partition), span_of(takeover_ms, "takeover_ms", 1000) // 1000
         reader = self.reader._outbox_reader(id_of(name, "name"), partitions, takeover)  # noqa: SLF001
         return AsyncWorker(self, reader, name, poll_ms)
 

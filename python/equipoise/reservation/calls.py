@@ -6,7 +6,8 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
-from equipoise.reservation.money import lots_of, whole
+from equipoise.errors import InputError
+from equipoise.reservation.arguments import TIME_MAX, span_of, time_of, timeout_of
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Request
 
@@ -24,9 +25,13 @@ class Calls(ABC):
     """Base of the calls on a book: each checks its arguments, makes a request and runs it."""
 
     def __init__(self, *, clock: Clock | None = None, timeout_ms: int = 5_000, horizon_s: int = 86_400) -> None:
+        if clock is not None:
+            if not callable(clock):
+                raise InputError("clock", None, "a function that returns microseconds", type(clock).__name__)
+            time_of(clock(), "clock")  # a float of seconds would be written into every record
         self._clock: Clock = clock or system_clock
-        self._timeout_us = lots_of(timeout_ms, "timeout_ms") * 1000
-        self._horizon_us = lots_of(horizon_s, "horizon_s") * 1_000_000
+        self._timeout_us = timeout_of(timeout_ms) * 1000
+        self._horizon_us = span_of(horizon_s, "horizon_s", 1_000_000)
 
     @abstractmethod
     def _run(self, request: Request) -> Outcome:
@@ -38,5 +43,10 @@ class Calls(ABC):
 
     def _validity(self, issued_at_us: int | None, not_after_us: int | None) -> tuple[int, int]:
         """(issued_at, not_after), defaulted from the clock and the call's time-out."""
-        issued = self._clock() if issued_at_us is None else whole(issued_at_us, "issued_at_us")
-        return issued, issued + self._timeout_us if not_after_us is None else whole(not_after_us, "not_after_us")
+        if issued_at_us is None:
+            issued = self._clock()
+            until = issued + self._timeout_us  # no clock is within a time-out of the last time there is
+        else:
+            issued = time_of(issued_at_us, "issued_at_us")
+            until = min(issued + self._timeout_us, TIME_MAX)
+        return issued, until if not_after_us is None else time_of(not_after_us, "not_after_us")

@@ -14,24 +14,61 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, unquote
 
 from equipoise.errors import InputError, StoreUnavailable
+from equipoise.reservation.arguments import (
+    flag_of,
+    limit_of,
+    span_of,
+    states_of,
+    url_of,
+    version_of,
+)
 from equipoise.reservation.audit import AuditReport, audit
 from equipoise.reservation.calls import Clock, system_clock
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import account_id_of, id_of
-from equipoise.reservation.money import lots_of
 from equipoise.reservation.reconciling import Reconciling
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry
 from equipoise.reservation.requests import Export
 from equipoise.reservation.workers import Delivery, OutboxReader, Worker, partitions_of
 
-__all__ = ["REDIS_SCHEMES", "Clock", "ReservationBook", "system_clock"]
+__all__ = ["REDIS_SCHEMES", "Clock", "ReservationBook", "Which", "sqlite_path", "system_clock"]
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "unix", "redis+unix")
 """Schemes of the URLs that lead to a Redis or Valkey."""
+
+
+def sqlite_path(url: str) -> str:
+    """Path of the file that a sqlite URL names; empty where it names none."""
+    path = url.partition(":")[2].partition("?")[0]
+    return unquote(path[3:]) if path.startswith("///") else ""
+
+
+class Which(NamedTuple):
+    """Which orders a read asks for; None: no matter."""
+
+    states: frozenset[OrderState] | None
+    symbol: str | None
+    overdue_at: int | None
+    """Their answer was due before this time."""
+    unchanged_since: int | None
+
+    def among(self, orders: Iterable[BookOrder]) -> tuple[BookOrder, ...]:
+        """Those of the orders that are asked for."""
+        states, symbol, overdue_at, unchanged_since = self
+        if states is None and symbol is None and overdue_at is None and unchanged_since is None:
+            return tuple(orders)
+        return tuple(
+            order
+            for order in orders
+            if (states is None or order.state in states)
+            and (symbol is None or order.symbol == symbol)
+            and (overdue_at is None or (order.overdue_us is not None and order.overdue_us < overdue_at))
+            and (unchanged_since is None or order.changed_us <= unchanged_since)
+        )
 
 
 class ReservationBook(Reconciling):
@@ -83,20 +120,20 @@ class ReservationBook(Reconciling):
         from equipoise.reservation.memory import MemoryBook
         from equipoise.reservation.sqlite import SqliteBook
 
-        scheme, _, rest = url.partition(":")
+        scheme, _, rest = url_of(url).partition(":")
         path, _, query = rest.partition("?")
         options = dict(parse_qsl(query, keep_blank_values=True))
         if scheme == "memory":
             if path or options:
                 raise InputError("url", None, "'memory:' without path or options", url)
             return MemoryBook(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
-        if scheme == "sqlite" and path.startswith("///") and len(path) > 3:
+        if scheme == "sqlite" and sqlite_path(url):
             durability = options.pop("durability", "full")
             mode = options.pop("mode", "rw")
             if options or durability not in ("full", "normal") or mode not in ("rw", "ro"):
                 raise InputError("url", None, "free of options but durability=full or normal and mode=rw or ro", url)
             return SqliteBook(
-                unquote(path[3:]),
+                sqlite_path(url),
                 durability=durability,
                 read_only=mode == "ro",
                 clock=clock,
@@ -122,7 +159,6 @@ class ReservationBook(Reconciling):
     def accounts(self) -> tuple[str, ...]:
         """Ids of all accounts, sorted."""
 
-    @abstractmethod
     def account(self, account_id: str) -> BookAccount:
         """The account as of its latest step.
 
@@ -131,12 +167,20 @@ class ReservationBook(Reconciling):
         InputError
             There is no such account.
         """
+        return self._account(account_id_of(account_id))
 
     @abstractmethod
+    def _account(self, account_id: str) -> BookAccount:
+        """`account`, its arguments checked."""
+
     def order(self, account_id: str, order_id: str) -> BookOrder | None:
         """An order by its id or one of its aliases (venue ids); None where there is none."""
+        return self._order(account_id_of(account_id), id_of(order_id, "order_id"))
 
     @abstractmethod
+    def _order(self, account_id: str, order_id: str) -> BookOrder | None:
+        """`order`, its arguments checked."""
+
     def orders(
         self,
         account_id: str,
@@ -153,6 +197,20 @@ class ReservationBook(Reconciling):
         cancelling, amending, and every UNKNOWN one. `age_ms` keeps those that have not changed for at least that long.
         `every` adds terminal ones.
         """
+        account_id_of(account_id)
+        states = states_of(state)
+        if symbol is not None:
+            id_of(symbol, "symbol")
+        age_us = None if age_ms is None else span_of(age_ms, "age_ms", 1000, least=0)
+        overdue, every = flag_of(overdue, "overdue"), flag_of(every, "every")
+        now = self._clock() if overdue or age_us is not None else 0
+        since = None if age_us is None else now - age_us
+        which = Which(states, symbol, now if overdue else None, since)
+        return self._orders(account_id, which, every=every or states is not None)
+
+    @abstractmethod
+    def _orders(self, account_id: str, which: Which, *, every: bool) -> tuple[BookOrder, ...]:
+        """Of the orders that are not terminal, or of `every` one, those asked for, in the order they were made."""
 
     @abstractmethod
     def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
@@ -162,22 +220,36 @@ class ReservationBook(Reconciling):
         """What all orders hold together, in units; reads every one of them."""
         return sum(order.hold for order in self.orders(account_id))
 
-    @abstractmethod
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol (hedge: and leg), sorted."""
+        return self._symbols(account_id_of(account_id))
 
     @abstractmethod
+    def _symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
+        """`symbols`, its argument checked."""
+
     def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
-        """Journal records with a version above `after_version`, oldest first, at most `limit`."""
+        """Journal records with a version above `after_version`, oldest first, at most `limit` (1 or more)."""
+        after = version_of(after_version, "after_version")
+        return self._history(account_id_of(account_id), after, limit_of(limit))
 
     @abstractmethod
+    def _history(self, account_id: str, after_version: int, limit: int) -> tuple[JournalRecord, ...]:
+        """`history`, its arguments checked."""
+
     def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
-        """Outbox entries written after a version, oldest first, at most `limit`.
+        """Outbox entries written after a version, oldest first, at most `limit` (1 or more).
 
         A sender claims each order of an entry, and only the claim's OK permits the bytes. An order that is SENT or
         UNKNOWN is never sent again: ask the venue by client id. An entry goes in the step in which the last of its
         orders becomes LIVE or ends.
         """
+        after = version_of(after_version, "after_version")
+        return self._outbox(account_id_of(account_id), after, limit_of(limit))
+
+    @abstractmethod
+    def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
+        """`outbox`, its arguments checked."""
 
     def worker(self, name: str, *, partition: int | None = None, poll_ms: int = 10, takeover_ms: int = 5_000) -> Worker:
         """A reader of the outbox that is handed what somebody has to send; see `Worker`.
@@ -194,7 +266,8 @@ class ReservationBook(Reconciling):
             An entry that was handed to a worker so long ago, and of which something is still unclaimed, is handed out
             again. Well below the time orders have until their deadline.
         """
-        reader = self._outbox_reader(id_of(name, "name"), partitions_of(partition), lots_of(takeover_ms, "takeover_ms"))
+        takeover = span_of(takeover_ms, "takeover_ms", 1000) // 1000
+        reader = self._outbox_reader(id_of(name, "name"), partitions_of(partition), takeover)
         return Worker(self, reader, name, poll_ms)
 
     @abstractmethod
@@ -238,7 +311,7 @@ class ReservationBook(Reconciling):
         Raises
         ------
         InputError
-            There is no such account, or it has no such version.
+            There is no such account, or it has no such version; nothing is confirmed.
 
         Examples
         --------
@@ -251,15 +324,11 @@ class ReservationBook(Reconciling):
         >>> [record.op for record in stored], book.account("desk").exported_version
         (['open_account'], 1)
         """
+        account_id_of(account_id)
+        limit_of(limit)
         if confirmed_version is not None:
-            version = lots_of(confirmed_version, "confirmed_version", least=0)
-            outcome = self._run(Export("export", account_id_of(account_id), "", "", version))
+            version = version_of(confirmed_version, "confirmed_version")
+            outcome = self._run(Export("export", account_id, "", "", version))
             if outcome.code is Code.ILLEGAL_TRANSITION:
                 raise InputError("confirmed_version", None, f"at most {outcome.version}", version)
         return self.history(account_id, after_version=self.account(account_id).exported_version, limit=limit)
-
-    def _moments(self, *, overdue: bool, age_ms: int | None) -> tuple[int | None, int | None]:
-        """(time by which an answer was due, time since which nothing changed) of a read; None: no matter."""
-        now = self._clock() if overdue or age_ms is not None else 0
-        since = None if age_ms is None else now - lots_of(age_ms, "age_ms", least=0) * 1000
-        return (now if overdue else None), since

@@ -20,8 +20,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from equipoise.errors import InputError
+from equipoise.reservation.arguments import mapping_of
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import id_of
+from equipoise.reservation.ids import id_of, is_id
 from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import FlatOrder
@@ -98,6 +99,9 @@ def read_flat(
     lot: Decimal,
 ) -> tuple[int | None, tuple[FlatOrder, ...], tuple[FlatFault, ...]]:
     """(balance in units or None when something cannot be read, orders, what was wrong)."""
+    for order_id, fields in mapping_of(holdings, "holdings").items():
+        mapping_of(fields, f"holdings[{id_of(order_id, 'holdings')}]")
+    mapping_of(portfolio, "portfolio")
     reader = _Reader(scale, lot)
     balance = reader.amount(account_id, "balance", portfolio.get("balance"), signed=True)
     if balance is None:
@@ -111,6 +115,12 @@ def read_flat(
             reader.fault("total", account_id, name, portfolio.get(name), str(to_decimal(total, scale)))
     unreadable = any(fault.kind == "unreadable" for fault in reader.faults)
     return (None if unreadable else balance), orders, tuple(reader.faults)
+
+
+def _word(fields: Mapping[str, str], name: str) -> str:
+    """A text among the fields; empty where there is none."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
 
 
 class _Reader:
@@ -135,8 +145,7 @@ class _Reader:
 
     def order(self, order_id: str, fields: Mapping[str, str]) -> FlatOrder:
         """One order; what may be live stays held."""
-        id_of(order_id, "order_id")
-        pair = (fields.get("order_status", ""), fields.get("execution_status", ""))
+        pair = (_word(fields, "order_status"), _word(fields, "execution_status"))
         state = STATES.get(pair)
         if state is None:
             state = OrderState.UNKNOWN
@@ -154,13 +163,14 @@ class _Reader:
             hold = self.needed(order_id, "reserved_margin", reserved, margin)
             if reserved is not None:
                 self.stray(order_id, "margin", margin)
-        side = SIDES.get(fields.get("order_type", "").upper().partition("_")[0])
+        side = SIDES.get(_word(fields, "order_type").upper().partition("_")[0])
         if side is None:
             self.fault("field", order_id, "order_type", fields.get("order_type"), "bid")
-        symbol = fields.get("symbol") or ""
-        if not symbol:
-            self.fault("field", order_id, "symbol", None, "?")
-        return FlatOrder(order_id, symbol or "?", side or "bid", self.lots(order_id, fields), state, hold, taken)
+        symbol = _word(fields, "symbol")
+        if not is_id(symbol):
+            self.fault("field", order_id, "symbol", symbol or None, "?")
+            symbol = "?"
+        return FlatOrder(order_id, symbol, side or "bid", self.lots(order_id, fields), state, hold, taken)
 
     def needed(self, order_id: str, name: str, amount: int | None, other: int | None) -> int:
         """An amount that must be there; the other one stands in for it, so that nothing is released."""
@@ -179,7 +189,7 @@ class _Reader:
         try:
             exact = Decimal(text or "0") / self.lot
             count = -int(-exact // 1) if exact.is_finite() and abs(exact) <= AMOUNT_MAX else 0
-        except (InvalidOperation, ValueError):
+        except (InvalidOperation, ValueError, TypeError):
             exact, count = Decimal(0), 0
         if count < 1 or count != exact:
             count = max(count, 1)

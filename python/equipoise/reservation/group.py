@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from equipoise.errors import StoreError
+from equipoise.errors import EquipoiseError
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Request
 
@@ -32,7 +32,7 @@ class GroupMember:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.outcome: Outcome | None = None
-        self.error: StoreError | None = None
+        self.error: EquipoiseError | None = None
         self.cause: BaseException | None = None
         self.ready = False
         """Outcome or error stand: only after the COMMIT."""
@@ -43,7 +43,7 @@ class GroupMember:
         self.woken = threading.Lock()
         self.woken.acquire()
 
-    def fail(self, error: StoreError, cause: BaseException) -> None:
+    def fail(self, error: EquipoiseError, cause: BaseException) -> None:
         """Answer with an error."""
         self.outcome, self.error, self.cause = None, error, cause
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from equipoise.errors import InputError
 
-__all__ = ["account_id_of", "fingerprint", "id_of"]
+__all__ = ["ID_LENGTH_MAX", "account_id_of", "derived_id", "fingerprint", "id_of", "is_id"]
 
 ID_LENGTH_MAX = 200
 _TEXT_MAX = 48
@@ -14,9 +14,20 @@ _TEXT_MAX = 48
 
 def id_of(value: object, argument: str, index: int | None = None) -> str:
     """A request, order, event or venue id: 1-200 printable characters, any alphabet, passed on unchanged."""
+    # Written out: every id of every call comes through here.
     if isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable():
         return value
-    raise InputError(argument, index, f"1-{ID_LENGTH_MAX} printable characters", repr(value))
+    raise InputError(argument, index, f"1-{ID_LENGTH_MAX} printable characters", _quoted(value))
+
+
+def is_id(text: str) -> bool:
+    """Whether a text may be an id."""
+    return 0 < len(text) <= ID_LENGTH_MAX and text.isprintable()
+
+
+def _quoted(value: object) -> object:
+    """A text with what cannot be seen in it escaped; anything else as it is."""
+    return repr(value) if isinstance(value, str | bytes) else value
 
 
 def account_id_of(value: object) -> str:
@@ -24,8 +35,18 @@ def account_id_of(value: object) -> str:
     if isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable():
         if "{" not in value and "}" not in value and " " not in value:
             return value
-        raise InputError("account_id", None, "free of braces and spaces", repr(value))
-    raise InputError("account_id", None, f"1-{ID_LENGTH_MAX} printable characters", repr(value))
+        raise InputError("account_id", None, "free of braces and spaces", _quoted(value))
+    raise InputError("account_id", None, f"1-{ID_LENGTH_MAX} printable characters", _quoted(value))
+
+
+def derived_id(start: str, ident: str, end: str = "") -> str:
+    """An id made of another one, no longer than an id may be; of two that differ the derived ones differ."""
+    whole = f"{start}{ident}{end}"
+    if len(whole) <= ID_LENGTH_MAX:
+        return whole
+    # Cut off, two long ids with the same beginning would become one.
+    digest = blake2b(ident.encode(), digest_size=16).hexdigest()
+    return f"{start}{ident[: ID_LENGTH_MAX - len(start) - len(end) - len(digest) - 1]}~{digest}{end}"
 
 
 def fingerprint(*content: object) -> str:

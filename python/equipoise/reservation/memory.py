@@ -11,8 +11,7 @@ from typing import Any
 
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.audit import Holdings, JournalBase
-from equipoise.reservation.codes import OrderState
-from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.contract import Clock, ReservationBook, Which
 from equipoise.reservation.forks import generation
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
@@ -439,53 +438,38 @@ class MemoryBook(ReservationBook):
             self._settle()
             return tuple(sorted(name for name, shelf in self._shelves.items() if shelf.held is not None))
 
-    def account(self, account_id: str) -> BookAccount:
-        """The account as of its latest step; InputError where there is none."""
+    def _account(self, account_id: str) -> BookAccount:
         with self._lock:
             held = self._shelf(account_id).held
         assert held is not None  # noqa: S101 - checked by _shelf
         return held
 
-    def order(self, account_id: str, order_id: str) -> BookOrder | None:
-        """An order by its id or an alias."""
+    def _order(self, account_id: str, order_id: str) -> BookOrder | None:
         with self._lock:
             return self._shelf(account_id).order(order_id)
 
-    def orders(
-        self,
-        account_id: str,
-        state: OrderState | Iterable[OrderState] | None = None,
-        *,
-        symbol: str | None = None,
-        overdue: bool = False,
-        age_ms: int | None = None,
-        every: bool = False,
-    ) -> tuple[BookOrder, ...]:
-        """Orders in the order they were made."""
+    def _orders(self, account_id: str, which: Which, *, every: bool) -> tuple[BookOrder, ...]:
         with self._lock:
             shelf = self._shelf(account_id)
-            found = shelf.every() if every or state is not None else shelf.live()
-        return selected(found, state, symbol, *self._moments(overdue=overdue, age_ms=age_ms))
+            found = shelf.every() if every else shelf.live()
+        return which.among(found)
 
     def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
         with self._lock:
             return tuple(self._shelf(account_id).awaited())
 
-    def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
-        """Running totals per symbol and leg, sorted."""
+    def _symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         with self._lock:
             return tuple(sorted(self._shelf(account_id).rows.values()))
 
-    def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
-        """Journal records above a version, oldest first."""
+    def _history(self, account_id: str, after_version: int, limit: int) -> tuple[JournalRecord, ...]:
         with self._lock:
             shelf = self._shelf(account_id)
             start = shelf.after(after_version)
             raw = shelf.journal[start : start + limit]
         return tuple([_record(record) for record in raw])
 
-    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
-        """Outbox entries above a version, oldest first."""
+    def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
         with self._lock:
             entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
         # Entries made anew by a repair may stand in another order.
@@ -528,24 +512,3 @@ class MemoryBook(ReservationBook):
                 tuple(shelf.outbox.values()),
                 len(shelf.requests),
             )
-
-
-def selected(
-    orders: Iterable[BookOrder],
-    state: OrderState | Iterable[OrderState] | None,
-    symbol: str | None,
-    overdue_at: int | None,
-    unchanged_since: int | None,
-) -> tuple[BookOrder, ...]:
-    """Orders in the named states and symbol, past their deadline at a time, not changed since a time."""
-    if state is None and symbol is None and overdue_at is None and unchanged_since is None:
-        return tuple(orders)
-    states = None if state is None else frozenset({state} if isinstance(state, str) else state)
-    return tuple(
-        order
-        for order in orders
-        if (states is None or order.state in states)
-        and (symbol is None or order.symbol == symbol)
-        and (overdue_at is None or (order.overdue_us is not None and order.overdue_us < overdue_at))
-        and (unchanged_since is None or order.changed_us <= unchanged_since)
-    )

@@ -7,11 +7,19 @@ from typing import Literal
 
 from equipoise.errors import InputError
 from equipoise.orders import Order
-from equipoise.reservation.arguments import asks_of, order_type_of
+from equipoise.reservation.arguments import (
+    TIME_MAX,
+    asks_of,
+    order_type_of,
+    owner_of,
+    terms_version_of,
+    text_of,
+    time_of,
+)
 from equipoise.reservation.calls import Calls
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import account_id_of, fingerprint, id_of
-from equipoise.reservation.money import MICRO_SCALE, Amount, lots_of, units, whole
+from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id_of
+from equipoise.reservation.money import MICRO_SCALE, Amount, lots_of, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Amend, Close, Execute, Fill, OrderEvent, Reserve, Resolve, SettleAmend
 
@@ -84,13 +92,21 @@ class OrderCalls(Calls):
             raise InputError("send", None, "'claim', 'caller' or 'outbox'", send)
         scale = MICRO_SCALE if holds is None else self._scale(account_id)
         asks = asks_of(ident, orders, holds, scale)
-        if owner:
-            id_of(owner, "owner")
+        # What most calls leave as it is costs them a comparison here, not a call.
+        if owner != "":
+            owner_of(owner)
+        if terms_version is not None:
+            terms_version = terms_version_of(terms_version)
+        good_till = None if good_till_us is None else time_of(good_till_us, "good_till_us")
+        kind = order_type_of(order_type)
         issued, until = self._validity(issued_at_us, not_after_us)
         best_effort = policy == "best_effort"
         in_micros = holds is None
-        content = fingerprint(asks, best_effort, in_micros, terms_version, owner, send, order_type, good_till_us)
-        deadline = issued + 6 * self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
+        content = fingerprint(asks, best_effort, in_micros, terms_version, owner, send, kind, good_till)
+        if deadline_us is not None:
+            deadline = time_of(deadline_us, "deadline_us")
+        elif (deadline := issued + 6 * self._timeout_us) > TIME_MAX:
+            deadline = TIME_MAX
         return self._run(
             Reserve(
                 "reserve",
@@ -105,9 +121,9 @@ class OrderCalls(Calls):
                 terms_version,
                 owner,
                 send == "caller",
-                order_type_of(order_type),
+                kind,
                 deadline,
-                good_till_us,
+                good_till,
                 send == "outbox",
             )
         )
@@ -135,13 +151,17 @@ class OrderCalls(Calls):
         account_id_of(account_id)
         ident = id_of(request_id, "request_id")
         scale = self._scale(account_id)
-        ask = asks_of(ident, [order], None if margin is None else [margin], scale)[0]
+        if not isinstance(order, Order):
+            raise InputError("order", None, "an Order", type(order).__name__)
+        ask = asks_of(ident, [order], None, scale)[0]
+        if margin is not None:
+            ask = ask._replace(hold=units(margin, scale, "margin", round_up=True))
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
         cost = units(fee, scale, "fee", signed=True)
+        owner_of(owner)
+        terms_version, kind = terms_version_of(terms_version), order_type_of(order_type)
         issued, until = self._validity(issued_at_us, not_after_us)
-        content = fingerprint("execute", ask, pnl, cost, terms_version, owner, order_type)
-        if owner:
-            id_of(owner, "owner")
+        content = fingerprint("execute", ask, pnl, cost, terms_version, owner, kind)
         return self._run(
             Execute(
                 "execute",
@@ -156,7 +176,7 @@ class OrderCalls(Calls):
                 cost,
                 terms_version,
                 owner,
-                order_type_of(order_type),
+                kind,
             )
         )
 
@@ -170,7 +190,7 @@ class OrderCalls(Calls):
         """The venue has the order, under `venue_id`, which becomes an alias. Moves no money."""
         if venue_id is not None:
             id_of(venue_id, "venue_id")
-        ident = f"acknowledge:{venue_id}"[:200] if event_id is None else event_id
+        ident = derived_id("acknowledge:", str(venue_id)) if event_id is None else event_id
         return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id)
 
     def fill(
@@ -230,7 +250,7 @@ class OrderCalls(Calls):
         self, account_id: str, order_id: str, *, deadline_us: int | None = None, event_id: str | None = None
     ) -> Outcome:
         """Note that a cancel was asked of the venue, answer due by `deadline_us`. Frees nothing."""
-        deadline = self._clock() + self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
+        deadline = self._answer_due(deadline_us)
         ident = f"request_cancel:{deadline}" if event_id is None else event_id
         # Without a deadline of the caller's, the default differs from call to call and is not content.
         content = () if deadline_us is None else (deadline,)
@@ -282,8 +302,9 @@ class OrderCalls(Calls):
         charge = units(hold, scale, "hold", round_up=True)
         ticks = None if price_ticks is None else lots_of(price_ticks, "price_ticks")
         alias = None if client_id is None else id_of(client_id, "client_id")
-        deadline = self._clock() + self._timeout_us if deadline_us is None else whole(deadline_us, "deadline_us")
-        until = deadline if not_after_us is None else whole(not_after_us, "not_after_us")
+        terms_version = terms_version_of(terms_version)
+        deadline = self._answer_due(deadline_us)
+        until = deadline if not_after_us is None else time_of(not_after_us, "not_after_us")
         # Deadlines that default from the clock differ from call to call and are not content.
         content = fingerprint("amend", quantity, charge, ticks, alias, terms_version)
         ident, where = id_of(event_id, "event_id"), id_of(order_id, "order_id")
@@ -324,7 +345,7 @@ class OrderCalls(Calls):
         amended = id_of(amend_id, "amend_id")
         if venue_id is not None:
             id_of(venue_id, "venue_id")
-        ident = f"settle:{outcome}:{amended}"[:200] if event_id is None else id_of(event_id, "event_id")
+        ident = derived_id(f"settle:{outcome}:", amended) if event_id is None else id_of(event_id, "event_id")
         content = fingerprint("settle_amend", amended, outcome, venue_id)
         where = id_of(order_id, "order_id")
         return self._run(
@@ -361,10 +382,9 @@ class OrderCalls(Calls):
         state = OrderState(outcome)
         ident = f"resolve:{state.value}:{evidence}" if event_id is None else id_of(event_id, "event_id")
         content = fingerprint("resolve", state.value, evidence)
+        by = text_of(operator, "operator")
         where = id_of(order_id, "order_id")
-        return self._run(
-            Resolve("resolve", account_id_of(account_id), ident, content, where, state, evidence, operator)
-        )
+        return self._run(Resolve("resolve", account_id_of(account_id), ident, content, where, state, evidence, by))
 
     def close(
         self,
@@ -384,6 +404,10 @@ class OrderCalls(Calls):
         content = fingerprint("close", count, pnl, cost)
         ident = id_of(event_id, "event_id")
         return self._run(Close("close", account_id, ident, content, id_of(order_id, "order_id"), count, pnl, cost))
+
+    def _answer_due(self, deadline_us: int | None) -> int:
+        """When the venue's answer is due; default the call's time-out from now."""
+        return self._clock() + self._timeout_us if deadline_us is None else time_of(deadline_us, "deadline_us")
 
     def _event(
         self,
@@ -407,7 +431,7 @@ class OrderCalls(Calls):
                 id_of(order_id, "order_id"),
                 venue_id,
                 deadline_us,
-                reason,
+                text_of(reason, "reason"),
                 expected_version=expected_version,
             )
         )

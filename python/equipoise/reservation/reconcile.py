@@ -10,81 +10,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from equipoise.orders import Side
 from equipoise.reservation.audit import Finding, Holdings, JournalBase, audit
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.ids import derived_id
 from equipoise.reservation.money import Amount, held
 from equipoise.reservation.records import BookOrder, Outcome
 from equipoise.reservation.steps import NOT_TERMINAL
 from equipoise.reservation.steps.repairs import mended_order, mended_symbols
+from equipoise.reservation.venue import VenueOrder, VenueView
 
-__all__ = ["Discrepancy", "ReconcileReport", "VenueFill", "VenueOrder", "VenueView", "compare"]
+__all__ = ["Discrepancy", "ReconcileReport", "compare"]
 
 REOPENED = "#live"
 """Added to the id of an order that has ended in the book and is open at the venue."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueOrder:
-    """An open order as the venue has it.
-
-    Parameters
-    ----------
-    order_id, venue_id
-        Client id and the venue's id; at least one.
-    lots, filled
-        Quantity of the order, and what of it has traded.
-    hold
-        Charge of the whole order under the account's terms: what an adopted order holds.
-    """
-
-    symbol: str
-    side: Side
-    lots: int
-    price_ticks: int
-    hold: Amount
-    order_id: str | None = None
-    venue_id: str | None = None
-    filled: int = 0
-    reduce_only: bool = False
-    leg: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueFill:
-    """A fill as the venue reports it; the arguments of `ReservationBook.fill`. `order_id` may be the venue's id."""
-
-    fill_id: str
-    order_id: str
-    lots: int
-    margin: Amount | None = None
-    realised_pnl: Amount | None = None
-    fee: Amount = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VenueView:
-    """What a venue says of an account as of one moment.
-
-    Parameters
-    ----------
-    as_of_us
-        When it was true.
-    orders
-        *All* open orders: absence is evidence.
-    fills
-        Fills since some cursor of the caller's, with overlap: those the book knows are passed over.
-    positions
-        Signed lots per symbol, or per (symbol, leg); None: not asked.
-    balance
-        None: not asked.
-    """
-
-    as_of_us: int
-    orders: tuple[VenueOrder, ...] = ()
-    fills: tuple[VenueFill, ...] = ()
-    positions: Mapping[str | tuple[str, str], int] | None = None
-    balance: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,12 +320,16 @@ class _Desk:
         for venue in self.view.orders:
             order = self.find(venue.order_id, venue.venue_id)
             if order is not None and order.terminal:
-                order = self.find(f"{order.order_id}{REOPENED}") or order
-            name = venue.order_id or venue.venue_id or ""
+                order = self.find(derived_id("", order.order_id, REOPENED)) or order
+            name = venue.order_id or venue.venue_id
+            if name is None:
+                item = Discrepancy("unheld_order", venue.symbol, (venue.lots - venue.filled, str(venue.hold)), None)
+                self.add(replace(item, note="the venue gives it no id: cancel it there, nothing is held for it"))
+                continue
             if order is None or order.terminal:
                 if order is not None and not self.judged(order):
                     continue
-                adopted = name if order is None else f"{order.order_id}{REOPENED}"
+                adopted = name if order is None else derived_id("", order.order_id, REOPENED)
                 missed = sum(self.missed.get(known, 0) for known in {venue.order_id, venue.venue_id} if known)
                 lots = min(max(venue.lots - venue.filled + (missed if order is None else 0), 1), venue.lots)
                 hold = held(self.units(venue.hold, True), venue.lots, lots)

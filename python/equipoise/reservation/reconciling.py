@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from equipoise.reservation.account_calls import AccountCalls
-from equipoise.reservation.arguments import leg_of
+from equipoise.reservation.arguments import flag_of, leg_of, span_of, text_of
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import Code, OrderState
-from equipoise.reservation.ids import account_id_of, fingerprint
-from equipoise.reservation.money import lots_of, to_decimal, units
+from equipoise.reservation.ids import account_id_of, derived_id, fingerprint
+from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.order_calls import OrderCalls
-from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, VenueView, compare, settled_by
+from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, compare, settled_by
 from equipoise.reservation.records import BookAccount, Outcome
 from equipoise.reservation.requests import Adopt, Ask, Repair
+from equipoise.reservation.venue import VenueView, checked_view
 
 __all__ = ["Reconciling"]
 
@@ -63,14 +64,25 @@ class Reconciling(AccountCalls, OrderCalls):
         ReconcileReport
             Absence at the venue releases a LIVE order, and an UNKNOWN one whose `good_till_us` has passed; it releases
             nothing that is RESERVED, SENT or otherwise UNKNOWN. A difference of positions is reported, never booked.
+
+        Raises
+        ------
+        InputError
+            Something in the view is of a wrong type or out of range; nothing was repaired.
         """
-        kept = self._holdings(account_id_of(account_id))
+        account_id_of(account_id)
+        grace_us = span_of(grace_ms, "grace_ms", 1000, least=0)
+        flag_of(apply, "apply")
+        text_of(operator, "operator")
+        kept = self._holdings(account_id)
         scale = kept.account.scale
+        if view is not None:
+            view = checked_view(view, scale)
         plans, unjudged = compare(
             kept,
             view,
             self._clock(),
-            lots_of(grace_ms, "grace_ms", least=0) * 1000,
+            grace_us,
             lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
             lambda order_id, ident: self._knows_event(account_id, order_id, ident),
         )
@@ -104,7 +116,7 @@ class Reconciling(AccountCalls, OrderCalls):
                 continue
             if plan.step in ("order", "symbol", "index", "totals", "journal", "status"):
                 where, leg, position = plan.values or (account_id, "", None)
-                ident = f"{plan.step}:{where}"[:200]
+                ident = derived_id(f"{plan.step}:", where)
                 outcome = self._run(
                     Repair(
                         "repair",
@@ -158,6 +170,8 @@ class Reconciling(AccountCalls, OrderCalls):
         if plan.step == "adjust":
             account = self.account(account_id)
             found = units(view.balance or 0, account.scale, "balance", signed=True) - account.balance_units
+            if abs(found) > AMOUNT_MAX:
+                return Outcome(Code.AMOUNT_OVERFLOW, "adjust", account_id)
             return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=mark)
         assert name is not None  # noqa: S101 - the rest is about one order
         if plan.step == "acknowledge":

@@ -17,9 +17,8 @@ import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.audit import Holdings
-from equipoise.reservation.codes import Code, OrderState
-from equipoise.reservation.contract import Clock, ReservationBook, system_clock
-from equipoise.reservation.memory import selected
+from equipoise.reservation.codes import Code
+from equipoise.reservation.contract import Clock, ReservationBook, Which, system_clock
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
     BookAccount,
@@ -558,12 +557,10 @@ class RedisBook(ReservationBook):
             raise InputError("account_id", None, "an open account", repr(account_id))
         return fields
 
-    def account(self, account_id: str) -> BookAccount:
-        """The account as of its latest step; InputError where there is none."""
+    def _account(self, account_id: str) -> BookAccount:
         return account_of(account_id, self._account_fields(account_id))
 
-    def order(self, account_id: str, order_id: str) -> BookOrder | None:
-        """An order by its id or an alias."""
+    def _order(self, account_id: str, order_id: str) -> BookOrder | None:
         fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
         if not fields:
             self._account_fields(account_id)
@@ -574,21 +571,11 @@ class RedisBook(ReservationBook):
             fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
         return order_of(order_id, self._scale(account_id), fields) if fields else None
 
-    def orders(
-        self,
-        account_id: str,
-        state: OrderState | Iterable[OrderState] | None = None,
-        *,
-        symbol: str | None = None,
-        overdue: bool = False,
-        age_ms: int | None = None,
-        every: bool = False,
-    ) -> tuple[BookOrder, ...]:
-        """Orders in the order they were made; each as of its own latest step."""
+    def _orders(self, account_id: str, which: Which, *, every: bool) -> tuple[BookOrder, ...]:
+        # Each as of its own latest step.
         self._account_fields(account_id)
         key = keys_of(self._target.prefix, account_id)[2]
-        live_only = not every and state is None
-        due, unchanged_since = self._moments(overdue=overdue, age_ms=age_ms)
+        live_only, due = not every, which.overdue_at
         if live_only and due is not None:
             ids = self._made_in_order(account_id, self._ids_due(account_id, f"({due}"))
         elif live_only:
@@ -598,7 +585,7 @@ class RedisBook(ReservationBook):
             ids = in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
         found = self.orders_by_id(account_id, ids)
         listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
-        return selected(listed, state, symbol, due, unchanged_since)
+        return which.among(listed)
 
     def _ids_due(self, account_id: str, before: str) -> list[str]:
         """Orders whose answer is due before a time, +inf: ever."""
@@ -643,14 +630,12 @@ class RedisBook(ReservationBook):
                     found[name] = order_of(name, scale, pairs(reply))
         return found
 
-    def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
-        """Running totals per symbol and leg, sorted."""
+    def _symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         self._account_fields(account_id)
         fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[1]))
         return tuple(sorted(symbol_of(name, value) for name, value in fields.items()))
 
-    def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
-        """Journal records above a version, oldest first."""
+    def _history(self, account_id: str, after_version: int, limit: int) -> tuple[JournalRecord, ...]:
         self._account_fields(account_id)
         return tuple(self._journal(account_id, after_version, "+", limit))
 
@@ -666,8 +651,7 @@ class RedisBook(ReservationBook):
             after = int(part[-1][0].split(b"-")[0])
             limit -= count
 
-    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
-        """Outbox entries above a version, oldest first."""
+    def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
         self._account_fields(account_id)
         keys = keys_of(self._target.prefix, account_id)
         words = ("XRANGE", keys[9], f"({after_version}-0", "+", "COUNT", str(limit))

@@ -91,7 +91,7 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
     try:
         version, place = divmod(int(fields["seq"]), PLACES)
         if "request_id" not in fields and OrderState(fields["state"]) in SHRINKS:
-            fields = {"price_ticks": "0", "request_id": "", "created_us": "0", "deadline_us": "0", **fields}
+            fields = {"request_id": "", "created_us": "0", "deadline_us": "0", **fields}
         lots, filled, released = int(fields["lots"]), int(fields.get("filled", 0)), int(fields.get("released", 0))
         created = fields["created_us"]
         amend_deadline = fields.get("amend_deadline_us")
@@ -102,7 +102,7 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
             fields.get("leg", ""),
             fields["side"],
             lots,
-            int(fields["price_ticks"]),
+            int(fields.get("price_ticks", 0)),
             scale,
             int(fields.get("hold_start", 0)),
             fields.get("reduce_only") == "1",

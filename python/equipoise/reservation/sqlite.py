@@ -21,17 +21,15 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.audit import Holdings
-from equipoise.reservation.codes import OrderState
-from equipoise.reservation.contract import Clock, ReservationBook
+from equipoise.reservation.contract import Clock, ReservationBook, Which
 from equipoise.reservation.forks import generation
 from equipoise.reservation.group import GroupMember, GroupQueue
-from equipoise.reservation.memory import selected
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
     BookAccount,
@@ -90,8 +88,9 @@ CHECKPOINT_PAGES = 4_000
 VIEWS_MAX = 1_000
 """Accounts whose totals are remembered from one transaction to the next, about."""
 
-_UNREADABLE: tuple[type[Exception], ...] = (*FAILURES, ValueError, TypeError, KeyError)
-"""What a step raises that meets a record it can make nothing of."""
+_NOT_OURS: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, OverflowError)
+"""What a step raises that meets a record it can make nothing of, or a figure that no column holds."""
+_UNREADABLE: tuple[type[Exception], ...] = (*FAILURES, *_NOT_OURS)
 
 _Result = TypeVar("_Result")
 
@@ -301,7 +300,7 @@ class SqliteBook(ReservationBook):
                 # A refusal too may rest on what another member had written, so nobody's answer stands.
                 for member in group:
                     member.fail(failure_of(error, at_commit=committing), error)
-            except (ValueError, TypeError, KeyError) as error:
+            except _NOT_OURS as error:
                 self._give_up(connection, reopen=False)
                 for member in group:
                     member.fail(self._not_ours(error), error)
@@ -372,13 +371,16 @@ class SqliteBook(ReservationBook):
         return False
 
     def _only_one(self, error: Exception) -> bool:
-        """Whether a record is at fault; else the disk is full or the like, and the transaction as a whole is lost."""
-        return isinstance(self._defect(error), StoreCorrupt)
+        """Whether a record or a figure is at fault; else the disk is full or the like, and the transaction is lost."""
+        return isinstance(self._defect(error), StoreCorrupt | InputError)
 
-    def _defect(self, error: Exception) -> StoreError:
+    def _defect(self, error: Exception) -> StoreError | InputError:
         return failure_of(error, at_commit=False) if isinstance(error, FAILURES) else self._not_ours(error)
 
-    def _not_ours(self, error: Exception) -> StoreCorrupt:
+    def _not_ours(self, error: Exception) -> StoreCorrupt | InputError:
+        if isinstance(error, OverflowError):
+            # The calls let nothing through that is out of range: this is for what they know nothing of, a clock's time.
+            return InputError("request", None, "of figures that the file can hold", error)
         return StoreCorrupt(f"{self._path}: a row is not a record of the book ({error})")
 
     def _give_up(self, connection: Connection, *, reopen: bool) -> None:
@@ -410,7 +412,7 @@ class SqliteBook(ReservationBook):
             except InputError:
                 self._give_up(connection, reopen=False)
                 raise
-            except (ValueError, TypeError, KeyError) as error:
+            except _NOT_OURS as error:
                 self._give_up(connection, reopen=False)
                 raise self._not_ours(error) from error
             except BaseException:
@@ -445,12 +447,10 @@ class SqliteBook(ReservationBook):
         rows = self._read(lambda c: c.execute("SELECT account_id FROM accounts").fetchall())
         return tuple(sorted(row[0] for row in rows))
 
-    def account(self, account_id: str) -> BookAccount:
-        """The account as of its latest step; InputError where there is none."""
+    def _account(self, account_id: str) -> BookAccount:
         return self._read(lambda c: must_account(c, account_id))
 
-    def order(self, account_id: str, order_id: str) -> BookOrder | None:
-        """An order by its id or an alias."""
+    def _order(self, account_id: str, order_id: str) -> BookOrder | None:
 
         def query(connection: Connection) -> BookOrder | None:
             must_account(connection, account_id)
@@ -458,27 +458,17 @@ class SqliteBook(ReservationBook):
 
         return self._read(query)
 
-    def orders(
-        self,
-        account_id: str,
-        state: OrderState | Iterable[OrderState] | None = None,
-        *,
-        symbol: str | None = None,
-        overdue: bool = False,
-        age_ms: int | None = None,
-        every: bool = False,
-    ) -> tuple[BookOrder, ...]:
-        """Orders in the order they were made."""
-        due, unchanged_since = self._moments(overdue=overdue, age_ms=age_ms)
+    def _orders(self, account_id: str, which: Which, *, every: bool) -> tuple[BookOrder, ...]:
+        due = which.overdue_at
         sql, values = (GET_LIVE, (account_id,)) if due is None else (GET_DUE, (account_id, due))
-        if every or state is not None:
+        if every:
             sql, values = GET_ORDERS, (account_id,)
 
         def query(connection: Connection) -> list[BookOrder]:
             must_account(connection, account_id)
             return [order_of(row) for row in connection.execute(sql, values).fetchall()]
 
-        return selected(self._read(query), state, symbol, due, unchanged_since)
+        return which.among(self._read(query))
 
     def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
         rows = self._read(lambda connection: connection.execute(GET_DUE, (account_id, NEVER_US)).fetchall())
@@ -487,8 +477,7 @@ class SqliteBook(ReservationBook):
     def _held(self, account_id: str) -> int:
         return int(self._read(lambda connection: connection.execute(GET_HELD, (account_id,)).fetchall())[0][0])
 
-    def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
-        """Running totals per symbol and leg, sorted."""
+    def _symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
 
         def query(connection: Connection) -> tuple[BookSymbol, ...]:
             must_account(connection, account_id)
@@ -497,8 +486,7 @@ class SqliteBook(ReservationBook):
 
         return self._read(query)
 
-    def history(self, account_id: str, *, after_version: int = 0, limit: int = 1_000) -> tuple[JournalRecord, ...]:
-        """Journal records above a version, oldest first."""
+    def _history(self, account_id: str, after_version: int, limit: int) -> tuple[JournalRecord, ...]:
 
         def query(connection: Connection) -> tuple[JournalRecord, ...]:
             must_account(connection, account_id)
@@ -507,8 +495,7 @@ class SqliteBook(ReservationBook):
 
         return self._read(query)
 
-    def outbox(self, account_id: str, *, after_version: int = 0, limit: int = 100) -> tuple[OutboxEntry, ...]:
-        """Outbox entries above a version, oldest first."""
+    def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
 
         def query(connection: Connection) -> tuple[OutboxEntry, ...]:
             must_account(connection, account_id)

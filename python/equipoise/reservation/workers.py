@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 from zlib import crc32
 
 from equipoise.errors import InputError
+from equipoise.reservation.arguments import span_of
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import id_of
+from equipoise.reservation.ids import derived_id, id_of
 from equipoise.reservation.money import lots_of
 from equipoise.reservation.records import BookOrder, OutboxEntry, Outcome
 
@@ -32,7 +33,6 @@ PARTITIONS = 16
 """Every account belongs to one of so many; the same in every process and on every store."""
 TAKE_MOST = 10
 """Entries of an account that a worker is handed at once; the rest is there for other workers."""
-EVENT_ID_MOST = 200
 
 
 def partition_of(account_id: str) -> int:
@@ -110,8 +110,8 @@ class _Named:
     def __init__(self, reader: OutboxReader, name: str, poll_ms: int) -> None:
         self.name = id_of(name, "name")
         self._reader = reader
-        self._poll_s = lots_of(poll_ms, "poll_ms") / 1000
-        self._event = f"claim:{name}"[:EVENT_ID_MOST]
+        self._poll_s = span_of(poll_ms, "poll_ms", 1000) / 1_000_000
+        self._event = derived_id("claim:", self.name)
         self._queue: deque[Delivery] = deque()
 
 

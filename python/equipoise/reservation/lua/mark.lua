@@ -1,6 +1,8 @@
 -- Take in open profit or loss; ordered by as_of, not journalled, never touches used margin.
 -- ARGV 7 as_of_us   8, 9, … symbol field and value, in pairs
 
+local PIECE = 1000
+
 local moved = away
 if moved then
     return moved
@@ -40,7 +42,10 @@ if pnl > MOST or pnl < -MOST or free > MOST or free < -MOST then
 end
 local flags = (none and '"no_position"' or '') .. (none and older and ',' or '') .. (older and '"older"' or '')
 if writes[1] then
-    call('HSET', SYMBOLS, unpack(writes))
+    -- Lua puts what it unpacks on a stack of some eight thousand places.
+    for i = 1, #writes, PIECE do
+        call('HSET', SYMBOLS, unpack(writes, i, math.min(i + PIECE - 1, #writes)))
+    end
     call('HSET', PORTFOLIO, 'open_pnl', text(pnl))
 end
 return answer('OK', { flags = flags, after = totals_text(A.balance, counted, A.executed, A.all) })
