@@ -106,12 +106,78 @@ def test_terms_are_set_and_shown(shell: Shell) -> None:
     changed = shell.json("terms", A, "--position-lots-max", "HYPE=7", "--margin-max", "4.5", "--records-max", "99")
     assert changed["code"] == "OK"
     terms = shell.json("terms", A, "--show")
-    assert (terms["orders_max"], terms["position_lots_max"], terms["margin_max"]) == (None, {"HYPE": 7}, 450)
+    assert (terms["orders_max"], terms["position_lots_max"], terms["margin_max"]) == (3, {"HYPE": 7}, 450)
+    assert (terms["owner_margin_max"], terms["records_max"]) == ({"ann": 200}, 99)
     assert "records_max" in shell("terms", A, "--show")
     assert shell.json("terms", A, "--rule", "net_contracts")["code"] == "TERMS_INVALID"
     assert shell.code == 1
     shell("terms", A, "--orders-max", "many")
     assert (shell.code, "--orders-max must be a whole number" in shell.err) == (2, True)
+
+
+def test_terms_that_are_not_named_stay_as_they_are(shell: Shell) -> None:
+    shell("open", A, "--rule", "worst_side", "--pnl-policy", "all", "--margin-max", "5", "--mark-age-ms-max", "9")
+    before = shell.json("terms", A, "--show")
+    assert shell.json("terms", A, "--orders-max", "3", "--owner-margin-max", "ann=2.5")["code"] == "OK"
+    changed = {**before, "orders_max": 3, "owner_margin_max": {"ann": 2_500_000}}
+    assert shell.json("terms", A, "--show") == changed
+    more = ("--position-lots-max", "HYPE=7", "--position-lots-max", "ETH=8", "--owner-margin-max", "bob=1")
+    assert shell.json("terms", A, *more)["code"] == "OK"
+    lifted = ("--margin-max", "none", "--orders-max", "none", "--position-lots-max", "HYPE=none")
+    assert (
+        shell.json("terms", A, *lifted, "--owner-margin-max", "ann=none", "--pnl-policy", "loss_only")["code"] == "OK"
+    )
+    assert shell.json("terms", A, "--show") == {
+        **before,
+        "margin_max": None,
+        "pnl_policy": "loss_only",
+        "position_lots_max": {"ETH": 8},
+        "owner_margin_max": {"bob": 1_000_000},
+    }
+    # The one rule with positions of its own brings them, and the next one leaves them behind.
+    for rule, positions in (("hedge_legs", "hedge"), ("larger_leg", "net")):
+        assert shell.json("terms", A, "--rule", rule)["code"] == "OK"
+        terms = shell.json("terms", A, "--show")
+        assert (terms["combine"], terms["positions"]) == (rule, positions)
+    assert shell.json("terms", A, "--positions", "tickets")["code"] == "OK"
+    assert shell.json("terms", A, "--rule", "sum")["code"] == "OK"
+    assert shell.json("terms", A, "--show")["positions"] == "tickets"
+
+
+def test_a_book_whose_path_is_written_with_escapes_is_one_file(shell: Shell, here: Path) -> None:
+    shell("open", A, "--balance", "5", book="sqlite:///m%20x.db")
+    assert (shell.code, (here / "m x.db").exists()) == (0, True)
+    assert A in shell("show", book="sqlite:///m%20x.db")
+    assert shell.code == 0
+
+
+def test_documents_with_wrong_values_are_refused_by_name(shell: Shell, here: Path) -> None:
+    shell("open", A, "--balance", "5")
+    for said, named in (
+        ({"as_of_us": "x"}, "view.as_of_us must be"),
+        ({"as_of_us": 1, "positions": [1]}, "view.positions must be"),
+        ({"as_of_us": 1, "positions": {"S": "1"}}, "view.positions[S] must be"),
+        ({"as_of_us": 1, "balance": "zz"}, "view.balance must be"),
+        (
+            {"as_of_us": 1, "fills": [{"fill_id": "f", "order_id": "q", "lots": 1, "margin": -1}]},
+            "view.fills.margin[0]",
+        ),
+    ):
+        (here / "view.json").write_text(json.dumps(said))
+        shell("reconcile", A, "--view", "view.json", "--apply")
+        assert (shell.code, named in shell.err) == (2, True), shell.err
+    for said, named in (
+        ({"portfolio": {"balance": "1"}, "holdings": {"o": None}}, "holdings[o] must be"),
+        ({"portfolio": None, "holdings": {}}, "portfolio must be"),
+        ({"portfolio": {"balance": "1"}, "holdings": [1]}, "holdings must be"),
+    ):
+        (here / "flat.json").write_text(json.dumps(said))
+        shell("import", "other", "flat.json")
+        assert (shell.code, named in shell.err) == (2, True), shell.err
+    for words in (("history", A, "--limit", "0"), ("history", A, "--after", "-3"), ("outbox", A, "--limit", "-5")):
+        shell(*words)
+        assert (shell.code, "must be an integer from" in shell.err) == (2, True), shell.err
+    assert shell.json("show", A)[0]["version"] == 1
 
 
 def test_holds_sweep_resolve_and_history(shell: Shell, here: Path) -> None:
@@ -121,7 +187,7 @@ def test_holds_sweep_resolve_and_history(shell: Shell, here: Path) -> None:
     assert [order["state"] for order in shell.json("holds", A)] == ["SENT", "SENT"]
     assert "mine" in shell("holds", A, "--state", "SENT", "--symbol", "HYPE")
     assert shell("holds", A, "--overdue") == "no such orders\n"
-    with ReservationBook.connect(BOOK, clock=lambda: 10**17) as later:
+    with ReservationBook.connect(BOOK, clock=lambda: 9 * 10**15) as later:
         later.sweep(A)
     assert [order["state"] for order in shell.json("holds", A, "--age-ms", "0")] in (["UNKNOWN"] * 2, [])
     assert shell.json("sweep")[0]["code"] == "OK"
@@ -156,7 +222,7 @@ def test_export_appends_each_record_once_and_archive_follows(shell: Shell, here:
 def test_reconcile_is_a_dry_run_until_told(shell: Shell, here: Path) -> None:
     shell("open", A, "--balance", "50")
     view = {
-        "as_of_us": 10**16,
+        "as_of_us": 9 * 10**15,
         "orders": [
             {"symbol": "HYPE", "side": "bid", "lots": 2, "price_ticks": 9, "hold": 1.5, "venue_id": "77"},
         ],

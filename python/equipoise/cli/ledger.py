@@ -33,6 +33,7 @@ from equipoise.reservation import (
     VenueOrder,
     VenueView,
 )
+from equipoise.reservation.contract import sqlite_path
 from equipoise.reservation.money import to_decimal
 
 __all__ = ["ledger"]
@@ -41,6 +42,8 @@ MAKES_THE_FILE = ("open", "import")
 ORDER_FIELDS = {"symbol", "side", "lots", "price_ticks", "hold"}
 ORDER_MAY = {"order_id", "reduce_only", "leg"}
 EXPORT_CHUNK = 1_000
+LIFTED = "none"
+"""In the place of a limit: there is none."""
 
 
 def ledger(options: argparse.Namespace) -> int:
@@ -75,10 +78,10 @@ def ledger(options: argparse.Namespace) -> int:
 def _book(options: argparse.Namespace) -> Iterator[ReservationBook]:
     """The book that --book or the configuration names; only some commands make its file."""
     url = options.book or load_config(options.config, options=options.set).reservation.url
-    scheme, _, rest = url.partition(":")
+    scheme = url.partition(":")[0]
     if scheme == "memory":
         raise InputError("--book", None, "a book that outlives this command", "memory:")
-    path = Path(rest.partition("?")[0].removeprefix("///"))
+    path = Path(sqlite_path(url))
     if scheme == "sqlite" and options.command not in MAKES_THE_FILE and not path.exists():
         raise InputError("--book", None, f"a book that is there ({path} is not; `ledger open` makes one)", url)
     with ReservationBook.connect(url) as book:
@@ -182,20 +185,50 @@ def _whole(name: str, text: str | None) -> int | None:
 # --- accounts -------------------------------------------------------------------------------------------------------
 
 
-def _terms_of(options: argparse.Namespace) -> dict[str, Any]:
-    lots = _pairs("--position-lots-max", options.position_lots_max)
-    return {
+def _terms_of(options: argparse.Namespace, present: BookAccount | None = None) -> dict[str, Any]:
+    """The terms asked for; what is not named stays as the account has it, or begins as the book says."""
+    terms = {} if present is None else _present_terms(present)
+    named = {
         "rule": options.rule,
         "positions": options.positions,
         "pnl_policy": options.pnl_policy,
-        "orders_max": _whole("--orders-max", options.orders_max),
-        "order_margin_max": options.order_margin_max,
-        "margin_max": options.margin_max,
-        "mark_age_ms_max": _whole("--mark-age-ms-max", options.mark_age_ms_max),
-        "records_max": _whole("--records-max", options.records_max),
-        "position_lots_max": {key: _whole("--position-lots-max", value) for key, value in lots.items()},
-        "owner_margin_max": _pairs("--owner-margin-max", options.owner_margin_max),
+        "orders_max": _limit(options.orders_max, lambda text: _whole("--orders-max", text)),
+        "order_margin_max": _limit(options.order_margin_max, str),
+        "margin_max": _limit(options.margin_max, str),
+        "mark_age_ms_max": _limit(options.mark_age_ms_max, lambda text: _whole("--mark-age-ms-max", text)),
+        "records_max": _limit(options.records_max, lambda text: _whole("--records-max", text)),
     }
+    if "hedge_legs" in {options.rule, terms.get("rule")} and options.rule not in (None, terms.get("rule")):
+        # The one rule with positions of its own: those of the other rule would only be refused.
+        terms["positions"] = None
+    terms |= {name: value for name, value in named.items() if value is not None}
+    for name, texts in (
+        ("position_lots_max", options.position_lots_max),
+        ("owner_margin_max", options.owner_margin_max),
+    ):
+        option = f"--{name.replace('_', '-')}"
+        wanted = terms.get(name, {}) | _pairs(option, texts)
+        kept = {key: value for key, value in wanted.items() if value != LIFTED}
+        terms[name] = kept if name == "owner_margin_max" else {key: _whole(option, str(kept[key])) for key in kept}
+    return {name: None if value == LIFTED else value for name, value in terms.items()}
+
+
+def _limit(text: str | None, value_of: Callable[[str], Any]) -> Any:
+    """The limit that an option gives; None: the option is not there."""
+    return text if text is None or text == LIFTED else value_of(text)
+
+
+def _present_terms(account: BookAccount) -> dict[str, Any]:
+    """An account's terms as the arguments that set them."""
+    terms, scale = account.terms, account.scale
+    names = ("positions", "pnl_policy", "mark_age_ms_max", "orders_max", "records_max")
+    present: dict[str, Any] = {"rule": terms.combine, **{name: getattr(terms, name) for name in names}}
+    for name in ("order_margin_max", "margin_max"):
+        most = getattr(terms, name)
+        present[name] = None if most is None else to_decimal(most, scale)
+    present["position_lots_max"] = dict(terms.position_lots_max)
+    present["owner_margin_max"] = {owner: to_decimal(most, scale) for owner, most in terms.owner_margin_max}
+    return present
 
 
 def _open(book: ReservationBook, options: argparse.Namespace) -> int:
@@ -218,7 +251,8 @@ def _terms(book: ReservationBook, options: argparse.Namespace) -> int:
         else:
             say(table([[name, str(value)] for name, value in terms.items()], left=(0, 1)))
         return 0
-    return _with_id(options, lambda ident: book.set_terms(options.account, request_id=ident, **_terms_of(options)))
+    terms = _terms_of(options, book.account(options.account))
+    return _with_id(options, lambda ident: book.set_terms(options.account, request_id=ident, **terms))
 
 
 def _show(book: ReservationBook, options: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ def add_ledger(command: Command) -> None:
     opened.add_argument("--balance", default="0", metavar="AMOUNT", help="first balance (0)")
     opened.add_argument("--currency", default="USD", help="account currency (USD)")
     opened.add_argument("--scale", type=int, default=6, metavar="N", help="decimal places of every amount (6)")
-    _terms(opened)
+    _terms(opened, kept=False)
     _request(opened)
     shown = command("show", "accounts with balance, used margin and free margin")
     shown.add_argument("account", nargs="*", help="account ids; none: all")
@@ -45,12 +45,19 @@ def _request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--request-id", metavar="ID", help="the same id again changes nothing; default: a new one")
 
 
-def _terms(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rule", default="sum", help="how charges combine (sum)")
-    parser.add_argument("--positions", choices=("net", "hedge", "tickets"), help="net, hedge or tickets")
-    parser.add_argument("--pnl-policy", choices=("loss_only", "all"), default="loss_only", help="what counts as free")
+def _terms(parser: argparse.ArgumentParser, *, kept: bool) -> None:
+    def unnamed(word: str) -> str:
+        return "as it is" if kept else word
+
+    parser.add_argument("--rule", help=f"how charges combine ({unnamed('sum')})")
+    parser.add_argument(
+        "--positions", choices=("net", "hedge", "tickets"), help=f"net, hedge or tickets ({unnamed('net')})"
+    )
+    parser.add_argument(
+        "--pnl-policy", choices=("loss_only", "all"), help=f"what counts as free ({unnamed('loss_only')})"
+    )
     for name, words in LIMITS:
-        parser.add_argument(name, metavar="N", help=f"at most: {words}")
+        parser.add_argument(name, metavar="N", help=f"at most: {words} (none: no limit)")
     parser.add_argument(
         "--position-lots-max", action="append", default=[], metavar="SYMBOL=LOTS", help="per symbol; may be repeated"
     )
@@ -80,10 +87,10 @@ def _money(command: Command) -> None:
     adjust.add_argument("amount", help="decimal amount, negative to take")
     adjust.add_argument("--kind", default="correction", help="fee, funding, swap, interest, correction or venue_sync")
     _request(adjust)
-    terms = command("terms", "replace the terms of an account; with --show print them")
+    terms = command("terms", "change the terms of an account, those that are named; with --show print them")
     _account(terms)
     terms.add_argument("--show", action="store_true", help="print the terms and change nothing")
-    _terms(terms)
+    _terms(terms, kept=True)
     _request(terms)
 
 
