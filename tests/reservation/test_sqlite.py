@@ -342,7 +342,7 @@ def test_the_schema_is_versioned_lifted_and_never_lowered(
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
-@pytest.mark.parametrize("schema", [1, 2, 3])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
 def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     sqlite_path: Path, project_root: Path, schema: int, through_apsw: bool, order: Make, clock: Any
 ) -> None:

@@ -53,6 +53,10 @@ def _optional(value: int | str | None) -> str:
     return "" if value is None else str(value)
 
 
+def _flag(value: bool) -> str:
+    return "1" if value else ""
+
+
 def packed_terms(terms: Terms) -> str:
     """Terms as the account's hash keeps them: what every step needs in front, limits as JSON where there are any."""
     limits: dict[str, Any] = {
@@ -105,7 +109,7 @@ def _set_terms(r: SetTerms) -> Arguments:
 
 
 def _suspend(r: Suspend) -> Arguments:
-    return [], [str(r.issued_us), str(r.not_after_us), "SUSPENDED" if r.on else "ACTIVE"]
+    return [], [str(r.issued_us), str(r.not_after_us), _flag(r.on)]
 
 
 def _abandon(r: Abandon) -> Arguments:

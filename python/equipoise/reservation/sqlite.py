@@ -77,10 +77,10 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
 __all__ = ["SqliteBook", "wal_reset_is_fixed"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x45515049
 """Written into the file's header, so that another database is not taken for a book."""
-MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql", 3: "schema_3_to_4.sql"}
+MIGRATIONS: dict[int, str] = {version: f"schema_{version}_to_{version + 1}.sql" for version in range(1, SCHEMA_VERSION)}
 """File beside this one whose SQL lifts a book from the version named to the next, in the transaction that opens it."""
 VIEWS = "views.sql"
 """Made anew by every migration, because they name the columns of the tables."""

@@ -4,7 +4,7 @@ local o, refusal = event_order()
 if not o then
     return refusal
 end
-if A.said[STATUS] == 'RECOVERING' then
+if recovering() then
     return answer('ACCOUNT_RECOVERING')
 end
 if o.state ~= 'RESERVED' then

@@ -93,8 +93,7 @@ def growth_gate(request: Request, account: BookAccount) -> Effect | None:
     """Accounts that may not ask for more."""
     if account.status is AccountStatus.ACTIVE:
         return None
-    suspended = account.status is AccountStatus.SUSPENDED
-    return refuse(Code.ACCOUNT_SUSPENDED if suspended else Code.ACCOUNT_RECOVERING, request, account)
+    return refuse(Code.ACCOUNT_SUSPENDED if account.status.suspended else Code.ACCOUNT_RECOVERING, request, account)
 
 
 def marks_stale(view: View, account: BookAccount, now: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, OrderRow, Outcome
 from equipoise.reservation.requests import OrderEvent, Resolve, Sweep
 from equipoise.reservation.steps.draft import (
@@ -76,7 +76,7 @@ def claim(view: View, request: OrderEvent, now: int) -> Effect:
     if isinstance(found, Effect):
         return found
     account, order = found
-    if account.status is AccountStatus.RECOVERING:
+    if account.status.recovering:
         return refuse(Code.ACCOUNT_RECOVERING, request, account)
     if order.state is not RESERVED:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
