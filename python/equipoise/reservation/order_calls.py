@@ -171,7 +171,8 @@ class OrderCalls(Calls):
         if venue_id is not None:
             id_of(venue_id, "venue_id")
         ident = f"acknowledge:{venue_id}"[:200] if event_id is None else event_id
-        return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id)
+        derived = event_id is None
+        return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id, derived=derived)
 
     def fill(
         self,
@@ -234,7 +235,15 @@ class OrderCalls(Calls):
         ident = f"request_cancel:{deadline}" if event_id is None else event_id
         # Without a deadline of the caller's, the default differs from call to call and is not content.
         content = () if deadline_us is None else (deadline,)
-        return self._event("request_cancel", account_id, order_id, ident, content, deadline_us=deadline)
+        return self._event(
+            "request_cancel",
+            account_id,
+            order_id,
+            ident,
+            content,
+            deadline_us=deadline,
+            derived=event_id is None,
+        )
 
     def amend(
         self,
@@ -363,7 +372,17 @@ class OrderCalls(Calls):
         content = fingerprint("resolve", state.value, evidence)
         where = id_of(order_id, "order_id")
         return self._run(
-            Resolve("resolve", account_id_of(account_id), ident, content, where, state, evidence, operator)
+            Resolve(
+                "resolve",
+                account_id_of(account_id),
+                ident,
+                content,
+                where,
+                state,
+                evidence,
+                operator,
+                derived=event_id is None,
+            )
         )
 
     def close(
@@ -397,6 +416,7 @@ class OrderCalls(Calls):
         deadline_us: int | None = None,
         reason: str = "",
         expected_version: int | None = None,
+        derived: bool = False,
     ) -> Outcome:
         return self._run(
             OrderEvent(
@@ -409,5 +429,6 @@ class OrderCalls(Calls):
                 deadline_us,
                 reason,
                 expected_version=expected_version,
+                derived=derived,
             )
         )

@@ -182,9 +182,9 @@ def _event(r: OrderEvent, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
     if r.op == "acknowledge":
         # The name may be taken by another order: its record is declared, so that the script can look.
-        return [*ids, r.venue_id or r.order_id], [*values, r.venue_id or ""]
+        return [*ids, r.venue_id or r.order_id], [*values, r.venue_id or "", _flag(r.derived)]
     if r.op == "request_cancel":
-        return ids, [*values, _optional(r.deadline_us)]
+        return ids, [*values, _optional(r.deadline_us), _flag(r.derived)]
     if r.op in ENDS:
         return ids, [*values, ENDS[r.op].value, r.reason]
     return ids, values
@@ -202,7 +202,7 @@ def _close(r: Close, real_id: str) -> Arguments:
 
 def _resolve(r: Resolve, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
-    return ids, [*values, r.outcome.value, r.evidence, r.operator]
+    return ids, [*values, r.outcome.value, r.evidence, r.operator, _flag(r.derived)]
 
 
 def _amend(r: Amend, real_id: str) -> Arguments:

@@ -85,7 +85,7 @@ _PUT_RATE = (
 _DROP_RATE = "DELETE FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? AND rate = ? AND count = 0"
 _PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?)"
-_PUT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
 _PUT_ENTRY = _insert("outbox", ("account_id", *OutboxEntry._fields), ("account_id", "request_id"), ("open_orders",))
 

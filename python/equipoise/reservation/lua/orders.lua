@@ -81,6 +81,10 @@ local function terminal(o)
     return TERMINAL[o.state] ~= nil
 end
 
+local function is_unknown(o)
+    return o.state == 'UNKNOWN'
+end
+
 -- The journalled part of an order.
 local function snapshot(o)
     return format(
@@ -248,8 +252,9 @@ end
 
 -- KEYS 13 record of the order. ARGV 7 the id as given   8 the order it is an alias of, or empty   9 expected version or
 -- empty
--- The order of an event, or nil; and the answer that ends the step, where there is one already.
-local function find_order()
+-- The order of an event, or nil; and the answer that ends the step, where there is one already. `is_news`, optional:
+-- whether an id that was used before says something that is not so any more.
+local function find_order(is_news)
     local moved = away
     if moved or not A then
         return nil, moved
@@ -263,15 +268,15 @@ local function find_order()
         local alias = name == ARGV[7] and call('HGET', ALIASES, name)
         return nil, alias and 'K' .. alias or nil
     end
-    if o.event then
+    if o.event and not (is_news and is_news(o)) then
         return nil, again_event(o.event)
     end
     check_indexes()
     return o
 end
 
-local function event_order()
-    local o, ended = find_order()
+local function event_order(is_news)
+    local o, ended = find_order(is_news)
     if ended then
         return nil, ended
     elseif not A then

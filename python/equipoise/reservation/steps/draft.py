@@ -28,7 +28,7 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import Request, Timed
 from equipoise.reservation.steps.rules import COMBINE_RULES
-from equipoise.reservation.steps.view import AWAITING_VENUE, Effect, RateDeltas, View
+from equipoise.reservation.steps.view import AWAITING_VENUE, NOT_TERMINAL, Effect, RateDeltas, RateKey, View
 
 __all__ = [
     "Draft",
@@ -40,6 +40,7 @@ __all__ = [
     "effect_of",
     "growth_gate",
     "id_gate",
+    "is_news",
     "less_resting",
     "marks_stale",
     "order_step",
@@ -403,7 +404,18 @@ def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount
     if order is None:
         return refuse(Code.ORDER_NOT_FOUND, request, account)
     found = view.event(order.order_id, request.ident)
-    if found is not None:
+def is_news(order: BookOrder, op: str) -> bool:
+    """Whether an event with a derived id that was used before says something that is not so any more.
+
+    The venue may be found to have an order more than once, and a cancel be asked for again after `resolve` took the
+    first one off.
+    """
+    if op == "request_cancel":
+        return order.cancel_deadline_us is None and order.state in NOT_TERMINAL
+    return order.state is OrderState.UNKNOWN
+
+
+    if found is not None and not (request.derived and is_news(order, request.op)):
         return answer_again(found, request, account)
     if request.expected_version is not None and order.version != request.expected_version:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)

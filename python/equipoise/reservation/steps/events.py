@@ -78,7 +78,9 @@ def claim(view: View, request: OrderEvent, now: int) -> Effect:
     account, order = found
     if account.status.recovering:
         return refuse(Code.ACCOUNT_RECOVERING, request, account)
-    if order.state is not RESERVED:
+    # What the next sweep cancels, the venue cannot take any more, or nobody wants any more does not leave.
+    late = order.deadline_us < now or (order.good_till_us is not None and order.good_till_us < now)
+    if order.state is not RESERVED or late or order.cancel_deadline_us is not None:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
     draft = Draft(view, request, account, now)
     restated(draft, order, SENT, order.venue_id, order.cancel_deadline_us)
