@@ -317,10 +317,13 @@ local function less_resting(row, o, hold, lots)
     row[lots_at] = row[lots_at] - lots
 end
 
-local function order_rate_less(row, o)
+-- `later`: the caller renews the symbol's highest rate, once for many orders.
+local function order_rate_less(row, o, later)
     if not o.reduces and A.combine == 'larger_leg' then
         rate_less(rate_member('orders', o.symbol, counted_rate(o), o.id))
-        row[RATE_ORDERS] = rate_top('orders', o.symbol, 0)
+        if not later then
+            row[RATE_ORDERS] = rate_top('orders', o.symbol, 0)
+        end
     end
 end
 
@@ -334,10 +337,11 @@ local function owned_after(owner, change)
     return text(owned)
 end
 
--- Release what an order still holds and give it a terminal state. `o` is changed, `was` is what it was.
-local function end_order(was, o, row, state, reason)
+-- Release what an order still holds and give it a terminal state. `o` is changed, `was` is what it was; `later` as in
+-- order_rate_less.
+local function end_order(was, o, row, state, reason, later)
     less_resting(row, was, was.hold, was.working)
-    order_rate_less(row, was)
+    order_rate_less(row, was, later)
     o.state, o.reason, o.cancel = state, reason, nil
     o.hold, o.working = 0, 0
     if was.amend_lots > 0 then

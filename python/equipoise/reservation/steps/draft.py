@@ -225,11 +225,20 @@ class Draft:
 
     def rate(self, row: BookSymbol, kind: str, rate: int, change: int) -> BookSymbol:
         """Count a rate in or out; returns the row with the set's maximum renewed."""
+        self.count_rate((row.symbol, row.leg, kind), rate, change)
+        return self.with_top(row, kind)
+
+    def count_rate(self, key: RateKey, rate: int, change: int) -> None:
+        """Count a rate in or out; the row's maximum is to be renewed afterwards."""
         if self.rates is None:
             self.rates = {}
-        deltas = self.rates.setdefault((row.symbol, row.leg, kind), {})
+        deltas = self.rates.setdefault(key, {})
         deltas[rate] = deltas.get(rate, 0) + change
-        top = self.view.rate_top((row.symbol, row.leg, kind), deltas)
+
+    def with_top(self, row: BookSymbol, kind: str) -> BookSymbol:
+        """The row with the maximum of a set in which rates were counted. Looks at every rate that was."""
+        key = (row.symbol, row.leg, kind)
+        top = self.view.rate_top(key, {} if self.rates is None else self.rates[key])
         return row._replace(rate_orders=top) if kind == "orders" else row._replace(rate_tickets=top)
 
     def totals(self) -> tuple[int, int]:
@@ -395,15 +404,6 @@ def account_step(view: View, request: Timed, now: int) -> tuple[BookAccount | No
     return account, refusal
 
 
-def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount, BookOrder] | Effect:
-    """Account and order, or the answer that ends the step."""
-    account = view.account()
-    if account is None:
-        return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
-    order = view.order(order_id)
-    if order is None:
-        return refuse(Code.ORDER_NOT_FOUND, request, account)
-    found = view.event(order.order_id, request.ident)
 def is_news(order: BookOrder, op: str) -> bool:
     """Whether an event with a derived id that was used before says something that is not so any more.
 
@@ -415,6 +415,15 @@ def is_news(order: BookOrder, op: str) -> bool:
     return order.state is OrderState.UNKNOWN
 
 
+def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount, BookOrder] | Effect:
+    """Account and order, or the answer that ends the step."""
+    account = view.account()
+    if account is None:
+        return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
+    order = view.order(order_id)
+    if order is None:
+        return refuse(Code.ORDER_NOT_FOUND, request, account)
+    found = view.event(order.order_id, request.ident)
     if found is not None and not (request.derived and is_news(order, request.op)):
         return answer_again(found, request, account)
     if request.expected_version is not None and order.version != request.expected_version:
