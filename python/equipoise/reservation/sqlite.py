@@ -22,6 +22,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +51,7 @@ from equipoise.reservation.sqlite_engine import (
     close_quietly,
     engine_version,
     failure_of,
+    index_fault,
     open_engine,
     run_script,
     wal_reset_is_fixed,
@@ -125,6 +127,8 @@ class SqliteBook(ReservationBook):
         self._generation = generation()
         self._closed = False
         self._connection: Connection | None = None
+        self._index_fault = False
+        """Whether the file was opened with indexes that contradict their tables."""
         self._in_doubt: Connection | None = None
         """What an interrupt kept from being closed."""
         self._lock_file: int | None = None
@@ -186,9 +190,12 @@ class SqliteBook(ReservationBook):
             # A page that many steps write is copied back once: more steps between checkpoints make each cheaper.
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
-            if verdict != "ok":
-                raise StoreCorrupt(f"{self._path}: {verdict}")  # noqa: TRY301
+            self._index_fault = index_fault(connection) != ""
+            if self._index_fault:
+                verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
+                if verdict != "ok":
+                    raise StoreCorrupt(f"{self._path}: {verdict}")  # noqa: TRY301
+                # An index alone is made anew from its table by `reconcile`, for which the book must be open.
             if self._read_only:
                 self._refuse_schema(connection.execute("PRAGMA user_version").fetchall()[0][0], SCHEMA_VERSION)
             else:
@@ -532,7 +539,16 @@ class SqliteBook(ReservationBook):
         )
 
     def _holdings(self, account_id: str) -> Holdings:
-        return self._read(lambda connection: holdings(connection, account_id))
+        def read(connection: Connection) -> Holdings:
+            kept = holdings(connection, account_id)
+            if not self._index_fault:
+                return kept
+            # Somebody may have repaired it since.
+            fault = index_fault(connection)
+            self._index_fault = fault != ""
+            return replace(kept, index_fault=fault or kept.index_fault)
+
+        return self._read(read)
 
 
 def _sql(name: str) -> str:

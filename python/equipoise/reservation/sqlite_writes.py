@@ -257,6 +257,7 @@ class Writes:
 def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
     """Write anew what is derived from the orders. Which of them are live is an index over their rows."""
     execute, many = connection.execute, connection.executemany
+    execute("REINDEX")
     for table in ("owners", "rates", "outbox"):
         execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))  # noqa: S608
     execute(
