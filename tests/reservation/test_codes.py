@@ -91,6 +91,8 @@ def test_accounts_not_found_existing_suspended_and_recovering(proven: Reservatio
     assert proven.fill(A, "o", 1, fill_id="f").ok
     assert proven.deposit(A, 1, request_id="d").ok
     assert proven.suspend(A, False, request_id="u").ok
+    assert grow(proven, [order()]).code is Code.ACCOUNT_RECOVERING
+    set_status(proven, AccountStatus.ACTIVE)
     assert grow(proven, [order()]).ok
 
 

@@ -112,6 +112,54 @@ def test_a_late_fill_is_booked_even_below_zero_and_then_only_reducing_is_granted
     assert proven.execute(A, order("ask", 1), request_id="4", realised_pnl=0).ok
 
 
+@pytest.mark.parametrize("shrunken", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after", "leg"),
+    [
+        ({"rule": "hedge_legs"}, {"rule": "worst_side"}, None),
+        ({"rule": "hedge_legs"}, {"rule": "larger_leg"}, None),
+        ({"rule": "hedge_legs"}, {"rule": "sum", "positions": "tickets"}, None),
+        ({"rule": "hedge_legs"}, {"rule": "larger_leg", "positions": "tickets"}, None),
+        ({"rule": "worst_side"}, {"rule": "hedge_legs"}, "long"),
+        ({"rule": "sum", "positions": "tickets"}, {"rule": "sum", "positions": "hedge"}, "long"),
+    ],
+)
+def test_a_late_fill_after_a_change_of_positions_opens_one_that_can_be_closed(
+    proven: ReservationBook,
+    order: Make,
+    clock: Any,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    leg: str | None,
+    shrunken: bool,
+) -> None:
+    proven.open_account(A, 1, **before)
+    asked_leg = "long" if leg is None else None
+    assert proven.reserve(A, [order(lots=5, hold=50, order_id="o", leg=asked_leg)], request_id="r").ok
+    assert proven.cancel(A, "o").ok
+    if shrunken:
+        clock.advance(120)
+        assert proven.archive(A).ok
+    assert proven.set_terms(A, request_id="t", **after).ok
+    late = proven.fill(A, "o", 2, fill_id="f", margin="0.000020")
+    assert (late.code, late.flags) == (Code.OK, ("late_fill", "under_reserved"))
+    (row,) = [row for row in proven.symbols(A) if row.lots]
+    assert (row.leg, row.lots, row.margin) == (leg or "", 2, 20)
+    found = proven.order(A, "o")
+    assert found is not None
+    assert found.leg == (leg or "")
+    assert proven.audit(A).findings == ()
+    if after.get("positions") == "tickets":
+        assert proven.close(A, "o", event_id="c", realised_pnl=0).ok
+    else:
+        out = order("ask", lots=2, leg=leg)
+        assert proven.execute(A, out, request_id="x", realised_pnl=0).ok
+    assert units(proven)[1:] == (0, 0)
+    # The next one is booked where the first was.
+    assert proven.fill(A, "o", 1, fill_id="g", margin="0.000010").ok
+    assert [(row.leg, row.lots) for row in proven.symbols(A) if row.lots] == [(leg or "", 1)]
+
+
 def test_i11_overfill_is_counted_apart(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, "1")
     proven.reserve(A, [order(lots=2, hold=10, order_id="o")], request_id="r")

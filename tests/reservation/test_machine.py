@@ -54,6 +54,10 @@ class Paper:
     wish: list[int] | None = None
     """Shares of the amended order, lot by lot, while the venue has not answered."""
     wish_id: str = ""
+    due: int = 0
+    """Until when it may leave."""
+    unwanted: bool = False
+    """A cancel has been asked for."""
 
     @property
     def versions(self) -> list[list[int]]:
@@ -268,6 +272,8 @@ class Books(RuleBasedStateMachine):
         else:
             assert outcome.code is Code.OK
             assert outcome.granted == tuple(granted)
+            for name in granted:
+                self.oracle.papers[name or ""].due = self.now + 30_000_000
             for name in granted if send == "outbox" else ():
                 self.oracle.papers[name or ""].entry = request
 
@@ -345,12 +351,14 @@ class Books(RuleBasedStateMachine):
         else:
             outcome = self.ask(event, A, paper.name, event_id=self.fresh())
         if event == "claim":
-            assert outcome.ok == (paper.state == "RESERVED")
+            assert outcome.ok == (paper.state == "RESERVED" and self.now <= paper.due and not paper.unwanted)
             paper.state = "SENT" if outcome.ok else paper.state
         else:
             assert outcome.ok == (paper.state in LIVE)
             if event == "acknowledge" and outcome.ok:
                 paper.state = "LIVE"
+            if event == "request_cancel" and outcome.ok:
+                paper.unwanted = True
         assert self.oracle.all == before
 
     @precondition(lambda self: self.oracle.papers)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests import servers
+from tests.reservation.test_codes import set_status
 
 from equipoise.orders import Order, Side
 from equipoise.reservation import (
@@ -445,12 +446,88 @@ def test_a_recovering_account_grants_again_once_all_is_settled(book: Reservation
     clock.advance(60)
     assert book.reserve(A, [order(hold=1)], request_id="n").code is Code.ACCOUNT_RECOVERING
     assert [item.kind for item in book.reconcile(A).discrepancies] == ["totals"]
-    report = book.reconcile(A, VenueView(as_of_us=clock(), orders=venue_orders()), apply=True)
+    view = VenueView(as_of_us=clock(), orders=venue_orders(), positions={"SYM": 1})
+    report = book.reconcile(A, view, apply=True)
     assert [(item.kind, item.state) for item in report.discrepancies] == [
         ("totals", "applied"),
         ("recovering", "applied"),
     ]
     assert book.reserve(A, [order(hold=1)], request_id="n").ok
+
+
+def test_a_recovering_account_grants_again_only_by_a_view_that_shows_everything_that_may_be_lost(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    desk(proven, order)
+    set_status(proven, AccountStatus.RECOVERING)
+    at, positions = clock() + 60_000_000, {"SYM": 1}
+    traded = (VenueOrder(**{**_fields(venue_orders()[0]), "filled": 2}), venue_orders()[1])
+    grown = (VenueOrder(**{**_fields(venue_orders()[0]), "lots": 3}), venue_orders()[1])
+    stranger = (VenueFill(fill_id="x", order_id="elsewhere", lots=1),)
+    repaired = "not everything found is repaired"
+    views = [
+        (VenueView(as_of_us=0, orders=venue_orders(), positions=positions), "the view is not later than the promotion"),
+        (
+            VenueView(as_of_us=clock() + 1, orders=venue_orders(), positions=positions),
+            "orders changed too shortly before the view to be judged by it",
+        ),
+        (
+            VenueView(as_of_us=at, orders=venue_orders()),
+            "a view without positions does not show fills that were lost",
+        ),
+        (VenueView(as_of_us=at, orders=traded, positions=positions), repaired),
+        (VenueView(as_of_us=at, orders=grown, positions=positions), repaired),
+        (VenueView(as_of_us=at, orders=venue_orders(), fills=stranger, positions=positions), repaired),
+        (VenueView(as_of_us=at, orders=venue_orders(), positions={"SYM": 2}), repaired),
+        # The fill of an order that has ended at the venue is lost: only the position says so.
+        (VenueView(as_of_us=at, orders=venue_orders(), positions={}), repaired),
+    ]
+    for view, why in views:
+        report = proven.reconcile(A, view, apply=True)
+        item = report.discrepancies[-1]
+        assert (item.kind, item.expected, item.found) == ("recovering", "ACTIVE", "RECOVERING")
+        assert (item.state, item.note, report.settled) == ("skipped", why, False)
+        assert proven.account(A).status is AccountStatus.RECOVERING
+        assert proven.claim(A, "w:0", event_id="c").code is Code.ACCOUNT_RECOVERING
+    assert not proven.reconcile(A, apply=True).discrepancies
+    assert proven.reserve(A, [order(hold=1)], request_id="n").code is Code.ACCOUNT_RECOVERING
+    # An order that the venue has not open and that may still arrive there stays held: it is no obstacle.
+    sent = [order(hold=3, order_id="sent")]
+    set_status(proven, AccountStatus.ACTIVE)
+    assert proven.reserve(A, sent, request_id="s", send="caller", deadline_us=9 * 10**15).ok
+    set_status(proven, AccountStatus.RECOVERING)
+    clock.advance(60)
+    report = proven.reconcile(A, VenueView(as_of_us=at, orders=venue_orders(), positions=positions), apply=True)
+    assert [(item.kind, item.state) for item in report.discrepancies] == [
+        ("absent", "skipped"),
+        ("recovering", "applied"),
+    ]
+    assert proven.reserve(A, [order(hold=1)], request_id="n").ok
+
+
+def test_a_suspension_and_a_recovery_do_not_lift_each_other(proven: ReservationBook, order: Make, clock: Any) -> None:
+    desk(proven, order)
+    clock.advance(10)
+    view = VenueView(as_of_us=clock(), orders=venue_orders(), positions={"SYM": 1})
+
+    def ask(number: int, status: AccountStatus) -> tuple[Code, Code]:
+        assert proven.account(A).status is status
+        grown = proven.reserve(A, [order(hold=1)], request_id=f"n{number}").code
+        return grown, proven.claim(A, "w:0", event_id=f"c{number}").code
+
+    both, recovering = AccountStatus.SUSPENDED_RECOVERING, AccountStatus.RECOVERING
+    set_status(proven, recovering)
+    assert proven.suspend(A, request_id="on").ok
+    assert ask(1, both) == (Code.ACCOUNT_SUSPENDED, Code.ACCOUNT_RECOVERING)
+    assert proven.suspend(A, False, request_id="off").ok
+    assert ask(2, recovering) == (Code.ACCOUNT_RECOVERING, Code.ACCOUNT_RECOVERING)
+    assert proven.suspend(A, request_id="on again").ok
+    assert dict(proven.history(A)[-1].details)["status"] == "SUSPENDED_RECOVERING"
+    assert [item.expected for item in proven.reconcile(A, view).discrepancies] == ["SUSPENDED"]
+    assert proven.reconcile(A, view, apply=True).settled
+    assert ask(3, AccountStatus.SUSPENDED) == (Code.ACCOUNT_SUSPENDED, Code.OK)
+    assert proven.suspend(A, False, request_id="off again").ok
+    assert ask(4, AccountStatus.ACTIVE) == (Code.OK, Code.ILLEGAL_TRANSITION)
 
 
 @pytest.mark.parametrize("rule", ["worst_side", "larger_leg"])

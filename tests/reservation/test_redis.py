@@ -21,6 +21,7 @@ from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
 from equipoise.reservation.redis_scripts import SCRIPTS
 from equipoise.reservation.redis_wire import Replies
+from equipoise.reservation.requests import Adopt, Ask, Export
 
 Make = Callable[..., Order]
 A = "acc"
@@ -151,18 +152,25 @@ def test_every_script_touches_declared_keys_only_and_says_what_they_are() -> Non
     assert calls > 200
 
 
-def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Redis, order: Make, clock: Any) -> None:
+@pytest.mark.parametrize(("rule", "positions"), [("larger_leg", "tickets"), ("sum", "net")])
+def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(
+    client: redis.Redis, order: Make, clock: Any, rule: str, positions: str
+) -> None:
     with ReservationBook.connect(servers.shared().url, clock=clock) as book:
         orders = [order(lots=3, hold=30, order_id=name) for name in ("a", "b", "c", "d")]
 
         def prepare() -> None:
             client.flushall()
-            book.open_account(A, "1", rule="larger_leg", positions="tickets", owner_margin_max={"ann": 1})
+            book.open_account(A, "1", rule=rule, positions=positions, owner_margin_max={"ann": 1})
             book.reserve(A, orders, request_id="r", owner="ann", send="caller")
             book.fill(A, "b", 3, fill_id="f0")
             book.acknowledge(A, "a", "v")
             book.reserve(A, [order(hold=1, order_id="e")], request_id="e")
             book.amend(A, "d", 4, "0.00008", event_id="a")
+
+        def adopt() -> None:
+            ask = Ask("new", "SYM", "", "bid", 2, 100, 5, False)
+            book._run(Adopt("adopt", A, "adopt", "content", ask, "v9"))  # type: ignore[attr-defined]
 
         ladder = [order(hold=5, order_id="new"), order("ask", hold=5, order_id="other")]
         operations: dict[str, Callable[[], Any]] = {
@@ -170,7 +178,7 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             "withdraw": lambda: book.withdraw(A, "0.1", request_id="x"),
             "suspend": lambda: book.suspend(A, request_id="x"),
             "abandon": lambda: book.abandon(A, "x"),
-            "set_terms": lambda: book.set_terms(A, request_id="x", rule="larger_leg", positions="tickets"),
+            "set_terms": lambda: book.set_terms(A, request_id="x", rule="worst_side"),
             "mark": lambda: book.mark(A, {"SYM": "0.1"}),
             "reserve": lambda: book.reserve(A, ladder, request_id="x", owner="ann", send="outbox"),
             "execute": lambda: book.execute(A, order(hold=5, order_id="new"), request_id="x"),
@@ -183,6 +191,11 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
             "claim": lambda: book.claim(A, "e", event_id="x"),
             "settle_amend": lambda: book.settle_amend(A, "d", "refused", amend_id="a", venue_id="v3"),
             "open_account": lambda: book.open_account(A, "1", rule="larger_leg"),
+            "resolve": lambda: book.resolve(A, "c", OrderState.CANCELLED, evidence="operator"),
+            "revalue": lambda: book.revalue(A, "SYM", "0.00001", request_id="x"),
+            # The step alone: the read of the journal comes after it.
+            "export": lambda: book._run(Export("export", A, "", "", 1)),  # type: ignore[attr-defined]
+            "adopt": adopt,
             "amend": lambda: book.amend(A, "c", 5, "0.00009", event_id="x"),
             "close": lambda: book.close(A, "b", event_id="x", realised_pnl=0),
             "sweep": lambda: book.sweep(A),
@@ -201,6 +214,9 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
                     clock.advance(100_000)
                 elif operation == "sweep":
                     clock.advance(100)
+                elif operation == "resolve":
+                    clock.advance(100)
+                    book.sweep(A)
                 client.delete(key)
                 if key == keys[0] or operation.startswith("x"):
                     client.lpush(key, "x")
@@ -215,6 +231,8 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
                 else:
                     # Not one of its keys: what is there was left alone.
                     assert client.type(key) in (b"string", b"list"), (operation, key)
+        if rule != "larger_leg":
+            keys.remove(all_keys[8])  # charges per lot
         assert refused["reserve"] == {*keys, *outbox, records[2], records[3]}
         assert refused["amend"] == {*keys, records[1]} - {keys[4], keys[5]}
         assert refused["archive"] >= {keys[0], keys[1], keys[2], keys[3], keys[4], keys[5], keys[6], base}
@@ -224,7 +242,14 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(client: redis.Red
         assert refused["settle_amend"] == {*keys, records[4]} - {keys[5]}
         assert refused["claim"] >= {keys[0], keys[2], keys[3], keys[6], records[5]}
         assert refused["open_account"] >= {keys[0]}
-        assert refused["close"] == {*keys, records[0]} - {keys[4], keys[5], keys[7]}
+        if positions == "tickets":
+            assert refused["close"] == {*keys, records[0]} - {keys[4], keys[5], keys[7]}
+        else:
+            assert refused["revalue"] == {keys[0], keys[1], keys[5], keys[6]}
+        assert refused["resolve"] == refused["cancel"]
+        assert refused["adopt"] == {*keys, records[2]} - {keys[5], keys[7]}
+        assert refused["export"] == {keys[0]}
+        assert set(refused) == set(operations)
         assert refused["sweep"] >= {keys[0], keys[2], keys[3], keys[6]}
         assert refused["deposit"] == {keys[0], keys[5], keys[6]}
         assert refused["mark"] == {keys[0], keys[1]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -111,6 +112,50 @@ def test_a_server_that_dies_is_a_timeout_for_who_waits_and_then_unavailable(orde
                     await book.reserve(A, [order(hold=1)], request_id="after")
 
     run(main())
+
+
+def test_a_server_that_stands_still_is_an_answer_within_the_timeout_to_every_call(order: Make) -> None:
+    async def main() -> None:
+        with servers.Server() as server:
+            async with await AsyncReservationBook.connect(server.url, timeout_ms=300) as book:
+                await book.open_account(A, 1)
+                await book.reserve(A, [order(hold=1)], request_id="warm")
+                server.signal(signal.SIGSTOP)
+                # The first is written and not answered; from then on the server only takes connections.
+                for number, failure in enumerate((StoreTimeout, StoreUnavailable, StoreUnavailable)):
+                    began = time.monotonic()
+                    calls = [book.deposit(A, 1, request_id=f"{number} {n}") for n in range(20)]
+                    async with asyncio.timeout(5):
+                        answers = await asyncio.gather(*calls, return_exceptions=True)
+                    assert {type(answer) for answer in answers} == {failure}
+                    assert time.monotonic() - began < 2
+                server.signal(signal.SIGCONT)
+                assert (await book.deposit(A, 1, request_id="after")).ok
+                # What was unavailable had not been sent.
+                kept = await book.abandon(A, "1 0")
+                assert kept.code is Code.OK
+
+    run(main())
+
+
+def test_a_first_step_into_silence_is_unavailable_within_the_timeout(client: redis.Redis, order: Make) -> None:
+    proxy = servers.Proxy(servers.shared().port)
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(proxy.url, timeout_ms=300) as book:
+            await book.open_account(A, 1)
+            proxy.flowing.clear()
+            calls = [book.reserve(A, [order(hold=1)], request_id=str(n)) for n in range(20)]
+            async with asyncio.timeout(5):
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {StoreUnavailable}
+            proxy.flowing.set()
+            for n in range(20):
+                assert (await book.reserve(A, [order(hold=1)], request_id=str(n))).ok
+            assert (await book.account(A)).all_units == 20
+
+    run(main())
+    proxy.close()
 
 
 def test_a_cancelled_task_leaves_the_connection_in_step(client: redis.Redis, order: Make) -> None:

@@ -160,10 +160,8 @@ def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(cluster: se
     check(cluster, account_id, ROOM * 10)
     with ReservationBook.connect(cluster.url) as book:
         # A planned move loses nothing: no recovery, where the server lets it be told from a promotion.
-        if not knows_shards(target):
-            assert book.account(account_id).status is AccountStatus.RECOVERING
-            assert book.suspend(account_id, False, request_id="compared").ok
-        assert book.account(account_id).status is AccountStatus.ACTIVE
+        status = AccountStatus.ACTIVE if knows_shards(target) else AccountStatus.RECOVERING
+        assert book.account(account_id).status is status
         assert ask(target, "HGET", f"user_portfolio:{{{account_id}}}", "home").decode().split("/")[1] == cluster.ids[2]
         assert book.deposit(account_id, 1, request_id="d").ok
 
@@ -260,7 +258,9 @@ def test_a_promotion_that_loses_the_last_step_leaves_the_account_recovering_unti
         kept = VenueOrder(
             symbol="SYM", side=Side.BID, lots=1, price_ticks=100, hold="0.000010", order_id="kept", venue_id="v"
         )
-        view = VenueView(as_of_us=time.time_ns() // 1000 + 10**7, orders=(stray, kept))
+        early = VenueView(as_of_us=record.at_us, orders=(stray, kept), positions={})
+        assert book.reconcile(account_id, early).discrepancies[-1].note == "the view is not later than the promotion"
+        view = VenueView(as_of_us=time.time_ns() // 1000 + 10**7, orders=(stray, kept), positions={})
         dry = book.reconcile(account_id, view)
         assert [item.kind for item in dry.discrepancies] == ["unheld_order", "recovering"]
         assert book.account(account_id).all_units == 10
@@ -279,10 +279,14 @@ def test_a_master_that_was_started_again_may_have_lost_steps_and_its_accounts_re
     with ReservationBook.connect(cluster.url, timeout_ms=20_000) as book:
         book.open_account(account_id, 1)
         assert book.reserve(account_id, [order(hold=10, order_id="o")], request_id="r").ok
+        assert book.suspend(account_id, request_id="by hand").ok
         cluster.masters[1].kill()
         cluster.masters[1].start()
         cluster.until(cluster.ready)
         assert settled(lambda: book.acknowledge(account_id, "o", "v", event_id="a")).done
+        assert book.account(account_id).status is AccountStatus.SUSPENDED_RECOVERING
+        assert book.reserve(account_id, [order(hold=1)], request_id="s").code is Code.ACCOUNT_SUSPENDED
+        assert book.suspend(account_id, False, request_id="lifted").ok
         assert book.account(account_id).status is AccountStatus.RECOVERING
         assert book.reserve(account_id, [order(hold=1)], request_id="s").code is Code.ACCOUNT_RECOVERING
         assert book.audit(account_id).findings == ()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook, sqlite_writes
 from equipoise.reservation import sqlite as store
 from equipoise.reservation import sqlite_engine as engine
+from equipoise.reservation.records import BookOrder
 from equipoise.reservation.sqlite import SqliteBook, wal_reset_is_fixed
 
 Make = Callable[..., Order]
@@ -87,6 +89,99 @@ def test_durability_is_what_was_named(sqlite_path: Path) -> None:
             assert connection.execute("PRAGMA synchronous").fetchall() == [(level,)]
             assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
             assert connection.execute("PRAGMA wal_autocheckpoint").fetchall() == [(4_000,)]
+
+
+def without_index(path: Path, before: tuple[str, ...], unseen: str) -> None:
+    """Plant a contradiction: run a statement while the file knows nothing of its index of live orders."""
+    named = "name = 'orders_live'"
+    with closing(sqlite3.connect(path, isolation_level=None)) as rows:
+        for statement in before:
+            rows.execute(statement)
+        entry = rows.execute(f"SELECT * FROM sqlite_master WHERE {named}").fetchone()
+        rows.execute("PRAGMA writable_schema = 1")
+        rows.execute(f"DELETE FROM sqlite_master WHERE {named}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as rows:
+        rows.execute(unseen)
+        rows.execute("PRAGMA writable_schema = 1")
+        rows.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", entry)
+
+
+ALL_BUT_ID = ", ".join(name for name in BookOrder._fields if name != "order_id")
+COPY = f"INSERT INTO orders (account_id, place_made, order_id, {ALL_BUT_ID}) SELECT account_id, place_made"
+CONTRADICTIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "record without entry": (
+        (
+            "CREATE TABLE kept AS SELECT * FROM orders WHERE order_id = 'late'",
+            "DELETE FROM orders WHERE order_id = 'late'",
+        ),
+        f"{COPY}, order_id, {ALL_BUT_ID} FROM kept",
+    ),
+    "entry at another time": ((), "UPDATE orders SET deadline_us = deadline_us - 10000000 WHERE order_id = 'late'"),
+}
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+@pytest.mark.parametrize("planted", list(CONTRADICTIONS))
+def test_i14_an_index_of_the_file_that_contradicts_its_records_is_found_and_made_anew(
+    sqlite_path: Path, planted: str, through_apsw: bool, order: Make, clock: Any
+) -> None:
+    opened = partial(SqliteBook, str(sqlite_path), durability="normal", clock=clock, through_apsw=through_apsw)
+    with opened() as book:
+        book.open_account(A, 1)
+        for name in ("kept", "late"):
+            book.reserve(A, [order(hold=10, order_id=name)], request_id=name, send="outbox")
+        version = book.account(A).version
+    without_index(sqlite_path, *CONTRADICTIONS[planted])
+    with opened() as book:
+        found = book.audit(A).findings
+        assert {finding.kind for finding in found} == {"index"}
+        dry = book.reconcile(A)
+        assert [(item.kind, item.state) for item in dry.discrepancies] == [("index", "found")]
+        assert book.account(A).version == version
+        # Money does not rest on it: what is held stays held.
+        assert book.account(A).all_units == 20
+        assert book.reconcile(A, apply=True, operator="ann").settled
+        assert [record.op for record in book.history(A, after_version=version)] == ["repair"]
+        assert book.audit(A).findings == ()
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        assert rows.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    with opened() as book:
+        assert book.audit(A).findings == ()
+        assert {found.order_id for found in book.orders(A)} == {"kept", "late"}
+        assert [entry.order_ids for entry in book.outbox(A)] == [("kept",), ("late",)]
+        clock.advance(60)
+        assert book.sweep(A).granted == ("kept", "late")
+        assert book.account(A).all_units == 0
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_i14_an_entry_of_the_files_index_without_a_record_is_passed_over(
+    sqlite_path: Path, through_apsw: bool, order: Make, clock: Any
+) -> None:
+    # Not every version of the engine finds it.
+    opened = partial(SqliteBook, str(sqlite_path), durability="normal", clock=clock, through_apsw=through_apsw)
+    with opened() as book:
+        book.open_account(A, 1)
+        book.reserve(A, [order(hold=10, order_id="late")], request_id="late")
+    copy = f"{COPY} + 9, 'ghost', {ALL_BUT_ID} FROM orders WHERE order_id = 'late'"
+    without_index(sqlite_path, (copy,), "DELETE FROM orders WHERE order_id = 'ghost'")
+    with opened() as book:
+        assert {finding.kind for finding in book.audit(A).findings} <= {"index"}
+        clock.advance(60)
+        assert [found.order_id for found in book.orders(A, overdue=True)] == ["late"]
+        assert book.sweep(A).granted == ("late",)
+        assert book.orders(A) == ()
+        # It comes to life with an order of its name, which is then in the index twice and released once.
+        book.reserve(A, [order(hold=7, order_id="stays")], request_id="s", send="caller")
+        assert book.reserve(A, [order(hold=10, order_id="ghost")], request_id="g").ok
+        assert {finding.kind for finding in book.audit(A).findings} == {"index"}
+        clock.advance(60)
+        assert book.sweep(A).granted == ("stays", "ghost")
+        assert book.account(A).all_units == 7
+        assert book.reserve(A, [order(hold=10, order_id="new")], request_id="n").ok
+        book.reconcile(A, apply=True)
+        assert book.audit(A).findings == ()
+        assert {found.order_id for found in book.orders(A)} == {"stays", "new"}
 
 
 @pytest.mark.parametrize(
@@ -342,7 +437,7 @@ def test_the_schema_is_versioned_lifted_and_never_lowered(
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
-@pytest.mark.parametrize("schema", [1, 2, 3])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
 def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     sqlite_path: Path, project_root: Path, schema: int, through_apsw: bool, order: Make, clock: Any
 ) -> None:

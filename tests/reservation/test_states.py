@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,92 @@ def test_unknown_still_holds_until_there_is_evidence(proven: ReservationBook, or
     assert proven.account(A).all_units == 30_000_001
 
 
+def test_an_event_that_is_news_again_is_not_taken_for_its_repeat_under_the_same_default_id(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    bring(proven, order, "SENT", clock)
+    asked_us = clock() + 1_000_000
+
+    def stands(state: OrderState) -> None:
+        found = proven.order(A, "o")
+        assert found is not None
+        assert found.state is state
+
+    def news(ask: Callable[[], Outcome], state: OrderState) -> None:
+        # Said once it is done; said again while it is so, it is a repeat.
+        first, version = ask(), proven.account(A).version
+        assert first.code is Code.OK
+        stands(state)
+        again = ask()
+        assert (again.code, again.version) == (Code.DUPLICATE, first.version)
+        assert proven.account(A).version == version
+
+    def forget() -> None:
+        clock.advance(60)
+        assert proven.sweep(A).ok
+        stands(OrderState.UNKNOWN)
+
+    acknowledge = lambda: proven.acknowledge(A, "o", "v")  # noqa: E731
+    live = lambda: proven.resolve(A, "o", OrderState.LIVE, evidence="venue")  # noqa: E731
+    cancelling = lambda: proven.request_cancel(A, "o", deadline_us=asked_us)  # noqa: E731
+    news(acknowledge, OrderState.LIVE)
+    for _ in range(2):
+        news(cancelling, OrderState.LIVE)
+        forget()
+        news(acknowledge, OrderState.LIVE)
+        # The cancel is unanswered as before.
+        forget()
+        news(live, OrderState.LIVE)
+    # An id of the caller's own names one event for good.
+    assert proven.acknowledge(A, "o", "v", event_id="e").code is Code.DUPLICATE
+    assert proven.request_cancel(A, "o", deadline_us=clock(), event_id="c").ok
+    forget()
+    assert proven.acknowledge(A, "o", "v", event_id="f").ok
+    forget()
+    assert proven.acknowledge(A, "o", "v", event_id="f").code is Code.DUPLICATE
+    stands(OrderState.UNKNOWN)
+    assert proven.account(A).all_units == 30_000_001
+    assert proven.cancel(A, "o").ok
+    assert acknowledge().code is Code.DUPLICATE
+    assert cancelling().code is Code.DUPLICATE
+    assert live().code is Code.DUPLICATE
+    stands(OrderState.CANCELLED)
+
+
+def test_a_claim_permits_nothing_past_the_deadline_past_good_till_or_once_a_cancel_was_asked_for(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    soon, later = clock() + 1_000_000, 9 * 10**15
+    for name, named in (
+        ("due", {"deadline_us": soon}),
+        ("due, taken", {"deadline_us": soon}),
+        ("till", {"deadline_us": later, "good_till_us": soon}),
+        ("till, taken", {"deadline_us": later, "good_till_us": soon}),
+        ("asked", {"deadline_us": later}),
+    ):
+        assert proven.reserve(A, [order(hold=10, order_id=name)], request_id=name, **named).ok
+    assert proven.request_cancel(A, "asked", deadline_us=later).ok
+    clock.advance(1)
+    for name in ("due, taken", "till, taken"):
+        assert proven.claim(A, name, event_id="c").ok
+    clock.now_us += 1
+    for name in ("due", "till", "asked"):
+        assert proven.claim(A, name, event_id="c").code is Code.ILLEGAL_TRANSITION
+        found = proven.order(A, name)
+        assert found is not None
+        assert (found.state, found.hold) == (OrderState.RESERVED, 10)
+    # The next sweep says the same of the one that is due.
+    proven.sweep(A)
+    assert {o.order_id: o.state for o in proven.orders(A, every=True)} == {
+        "due": OrderState.CANCELLED,
+        "due, taken": OrderState.UNKNOWN,
+        "till": OrderState.RESERVED,
+        "till, taken": OrderState.SENT,
+        "asked": OrderState.RESERVED,
+    }
+
+
 def test_not_at_the_venue_is_evidence_only_after_good_till(proven: ReservationBook, order: Make, clock: object) -> None:
     proven.open_account(A, "1000")
     until = clock() + 7_200_000_000  # type: ignore[operator]
@@ -166,3 +253,26 @@ def test_i19_clock_jumps_release_reapply_and_delete_nothing(
         proven.sweep(A)
         assert proven.fill(A, "o", 1, fill_id="f0").code is Code.DUPLICATE
         assert proven.account(A) == before
+
+
+def test_i19_a_jump_ahead_releases_only_what_was_never_sent_and_permits_it_no_more(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    for name, send in (("held", "claim"), ("entry", "outbox"), ("sent", "caller"), ("live", "caller")):
+        proven.reserve(A, [order(hold=10, order_id=name)], request_id=name, send=send)  # type: ignore[arg-type]
+    proven.acknowledge(A, "live", "v")
+    clock.advance(10**6)
+    # Nobody has the bytes of these, and from now on nobody gets them: the release promises no margin twice.
+    assert proven.claim(A, "held", event_id="c").code is Code.ILLEGAL_TRANSITION
+    assert proven.sweep(A).granted == ("held", "entry", "sent")
+    clock.advance(-(10**6))
+    for name in ("held", "entry"):
+        found = proven.order(A, name)
+        assert found is not None
+        assert (found.state, found.reason, found.hold) == (OrderState.CANCELLED, "never_sent", 0)
+        assert proven.claim(A, name, event_id="d").code is Code.ILLEGAL_TRANSITION
+    assert proven.outbox(A) == ()
+    assert proven.account(A).all_units == 20
+    assert proven.reserve(A, [order(hold=10, order_id="held")], request_id="held").code is Code.DUPLICATE
+    assert proven.account(A).all_units == 20

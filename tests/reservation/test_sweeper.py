@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
 
 from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation.memory import _Shelf
+from equipoise.reservation.sqlite_view import Rows
 
 Make = Callable[..., Order]
 A = "acc"
@@ -102,6 +105,57 @@ def test_i19_a_lease_under_a_wrong_clock_releases_nothing_and_is_held_no_longer_
     assert proven.sweep(A, sweeper="two").flags == ("leased",)
     assert proven.account(A).all_units == held
     assert states(proven) == ["CANCELLED", "UNKNOWN", "UNKNOWN"]
+
+
+def test_a_lease_is_kept_under_a_clock_before_its_epoch(proven: ReservationBook, clock: Any) -> None:
+    clock.now_us = -(10**12)
+    proven.open_account(A, 1)
+    assert proven.sweep(A, sweeper="one").flags == ()
+    assert proven.sweep(A, sweeper="two").flags == ("leased",)
+    clock.advance(11)
+    assert proven.sweep(A, sweeper="two").flags == ()
+    assert proven.sweep(A, sweeper="one").flags == ("leased",)
+
+
+def rate_looks(book: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often the highest rate of a set was looked for since."""
+    if hasattr(book, "_links"):
+        nodes = [redis.Redis(host=node.host, port=node.port) for node in book.masters()]
+
+        def commands() -> int:
+            stats = [node.info("commandstats").get("cmdstat_zrevrangebylex", {"calls": 0}) for node in nodes]
+            return sum(int(found["calls"]) for found in stats)
+
+        before = commands()
+        return lambda: commands() - before
+    view = _Shelf if hasattr(book, "_shelves") else Rows
+    found: list[object] = []
+    whole = view.rate_top
+
+    def counted(self: Any, key: Any, deltas: Any) -> int:
+        found.append(key)
+        return whole(self, key, deltas)
+
+    monkeypatch.setattr(view, "rate_top", counted)
+    return lambda: len(found)
+
+
+def test_a_sweep_looks_at_the_rates_of_a_symbol_once_however_many_orders_it_takes(
+    proven: ReservationBook, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven.open_account(A, 1, rule="larger_leg")
+    symbols = ("AAA", "BBB")
+    for symbol in symbols:
+        ladder = [order(hold=100 + n, symbol=symbol) for n in range(40)]
+        assert proven.reserve(A, ladder, request_id=symbol).ok
+        assert proven.reserve(A, [order(lots=2, hold=21, symbol=symbol)], request_id=f"{symbol} s", send="caller").ok
+    assert proven.account(A).all_units == 2 * 139 * 42
+    clock.advance(60)
+    looks = rate_looks(proven, monkeypatch)
+    assert len(proven.sweep(A).granted) == 82
+    assert looks() == len(symbols)
+    # Two lots of each symbol are still held, at 10.5 a lot rounded up.
+    assert proven.account(A).all_units == 2 * 11 * 2
 
 
 def test_of_many_sweepers_at_once_one_has_the_lease_and_the_work_is_done_once(

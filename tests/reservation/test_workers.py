@@ -103,7 +103,7 @@ def test_an_account_that_recovers_is_read_and_its_claims_wait(proven: Reservatio
     worker = proven.worker("w", takeover_ms=200)
     (delivery,) = until(worker)
     assert worker.claim(delivery, "r:0").code is Code.ACCOUNT_RECOVERING
-    assert proven.suspend(A, False, request_id="s").ok
+    set_status(proven, AccountStatus.ACTIVE)
     (delivery,) = until(worker)
     assert worker.claim(delivery, "r:0").ok
 

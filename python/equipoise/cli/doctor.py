@@ -110,7 +110,7 @@ def _sqlite_file(url: str) -> Iterator[Check]:
     try:
         with contextlib.closing(sqlite3.connect(f"file:{where}?mode=ro", uri=True, timeout=1.0)) as connection:
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            sound = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            sound = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         yield Check("store", "problem", f"{where}: {error}")
         return

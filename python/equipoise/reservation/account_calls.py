@@ -213,7 +213,10 @@ class AccountCalls(Calls):
         issued_at_us: int | None = None,
         not_after_us: int | None = None,
     ) -> Outcome:
-        """Refuse growth from now on (`on=False` lifts it). Facts are booked all the same."""
+        """Refuse growth from now on (`on=False` lifts it). Facts are booked all the same.
+
+        An account that is recovering after a promotion stays so: `reconcile` lifts that.
+        """
         issued, until = self._validity(issued_at_us, not_after_us)
         ident = id_of(request_id, "request_id")
         content = fingerprint("suspend", flag_of(on, "on"))

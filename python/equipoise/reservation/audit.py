@@ -118,6 +118,8 @@ class Holdings:
     outbox: tuple[OutboxEntry, ...] = ()
     requests: int = 0
     """How many request ids are kept."""
+    index_fault: str = ""
+    """What the store itself finds wrong between its records and its indexes."""
 
 
 def audit(kept: Holdings) -> AuditReport:
@@ -213,6 +215,7 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
                 Finding("order", f"{order.order_id} hold after its end", (0, 0), (order.hold, order.working))
             )
     _differs(findings, "index", kept.account.account_id, frozenset(live), kept.live_ids)
+    _differs(findings, "index", "the store's own", "", kept.index_fault)
     _differs(findings, "live_orders", kept.account.account_id, len(live), kept.account.live_orders)
     waiting: dict[str, int] = {}
     for order in kept.orders.values():

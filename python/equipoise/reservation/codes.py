@@ -93,8 +93,33 @@ TERMINAL = frozenset(
 
 
 class AccountStatus(StrEnum):
-    """Whether an account may ask for more. Facts are booked in every status."""
+    """Whether an account may ask for more. Facts are booked in every status.
+
+    An operator suspends, a promotion makes an account recover, and neither lifts the other.
+    """
 
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
+    """By `suspend`, until it is lifted there."""
     RECOVERING = "RECOVERING"
+    """The last steps may be lost, until `reconcile` has settled everything."""
+    SUSPENDED_RECOVERING = "SUSPENDED_RECOVERING"
+    """Both at once."""
+
+    @property
+    def suspended(self) -> bool:
+        """Whether an operator has suspended growth."""
+        return self in (AccountStatus.SUSPENDED, AccountStatus.SUSPENDED_RECOVERING)
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the last steps may be lost."""
+        return self in (AccountStatus.RECOVERING, AccountStatus.SUSPENDED_RECOVERING)
+
+    def changed(self, *, suspended: bool | None = None, recovering: bool | None = None) -> AccountStatus:
+        """The status with one of the two put on or lifted; None: as it is."""
+        suspended = self.suspended if suspended is None else suspended
+        recovering = self.recovering if recovering is None else recovering
+        if recovering:
+            return AccountStatus.SUSPENDED_RECOVERING if suspended else AccountStatus.RECOVERING
+        return AccountStatus.SUSPENDED if suspended else AccountStatus.ACTIVE

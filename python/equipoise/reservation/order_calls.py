@@ -191,7 +191,8 @@ class OrderCalls(Calls):
         if venue_id is not None:
             id_of(venue_id, "venue_id")
         ident = derived_id("acknowledge:", str(venue_id)) if event_id is None else event_id
-        return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id)
+        derived = event_id is None
+        return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id, derived=derived)
 
     def fill(
         self,
@@ -254,7 +255,15 @@ class OrderCalls(Calls):
         ident = f"request_cancel:{deadline}" if event_id is None else event_id
         # Without a deadline of the caller's, the default differs from call to call and is not content.
         content = () if deadline_us is None else (deadline,)
-        return self._event("request_cancel", account_id, order_id, ident, content, deadline_us=deadline)
+        return self._event(
+            "request_cancel",
+            account_id,
+            order_id,
+            ident,
+            content,
+            deadline_us=deadline,
+            derived=event_id is None,
+        )
 
     def amend(
         self,
@@ -384,7 +393,19 @@ class OrderCalls(Calls):
         content = fingerprint("resolve", state.value, evidence)
         by = text_of(operator, "operator")
         where = id_of(order_id, "order_id")
-        return self._run(Resolve("resolve", account_id_of(account_id), ident, content, where, state, evidence, by))
+        return self._run(
+            Resolve(
+                "resolve",
+                account_id_of(account_id),
+                ident,
+                content,
+                where,
+                state,
+                evidence,
+                by,
+                derived=event_id is None,
+            )
+        )
 
     def close(
         self,
@@ -421,6 +442,7 @@ class OrderCalls(Calls):
         deadline_us: int | None = None,
         reason: str = "",
         expected_version: int | None = None,
+        derived: bool = False,
     ) -> Outcome:
         return self._run(
             OrderEvent(
@@ -433,5 +455,6 @@ class OrderCalls(Calls):
                 deadline_us,
                 text_of(reason, "reason"),
                 expected_version=expected_version,
+                derived=derived,
             )
         )

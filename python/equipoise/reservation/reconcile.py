@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from equipoise.reservation.audit import Finding, Holdings, JournalBase, audit
-from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import derived_id
 from equipoise.reservation.money import Amount, held
 from equipoise.reservation.records import BookOrder, Outcome
@@ -19,8 +19,10 @@ from equipoise.reservation.steps import NOT_TERMINAL
 from equipoise.reservation.steps.repairs import mended_order, mended_symbols
 from equipoise.reservation.venue import VenueOrder, VenueView
 
-__all__ = ["Discrepancy", "ReconcileReport", "compare"]
+__all__ = ["HARMLESS", "Discrepancy", "ReconcileReport", "compare"]
 
+HARMLESS = frozenset({"absent"})
+"""Findings that may stay while an account grants again: what they are about is still held."""
 REOPENED = "#live"
 """Added to the id of an order that has ended in the book and is open at the venue."""
 
@@ -137,11 +139,8 @@ def compare(
     desk.look_at_orders()
     desk.look_for_absent()
     desk.look_at_totals()
-    if kept.account.status is AccountStatus.RECOVERING:
-        item = Discrepancy(
-            "recovering", kept.account.account_id, "ACTIVE", "RECOVERING", "grant again once all is settled"
-        )
-        desk.plans.append(Plan(item, "status"))
+    if kept.account.status.recovering:
+        desk.look_at_recovery()
     return plans + desk.plans, tuple(desk.unjudged)
 
 
@@ -411,6 +410,29 @@ class _Desk:
             if said_units != found:
                 account_id = self.kept.account.account_id
                 self.add(Discrepancy("balance", account_id, said_units, found, "adjust(venue_sync)"), "adjust")
+
+    def look_at_recovery(self) -> None:
+        """Whether the view can show everything that a promotion may have lost."""
+        account = self.kept.account
+        note = ""
+        if self.view.as_of_us <= _promoted_us(self.kept):
+            note = "the view is not later than the promotion"
+        elif self.view.positions is None:
+            note = "a view without positions does not show fills that were lost"
+        elif self.unjudged:
+            note = "orders changed too shortly before the view to be judged by it"
+        repair = "" if note else "grant again once everything found is repaired"
+        after = account.status.changed(recovering=False)
+        item = Discrepancy("recovering", account.account_id, str(after), str(account.status), repair, "found", note)
+        self.add(item, None if note else "status")
+
+
+def _promoted_us(kept: Holdings) -> int:
+    """When the account began to recover; later than that where the record of it has been trimmed."""
+    promotions = [record.at_us for record in kept.journal if record.op == "promotion"]
+    if promotions:
+        return promotions[-1]
+    return kept.journal[0].at_us if kept.journal else kept.account.changed_us
 
 
 def _place(order: VenueOrder) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import account_id_of, derived_id, fingerprint
 from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.order_calls import OrderCalls
-from equipoise.reservation.reconcile import Discrepancy, Plan, ReconcileReport, compare, settled_by
+from equipoise.reservation.reconcile import HARMLESS, Discrepancy, Plan, ReconcileReport, compare, settled_by
 from equipoise.reservation.records import BookAccount, Outcome
 from equipoise.reservation.requests import Adopt, Ask, Repair
 from equipoise.reservation.venue import VenueView, checked_view
@@ -108,11 +108,11 @@ class Reconciling(AccountCalls, OrderCalls):
                 yield replace(plan.item, state="applied")
                 continue
             if plan.step is None:
-                settled = settled and plan.item.kind not in ("record", "symbol", "totals", "journal")
+                settled = settled and plan.item.kind in HARMLESS
                 yield replace(plan.item, state="skipped")
                 continue
             if plan.step == "status" and not settled:
-                yield replace(plan.item, state="skipped", note="something within the book is not repaired")
+                yield replace(plan.item, state="skipped", note="not everything found is repaired")
                 continue
             if plan.step in ("order", "symbol", "index", "totals", "journal", "status"):
                 where, leg, position = plan.values or (account_id, "", None)

@@ -291,6 +291,10 @@ class RedisBook(ReservationBook):
         """Close idle connections to a node that was found to be gone."""
         self._links.drop(address)
 
+    def lost(self, address: Address) -> None:
+        """Look for the successor of a node that does not answer."""
+        self._route.lost(address)
+
     def known_scale(self, account_id: str) -> int | None:
         """Scale of an account; None when there is none."""
         self._scale(account_id)

@@ -221,9 +221,14 @@ class RedisInLoop(AsyncReservationBook):
         else:
             connection = client.UnixDomainSocketConnection(path=address.host, **settings)
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-        except failures.RedisError as error:
-            raise StoreUnavailable(f"{address}: {error}") from error
+            # A server that stands still takes the connection and never answers the handshake.
+            async with asyncio.timeout(self._timeout_s):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException as error:
+            await connection.disconnect(nowait=True)
+            if isinstance(error, TimeoutError | failures.RedisError):
+                raise StoreUnavailable(f"{address}: {str(error) or 'no answer in time'}") from error
+            raise
         # A node that waits for a disk or a replica gives up before this does: what it says then is known.
         line = _Line(connection, home, self._timeout_s + (0 if target.durability == "memory" else 1))
         before = self._lines.get(address)
@@ -243,9 +248,15 @@ class RedisInLoop(AsyncReservationBook):
             line = self._lines.get(address)
             if line is None or line.broken or (line.home and time.monotonic() - line.known > KNOWN_S):
                 line = await self._line(address)
-        except StoreUnavailable:
-            # The node may have gone; nothing was sent. The synchronous book knows where to look, by a new connection.
+        except StoreUnavailable as error:
+            # The node may have gone; nothing was sent.
             self._redis.drop_links(address)
+            if isinstance(error.__cause__, TimeoutError | failures.TimeoutError):
+                # It is silent, and the caller's time is spent: a few threads would make all tasks wait in turn for more
+                # of the same. Who asks next goes where the account may be by then.
+                self._threads.submit(self._redis.lost, address)
+                raise
+            # The synchronous book knows where to look, by a new connection.
             return await self._in_thread(self._redis.run, request)
         replies = await line.ask(b"%b%b%b%b" % (head, line.home_word, tail, wait), 2 if wait else 1)
         reply = replies[0]

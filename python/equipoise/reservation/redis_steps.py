@@ -53,6 +53,10 @@ def _optional(value: int | str | None) -> str:
     return "" if value is None else str(value)
 
 
+def _flag(value: bool) -> str:
+    return "1" if value else ""
+
+
 def packed_terms(terms: Terms) -> str:
     """Terms as the account's hash keeps them: what every step needs in front, limits as JSON where there are any."""
     limits: dict[str, Any] = {
@@ -105,7 +109,7 @@ def _set_terms(r: SetTerms) -> Arguments:
 
 
 def _suspend(r: Suspend) -> Arguments:
-    return [], [str(r.issued_us), str(r.not_after_us), "SUSPENDED" if r.on else "ACTIVE"]
+    return [], [str(r.issued_us), str(r.not_after_us), _flag(r.on)]
 
 
 def _abandon(r: Abandon) -> Arguments:
@@ -178,9 +182,9 @@ def _event(r: OrderEvent, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
     if r.op == "acknowledge":
         # The name may be taken by another order: its record is declared, so that the script can look.
-        return [*ids, r.venue_id or r.order_id], [*values, r.venue_id or ""]
+        return [*ids, r.venue_id or r.order_id], [*values, r.venue_id or "", _flag(r.derived)]
     if r.op == "request_cancel":
-        return ids, [*values, _optional(r.deadline_us)]
+        return ids, [*values, _optional(r.deadline_us), _flag(r.derived)]
     if r.op in ENDS:
         return ids, [*values, ENDS[r.op].value, r.reason]
     return ids, values
@@ -198,7 +202,7 @@ def _close(r: Close, real_id: str) -> Arguments:
 
 def _resolve(r: Resolve, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
-    return ids, [*values, r.outcome.value, r.evidence, r.operator]
+    return ids, [*values, r.outcome.value, r.evidence, r.operator, _flag(r.derived)]
 
 
 def _amend(r: Amend, real_id: str) -> Arguments:

@@ -62,6 +62,8 @@ class Request:
     fingerprint: str
     expected_version: int | None = field(default=None, kw_only=True)
     """Refuse when the order (repairs: the account) has another version; None: whatever it is."""
+    derived: bool = field(default=False, kw_only=True)
+    """The id was made from what the event says, so that the same may be said again later and be news (`is_news`)."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ CREATE TABLE accounts (
     currency TEXT NOT NULL,
     scale INTEGER NOT NULL CHECK (scale BETWEEN 0 AND 9),
     opened_us INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'SUSPENDED', 'RECOVERING')),
+    status TEXT NOT NULL CHECK (status IN ('ACTIVE', 'SUSPENDED', 'RECOVERING', 'SUSPENDED_RECOVERING')),
     version INTEGER NOT NULL,
     balance_units INTEGER NOT NULL,
     open_pnl_units INTEGER NOT NULL,

@@ -22,6 +22,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +49,7 @@ from equipoise.reservation.sqlite_engine import (
     close_quietly,
     engine_version,
     failure_of,
+    index_fault,
     open_engine,
     run_script,
     wal_reset_is_fixed,
@@ -75,10 +77,10 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
 __all__ = ["SqliteBook", "wal_reset_is_fixed"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x45515049
 """Written into the file's header, so that another database is not taken for a book."""
-MIGRATIONS: dict[int, str] = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql", 3: "schema_3_to_4.sql"}
+MIGRATIONS: dict[int, str] = {version: f"schema_{version}_to_{version + 1}.sql" for version in range(1, SCHEMA_VERSION)}
 """File beside this one whose SQL lifts a book from the version named to the next, in the transaction that opens it."""
 VIEWS = "views.sql"
 """Made anew by every migration, because they name the columns of the tables."""
@@ -124,6 +126,8 @@ class SqliteBook(ReservationBook):
         self._generation = generation()
         self._closed = False
         self._connection: Connection | None = None
+        self._index_fault = False
+        """Whether the file was opened with indexes that contradict their tables."""
         self._in_doubt: Connection | None = None
         """What an interrupt kept from being closed."""
         self._lock_file: int | None = None
@@ -185,9 +189,12 @@ class SqliteBook(ReservationBook):
             # A page that many steps write is copied back once: more steps between checkpoints make each cheaper.
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
-            verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
-            if verdict != "ok":
-                raise StoreCorrupt(f"{self._path}: {verdict}")  # noqa: TRY301
+            self._index_fault = index_fault(connection) != ""
+            if self._index_fault:
+                verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
+                if verdict != "ok":
+                    raise StoreCorrupt(f"{self._path}: {verdict}")  # noqa: TRY301
+                # An index alone is made anew from its table by `reconcile`, for which the book must be open.
             if self._read_only:
                 self._refuse_schema(connection.execute("PRAGMA user_version").fetchall()[0][0], SCHEMA_VERSION)
             else:
@@ -519,7 +526,16 @@ class SqliteBook(ReservationBook):
         )
 
     def _holdings(self, account_id: str) -> Holdings:
-        return self._read(lambda connection: holdings(connection, account_id))
+        def read(connection: Connection) -> Holdings:
+            kept = holdings(connection, account_id)
+            if not self._index_fault:
+                return kept
+            # Somebody may have repaired it since.
+            fault = index_fault(connection)
+            self._index_fault = fault != ""
+            return replace(kept, index_fault=fault or kept.index_fault)
+
+        return self._read(read)
 
 
 def _sql(name: str) -> str:

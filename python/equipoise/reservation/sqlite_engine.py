@@ -24,6 +24,7 @@ __all__ = [
     "close_quietly",
     "engine_version",
     "failure_of",
+    "index_fault",
     "open_engine",
     "run_script",
     "wal_reset_is_fixed",
@@ -122,6 +123,12 @@ def run_script(connection: Connection, script: str) -> None:
         if sqlite3.complete_statement(statement):
             connection.execute(statement)
             statement = ""
+
+
+def index_fault(connection: Connection) -> str:
+    """The first contradiction that the engine finds in the file, its indexes among it; empty: none."""
+    verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchall()[0][0])
+    return "" if verdict == "ok" else verdict
 
 
 def close_quietly(connection: Connection | None) -> None:

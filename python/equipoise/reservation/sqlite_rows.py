@@ -182,6 +182,7 @@ def holdings(connection: Connection, account_id: str) -> Holdings:
         _base(connection, account_id),
         tuple([entry_of(row) for row in execute(GET_OUTBOX, (account_id, 0, -1)).fetchall()]),
         int(execute("SELECT count(*) FROM requests WHERE account_id = ?", mine).fetchall()[0][0]),
+        "" if len(live) == len(set(live)) else "an order is in it twice",
     )
 
 

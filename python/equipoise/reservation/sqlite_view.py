@@ -159,7 +159,8 @@ class Rows:
 
     def due(self, before_us: int) -> Iterable[BookOrder]:
         """Orders whose answer was due before a time."""
-        return [order_of(row) for row in self._all(GET_DUE, before_us)]
+        # By id: an index with an entry too many would name an order twice, and its hold would be released twice.
+        return {row[0]: order_of(row) for row in self._all(GET_DUE, before_us)}.values()
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         """Terminal, flat orders not changed since."""

@@ -41,10 +41,10 @@ from equipoise.reservation.steps import Effect, Indexes
 __all__ = ["Writes"]
 
 _TERMS_NAMES = tuple(item.name for item in fields(Terms) if item.init)
-_AMENDED = ("lots", "price_ticks", "hold_start")
-"""Columns of an order that amendments change."""
-_AMENDED_AT = tuple(BookOrder._fields.index(name) for name in _AMENDED)
-_ORDER_CHANGES = (*_AMENDED, *BookOrder._fields[STATE_AT:])
+_RARELY = ("leg", "lots", "price_ticks", "hold_start")
+"""Columns of an order that amendments change, and a late fill under another position mode."""
+_RARELY_AT = tuple(BookOrder._fields.index(name) for name in _RARELY)
+_ORDER_CHANGES = (*_RARELY, *BookOrder._fields[STATE_AT:])
 """Columns that a step on an order may change."""
 _CHANGED_FLAGS = _ORDER_CHANGES.index("flags")
 
@@ -85,7 +85,7 @@ _PUT_RATE = (
 _DROP_RATE = "DELETE FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? AND rate = ? AND count = 0"
 _PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?)"
-_PUT_EVENT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
 _PUT_ENTRY = _insert("outbox", ("account_id", *OutboxEntry._fields), ("account_id", "request_id"), ("open_orders",))
 
@@ -110,7 +110,7 @@ def _order_row(account_id: str, place_made: int, order: RawOrder) -> list[Any]:
 
 def _order_changes(account_id: str, order: RawOrder) -> list[Any]:
     """What may have changed of an order that is in the file, and its key."""
-    values: list[Any] = [*[order[place] for place in _AMENDED_AT], *order[STATE_AT:], account_id, order[0]]
+    values: list[Any] = [*[order[place] for place in _RARELY_AT], *order[STATE_AT:], account_id, order[0]]
     values[_CHANGED_FLAGS] = " ".join(values[_CHANGED_FLAGS])
     return values
 
@@ -257,6 +257,7 @@ class Writes:
 def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
     """Write anew what is derived from the orders. Which of them are live is an index over their rows."""
     execute, many = connection.execute, connection.executemany
+    execute("REINDEX")
     for table in ("owners", "rates", "outbox"):
         execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))  # noqa: S608
     execute(

@@ -1,6 +1,7 @@
 -- The venue knows the order, under its own id. KEYS 14 record of an order of that name, if any. ARGV 10 venue id or empty
+-- 11 1: the id was made from what the event says
 
-local o, refusal = event_order()
+local o, refusal = event_order(ARGV[11] == '1' and is_unknown)
 if not o then
     return refusal
 end

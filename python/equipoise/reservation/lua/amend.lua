@@ -32,7 +32,7 @@ after.amend_deadline = ARGV[15]
 after.working, after.hold = standing(after, o.filled)
 local grows = after.working > o.working or after.hold > o.hold
 if grows and A.said[STATUS] ~= 'ACTIVE' then
-    return answer(A.said[STATUS] == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+    return answer(suspended() and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
 end
 local here = { order = o.id, state = o.state }
 local known = client ~= '' and known_as(client) or nil

@@ -4,10 +4,12 @@ local o, refusal = event_order()
 if not o then
     return refusal
 end
-if A.said[STATUS] == 'RECOVERING' then
+if recovering() then
     return answer('ACCOUNT_RECOVERING')
 end
-if o.state ~= 'RESERVED' then
+-- What the next sweep cancels, the venue cannot take any more, or nobody wants any more does not leave.
+local late = o.state == 'RESERVED' and (tonumber(o.deadline) < now or (o.good_till and tonumber(o.good_till) < now))
+if o.state ~= 'RESERVED' or late or o.cancel then
     return answer('ILLEGAL_TRANSITION', { order = o.id, state = o.state })
 end
 local after = changed(o)

@@ -17,8 +17,13 @@ if taken > 0 then
     _, hold = standing(o, o.filled + taken)
 end
 local given = o.hold - hold
-local was, row = load_row(o.symbol, o.leg)
 local after = changed(o)
+-- The position mode changes when nothing is live, and an order that ended before may be filled after it. A position that
+-- it opened at the leg of the old mode could never be reduced.
+if (A.positions == 'hedge') ~= (o.leg ~= '') then
+    after.leg = A.positions == 'hedge' and (o.bid and 'long' or 'short') or ''
+end
+local was, row = load_row(o.symbol, after.leg)
 if taken > 0 then
     less_resting(row, o, given, taken)
     if working == 0 then
@@ -85,11 +90,18 @@ if missing then
     count('pnl_missing')
 end
 journal_order(o, after)
-put_row(o.symbol, o.leg, was, row)
+put_row(o.symbol, after.leg, was, row)
 local owned = owned_after(o.owner, 0 - given)
 local reply, written = finish('OK', o.id, after.state, flags_json(flags))
 if written then
     put_order(o, after, true)
+    if after.leg ~= o.leg then
+        if after.leg ~= '' then
+            call('HSET', o.key, 'leg', after.leg)
+        else
+            call('HDEL', o.key, 'leg')
+        end
+    end
     if owned then
         call('HSET', OWNERS, o.owner, owned)
     end

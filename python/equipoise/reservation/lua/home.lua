@@ -9,8 +9,9 @@ if ARGV[8] ~= '1' then
     call('HSET', PORTFOLIO, 'home', ARGV[3])
     return answer('OK')
 end
-detail('status', '"RECOVERING"')
+local status = status_of(suspended(), true)
+detail('status', quoted(status))
 detail('from', quoted(A.said[HOME]))
 detail('to', quoted(ARGV[3]))
-D.more = { 'status', 'RECOVERING', 'home', ARGV[3] }
+D.more = { 'status', status, 'home', ARGV[3] }
 return (finish('OK'))

@@ -81,6 +81,10 @@ local function terminal(o)
     return TERMINAL[o.state] ~= nil
 end
 
+local function is_unknown(o)
+    return o.state == 'UNKNOWN'
+end
+
 -- The journalled part of an order.
 local function snapshot(o)
     return format(
@@ -248,8 +252,9 @@ end
 
 -- KEYS 13 record of the order. ARGV 7 the id as given   8 the order it is an alias of, or empty   9 expected version or
 -- empty
--- The order of an event, or nil; and the answer that ends the step, where there is one already.
-local function find_order()
+-- The order of an event, or nil; and the answer that ends the step, where there is one already. `is_news`, optional:
+-- whether an id that was used before says something that is not so any more.
+local function find_order(is_news)
     local moved = away
     if moved or not A then
         return nil, moved
@@ -263,15 +268,15 @@ local function find_order()
         local alias = name == ARGV[7] and call('HGET', ALIASES, name)
         return nil, alias and 'K' .. alias or nil
     end
-    if o.event then
+    if o.event and not (is_news and is_news(o)) then
         return nil, again_event(o.event)
     end
     check_indexes()
     return o
 end
 
-local function event_order()
-    local o, ended = find_order()
+local function event_order(is_news)
+    local o, ended = find_order(is_news)
     if ended then
         return nil, ended
     elseif not A then
@@ -312,10 +317,13 @@ local function less_resting(row, o, hold, lots)
     row[lots_at] = row[lots_at] - lots
 end
 
-local function order_rate_less(row, o)
+-- `later`: the caller renews the symbol's highest rate, once for many orders.
+local function order_rate_less(row, o, later)
     if not o.reduces and A.combine == 'larger_leg' then
         rate_less(rate_member('orders', o.symbol, counted_rate(o), o.id))
-        row[RATE_ORDERS] = rate_top('orders', o.symbol, 0)
+        if not later then
+            row[RATE_ORDERS] = rate_top('orders', o.symbol, 0)
+        end
     end
 end
 
@@ -329,10 +337,11 @@ local function owned_after(owner, change)
     return text(owned)
 end
 
--- Release what an order still holds and give it a terminal state. `o` is changed, `was` is what it was.
-local function end_order(was, o, row, state, reason)
+-- Release what an order still holds and give it a terminal state. `o` is changed, `was` is what it was; `later` as in
+-- order_rate_less.
+local function end_order(was, o, row, state, reason, later)
     less_resting(row, was, was.hold, was.working)
-    order_rate_less(row, was)
+    order_rate_less(row, was, later)
     o.state, o.reason, o.cancel = state, reason, nil
     o.hold, o.working = 0, 0
     if was.amend_lots > 0 then

@@ -142,6 +142,23 @@ local function more_of(...)
     return unpack(got)
 end
 
+-- What the account's status says: by an operator, and by a promotion.
+local function suspended()
+    return sub(A.said[STATUS], 1, 9) == 'SUSPENDED'
+end
+
+local function recovering()
+    return sub(A.said[STATUS], -10) == 'RECOVERING'
+end
+
+-- The status that says both.
+local function status_of(is_suspended, is_recovering)
+    if is_recovering then
+        return is_suspended and 'SUSPENDED_RECOVERING' or 'RECOVERING'
+    end
+    return is_suspended and 'SUSPENDED' or 'ACTIVE'
+end
+
 local function totals_text(balance, counted, executed, all)
     return '[' .. text(balance) .. ',' .. text(counted) .. ',' .. text(executed) .. ',' .. text(all) .. ']'
 end

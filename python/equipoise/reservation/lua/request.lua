@@ -52,7 +52,7 @@ local function growth_gate()
     if A.said[STATUS] == 'ACTIVE' then
         return nil
     end
-    return answer(A.said[STATUS] == 'SUSPENDED' and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
+    return answer(suspended() and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
 end
 
 -- The account before its first step.

@@ -1,6 +1,9 @@
 -- Note that a cancel has been asked of the venue; frees nothing. ARGV 10 deadline_us
+-- 11 1: the id was made from what the event says
 
-local o, refusal = event_order()
+local o, refusal = event_order(ARGV[11] == '1' and function(order)
+    return not order.cancel and not terminal(order)
+end)
 if not o then
     return refusal
 end

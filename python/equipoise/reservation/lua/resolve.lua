@@ -1,6 +1,7 @@
 -- End the UNKNOWN state of an order by evidence. ARGV 10 outcome   11 evidence   12 operator
+-- 13 1: the id was made from what the event says
 
-local o, refusal = event_order()
+local o, refusal = event_order(ARGV[13] == '1' and is_unknown)
 if not o then
     return refusal
 end

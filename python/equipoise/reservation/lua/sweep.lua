@@ -12,7 +12,7 @@ if not A then
 end
 local sweeper = ARGV[7]
 if sweeper ~= '' then
-    local from, till, holder = match(call('HGET', PORTFOLIO, 'lease') or '', '^(%d+) (%d+) (.*)$')
+    local from, till, holder = match(call('HGET', PORTFOLIO, 'lease') or '', '^(%-?%d+) (%-?%d+) (.*)$')
     -- One that begins in the future is from before the clock went back: it would last longer than anybody asked.
     if holder and holder ~= sweeper and tonumber(from) <= now and now < tonumber(till) then
         return answer('OK', { flags = '"leased"' })
@@ -55,13 +55,19 @@ for i, o in ipairs(overdue) do
             rows[field] = row
             put_row(o.symbol, o.leg, was, row)
         end
-        end_order(o, after, rows[field], 'CANCELLED', 'never_sent')
+        end_order(o, after, rows[field], 'CANCELLED', 'never_sent', true)
         if o.owner ~= '' then
             owners[o.owner] = (owners[o.owner] or number(call('HGET', OWNERS, o.owner) or '0', 'owner')) - o.hold
         end
     else
         after.state = 'UNKNOWN'
         journal_order(o, after)
+    end
+end
+if rates_out then
+    -- Once for all orders of a symbol, because it looks at every rate that was taken away.
+    for _, item in ipairs(D.rows) do
+        item[4][RATE_ORDERS] = rate_top('orders', item[1], 0)
     end
 end
 local reply, written = finish('OK')

@@ -117,7 +117,7 @@ def suspend(view: View, request: Suspend, now: int) -> Effect:
     if refusal is not None or account is None:
         return cast(Effect, refusal)
     draft = Draft(view, request, account, now)
-    draft.status = AccountStatus.SUSPENDED if request.on else AccountStatus.ACTIVE
+    draft.status = account.status.changed(suspended=request.on)
     draft.details = (("status", draft.status.value),)
     return draft.finish()
 

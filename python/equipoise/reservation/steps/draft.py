@@ -28,7 +28,7 @@ from equipoise.reservation.records import (
 )
 from equipoise.reservation.requests import Request, Timed
 from equipoise.reservation.steps.rules import COMBINE_RULES
-from equipoise.reservation.steps.view import AWAITING_VENUE, Effect, RateDeltas, View
+from equipoise.reservation.steps.view import AWAITING_VENUE, NOT_TERMINAL, Effect, RateDeltas, RateKey, View
 
 __all__ = [
     "Draft",
@@ -40,6 +40,7 @@ __all__ = [
     "effect_of",
     "growth_gate",
     "id_gate",
+    "is_news",
     "less_resting",
     "marks_stale",
     "order_step",
@@ -93,8 +94,7 @@ def growth_gate(request: Request, account: BookAccount) -> Effect | None:
     """Accounts that may not ask for more."""
     if account.status is AccountStatus.ACTIVE:
         return None
-    suspended = account.status is AccountStatus.SUSPENDED
-    return refuse(Code.ACCOUNT_SUSPENDED if suspended else Code.ACCOUNT_RECOVERING, request, account)
+    return refuse(Code.ACCOUNT_SUSPENDED if account.status.suspended else Code.ACCOUNT_RECOVERING, request, account)
 
 
 def marks_stale(view: View, account: BookAccount, now: int) -> bool:
@@ -225,11 +225,20 @@ class Draft:
 
     def rate(self, row: BookSymbol, kind: str, rate: int, change: int) -> BookSymbol:
         """Count a rate in or out; returns the row with the set's maximum renewed."""
+        self.count_rate((row.symbol, row.leg, kind), rate, change)
+        return self.with_top(row, kind)
+
+    def count_rate(self, key: RateKey, rate: int, change: int) -> None:
+        """Count a rate in or out; the row's maximum is to be renewed afterwards."""
         if self.rates is None:
             self.rates = {}
-        deltas = self.rates.setdefault((row.symbol, row.leg, kind), {})
+        deltas = self.rates.setdefault(key, {})
         deltas[rate] = deltas.get(rate, 0) + change
-        top = self.view.rate_top((row.symbol, row.leg, kind), deltas)
+
+    def with_top(self, row: BookSymbol, kind: str) -> BookSymbol:
+        """The row with the maximum of a set in which rates were counted. Looks at every rate that was."""
+        key = (row.symbol, row.leg, kind)
+        top = self.view.rate_top(key, {} if self.rates is None else self.rates[key])
         return row._replace(rate_orders=top) if kind == "orders" else row._replace(rate_tickets=top)
 
     def totals(self) -> tuple[int, int]:
@@ -395,6 +404,17 @@ def account_step(view: View, request: Timed, now: int) -> tuple[BookAccount | No
     return account, refusal
 
 
+def is_news(order: BookOrder, op: str) -> bool:
+    """Whether an event with a derived id that was used before says something that is not so any more.
+
+    The venue may be found to have an order more than once, and a cancel be asked for again after `resolve` took the
+    first one off.
+    """
+    if op == "request_cancel":
+        return order.cancel_deadline_us is None and order.state in NOT_TERMINAL
+    return order.state is OrderState.UNKNOWN
+
+
 def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount, BookOrder] | Effect:
     """Account and order, or the answer that ends the step."""
     account = view.account()
@@ -404,7 +424,7 @@ def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount
     if order is None:
         return refuse(Code.ORDER_NOT_FOUND, request, account)
     found = view.event(order.order_id, request.ident)
-    if found is not None:
+    if found is not None and not (request.derived and is_news(order, request.op)):
         return answer_again(found, request, account)
     if request.expected_version is not None and order.version != request.expected_version:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, OrderRow, Outcome
 from equipoise.reservation.requests import OrderEvent, Resolve, Sweep
 from equipoise.reservation.steps.draft import (
@@ -30,10 +30,23 @@ def noted(draft: Draft, order: BookOrder, code: Code) -> Effect:
 
 def ended(draft: Draft, order: BookOrder, state: OrderState, reason: str) -> BookOrder:
     """Release what an order still holds and give it a terminal state."""
+    after = _released(draft, order, state, reason)
+    _renew_tops(draft)
+    return after
+
+
+def _renew_tops(draft: Draft) -> None:
+    """The highest rate of each symbol from which orders were taken: once for all of them, because it looks at each."""
+    for symbol, leg, kind in draft.rates or ():
+        draft.put_row(draft.with_top(draft.row(symbol, leg), kind))
+
+
+def _released(draft: Draft, order: BookOrder, state: OrderState, reason: str) -> BookOrder:
+    """Release and end an order; the highest rate of its symbol is still to be renewed."""
     row = draft.row(order.symbol, order.leg)
     row = less_resting(row, order, order.hold, order.working)
     if not order.reduces and draft.account.terms.combine == "larger_leg":
-        row = draft.rate(row, "orders", counted_rate(order), -1)
+        draft.count_rate((order.symbol, order.leg, "orders"), counted_rate(order), -1)
     final = without_amendment(order) if order.amend_lots else order
     after = changed_order(
         final,
@@ -76,9 +89,11 @@ def claim(view: View, request: OrderEvent, now: int) -> Effect:
     if isinstance(found, Effect):
         return found
     account, order = found
-    if account.status is AccountStatus.RECOVERING:
+    if account.status.recovering:
         return refuse(Code.ACCOUNT_RECOVERING, request, account)
-    if order.state is not RESERVED:
+    # What the next sweep cancels, the venue cannot take any more, or nobody wants any more does not leave.
+    late = order.deadline_us < now or (order.good_till_us is not None and order.good_till_us < now)
+    if order.state is not RESERVED or late or order.cancel_deadline_us is not None:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
     draft = Draft(view, request, account, now)
     restated(draft, order, SENT, order.venue_id, order.cancel_deadline_us)
@@ -189,7 +204,7 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
     outcomes: list[OrderRow] = []
     for order in sorted(view.due(now), key=lambda order: (order.created_us, order.version, order.place)):
         if order.state is RESERVED:
-            ended(draft, order, CANCELLED, "never_sent")
+            _released(draft, order, CANCELLED, "never_sent")
         elif order.state is not UNKNOWN:
             restated(draft, order, UNKNOWN, order.venue_id, order.cancel_deadline_us)
         else:
@@ -197,6 +212,7 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
         outcomes.append((order.order_id, "OK", draft.order_pairs[-1][1].hold, 0, 0))
     if not outcomes:
         return _nothing_swept(request, account, (), lease)
+    _renew_tops(draft)
     effect = draft.finish(orders=tuple(outcomes))
     effect.lease = lease
     return effect

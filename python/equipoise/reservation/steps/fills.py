@@ -98,12 +98,25 @@ def _ticket_rate(draft: Draft, row: BookSymbol, order: BookOrder, lots: int, mar
     return row
 
 
+def at_home(order: BookOrder, *, hedge: bool) -> BookOrder:
+    """The order at the leg where the account's terms keep positions.
+
+    The position mode changes when nothing is live, and an order that ended before may be filled after it. A position
+    that it opened at the leg of the old mode could never be reduced.
+    """
+    if hedge == bool(order.leg):
+        return order
+    own = "long" if order.side == "bid" else "short"
+    return order._replace(leg=own if hedge else "")
+
+
 def fill(view: View, request: Fill, now: int) -> Effect:
     """Book lots that traded: hold to position, result and fee to the balance, in any state of the order."""
     found = order_step(view, request, request.order_id)
     if isinstance(found, Effect):
         return found
     account, order = found
+    order = at_home(order, hedge=account.terms.positions == "hedge")
     draft = Draft(view, request, account, now)
     lots, was_terminal = request.lots, order.state not in NOT_TERMINAL
     taken = min(lots, order.working)

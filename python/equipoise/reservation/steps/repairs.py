@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from equipoise.reservation.codes import AccountStatus, Code, OrderState
+from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, OutboxEntry
 from equipoise.reservation.requests import Adopt, Repair
 from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
@@ -143,7 +143,7 @@ def repair(view: View, request: Repair, now: int) -> Effect:
             rows[touched] = fresh[touched]
     require = COMBINE_RULES[account.terms.combine]
     sums = [require(row) for row in rows.values()]
-    draft.status = AccountStatus.ACTIVE if request.kind == "status" else account.status
+    draft.status = account.status.changed(recovering=False) if request.kind == "status" else account.status
     after = draft.next_account()._replace(
         executed_units=sum([executed for executed, _ in sums]),
         all_units=sum([everything for _, everything in sums]),
