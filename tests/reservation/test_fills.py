@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
 from equipoise.reservation.money import held
@@ -215,6 +216,23 @@ def test_i5_executed_margin_moves_only_with_positions(proven: ReservationBook, o
 
 
 def test_i3_every_hold_ends_exactly_once(proven: ReservationBook, order: Make) -> None:
+def test_an_open_result_is_marked_once_per_symbol_and_leg(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 100, pnl_policy="all")
+    proven.execute(A, order(), request_id="x")
+    for marks in (
+        {"SYM": 100, ("SYM", ""): 100},
+        {("SYM", ""): 1, ("SYM", None): 1},
+        {("SYM", "up"): 1},
+        {("SYM",): 1},
+    ):
+        with pytest.raises(InputError) as caught:
+            proven.mark(A, marks)
+        assert caught.value.argument in ("open_pnl", "leg")
+    assert proven.account(A).free == 100
+    assert proven.mark(A, {("SYM", ""): 100}).flags == ()
+    assert proven.account(A).free == 200
+
+
     proven.open_account(A, "1")
     rng = random.Random(7)
     proven.reserve(A, [order(lots=rng.randint(1, 9), hold=rng.randint(0, 99)) for _ in range(60)], request_id="r")

@@ -284,18 +284,24 @@ class AccountCalls(Calls):
     def mark(
         self, account_id: str, open_pnl: Mapping[str | tuple[str, str], Amount], *, as_of_us: int | None = None
     ) -> Outcome:
-        """Push open profit or loss per symbol (hedge: per (symbol, leg)).
+        """Push open profit or loss per symbol (hedge: per (symbol, leg)), each once.
 
         An older `as_of_us` than the symbol's last is dropped (flag `older`), and so is a mark for a symbol without a
         position (flag `no_position`). Never touches used margin; not journalled.
         """
         scale = self._scale(account_id_of(account_id))
-        values = []
+        values: dict[tuple[str, str], int] = {}
         for key, value in open_pnl.items():
-            symbol, leg = key if isinstance(key, tuple) else (key, "")
-            values.append((id_of(symbol, "open_pnl"), leg, units(value, scale, f"open_pnl[{symbol}]", signed=True)))
+            if isinstance(key, tuple) and len(key) != 2:
+                raise InputError("open_pnl", None, "a symbol or (symbol, leg)", repr(key))
+            symbol, leg = key if isinstance(key, tuple) else (key, None)
+            place = id_of(symbol, "open_pnl"), leg_of(None if leg == "" else leg)
+            if place in values:
+                # A symbol by itself and with an empty leg are one place: its result would count twice.
+                raise InputError("open_pnl", None, "every symbol and leg once", repr(key))
+            values[place] = units(value, scale, f"open_pnl[{symbol}]", signed=True)
         as_of = self._clock() if as_of_us is None else whole(as_of_us, "as_of_us")
-        return self._run(Mark("mark", account_id, "", "", tuple(values), as_of))
+        return self._run(Mark("mark", account_id, "", "", tuple([(*at, pnl) for at, pnl in values.items()]), as_of))
 
     def revalue(
         self,
