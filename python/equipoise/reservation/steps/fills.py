@@ -123,7 +123,7 @@ def fill(view: View, request: Fill, now: int) -> Effect:
         if not working and not order.reduces and account.terms.combine == "larger_leg":
             row = draft.rate(row, "orders", counted_rate(order), -1)
     flags: tuple[str, ...] = ()
-    if was_terminal and order.state is not FILLED and order.state is not CLOSED:
+    if late or (was_terminal and order.state is not FILLED and order.state is not CLOSED):
         flags += ("late_fill",)
     if over:
         flags += ("overfill",)
