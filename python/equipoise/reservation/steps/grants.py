@@ -43,24 +43,32 @@ def terms_allow(terms: Terms, account: BookAccount, ask: Ask, *, in_micros: bool
 
 
 def closes_leg(ask: Ask) -> bool:
+    """Whether an order is on the side that closes its leg."""
     return (ask.leg == "long" and ask.side == "ask") or (ask.leg == "short" and ask.side == "bid")
 
 
-def over_position_limit(terms: Terms, row: BookSymbol, side: str) -> bool:
-    """Whether the position would exceed its limit if everything resting on this side filled."""
+def over_position_limit(
+    terms: Terms, row: BookSymbol, side: str, *, reduces: bool = False, counts: bool = True
+) -> bool:
+    """Whether the position would exceed its limit if everything resting on this side filled.
+
+    What may only reduce is asked about by itself too: while all of it fits the position it meets no limit.
+    """
     limit = terms.lots_limit.get(row.symbol)
     if limit is None:
         return False
     if terms.positions == "tickets":
         return (row.long_lots + row.bid_lots if side == "bid" else row.short_lots + row.ask_lots) > limit
-    return (row.lots + row.bid_lots if side == "bid" else row.ask_lots - row.lots) > limit
+    if side == "bid":
+        position, resting, reducing = row.lots, row.bid_lots, row.reduce_bid_lots
+    else:
+        position, resting, reducing = -row.lots, row.ask_lots, row.reduce_ask_lots
+    return position + max(resting if counts else 0, reducing if reduces else 0) > limit
 
 
 def hold_of(terms: Terms, row: BookSymbol, ask: Ask) -> tuple[int, bool]:
-    """(what an order holds, whether it counts as reducing)."""
-    if terms.positions == "hedge" and closes_leg(ask):
-        return 0, True
-    if not ask.reduce_only:
+    """(what an order holds, whether it may only reduce): nothing while all that may only reduce fits the position."""
+    if not ask.reduce_only and not (terms.positions == "hedge" and closes_leg(ask)):
         return ask.hold, False
     if ask.side == "bid":
         fits = row.reduce_bid_lots + ask.lots <= -row.lots

@@ -89,8 +89,10 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
                 first, row, before = found
             if reduce_only or hedge:
                 hold, reduces = hold_of(terms, row, ask)
-            row = rested(row, side, hold, lots, reduces=reduces)
-            if draft is not None and not reduces:
+            # One that may only reduce and does not fit holds its charge, and counts like any other.
+            counts = not reduces or hold > 0
+            row = rested(row, side, hold, lots, reduces=reduces, counts=counts)
+            if draft is not None and counts:
                 row = draft.rate(row, "orders", order_rate(hold, lots), 1)
             after = require(row)[1]
             rise = after - before
@@ -107,7 +109,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
             if code is OK:
                 rows[symbol, leg] = (first, row, after)
                 all_units += rise
-            elif draft is not None and not reduces:
+            elif draft is not None and counts:
                 draft.rate(row, "orders", order_rate(hold, lots), -1)
         if changed and (code is OK or code.precedence > Code.TERMS_CHANGED.precedence):
             code = Code.TERMS_CHANGED
@@ -178,7 +180,7 @@ def _limit(
     `holding` is its hold and those of the ladder before it, `requiring` its rise of used_margin_all and that before it.
     """
     terms, (hold, holds), (rise, all_units) = account.terms, holding, requiring
-    if not reduces and over_position_limit(terms, row, ask.side):
+    if over_position_limit(terms, row, ask.side, reduces=reduces, counts=not reduces or hold > 0):
         return Code.POSITION_LIMIT
     if (
         (terms.orders_max is not None and account.live_orders + count >= terms.orders_max)
