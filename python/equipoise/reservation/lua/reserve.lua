@@ -142,7 +142,7 @@ for i = 1, count do
         rise = now_all - was_all
         if all + rise > MOST or not fits(row) then
             code = 'AMOUNT_OVERFLOW'
-        elseif is_stale then
+        elseif is_stale and counts then
             code = 'STALE_MARK'
         elseif limits then
             code = limit_met(ask, row, hold, rise, reduces, counts)

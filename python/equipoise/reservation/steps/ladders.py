@@ -100,7 +100,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
             fits = row[4] + row[5] <= AMOUNT_MAX and row[6] + row[7] + row[8] + row[9] <= AMOUNT_MAX
             if all_units + rise > AMOUNT_MAX or (not fits and not row_fits(row)):
                 code = Code.AMOUNT_OVERFLOW
-            elif stale:
+            elif stale and counts:
                 code = Code.STALE_MARK
             elif terms.limited:
                 code = _limit(view, request, account, ask, row, (hold, holds), (rise, all_units), len(orders), reduces)
