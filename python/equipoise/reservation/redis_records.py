@@ -90,7 +90,8 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
     """user_holdings as an order. Figures that are zero and texts that are empty are absent."""
     try:
         version, place = divmod(int(fields["seq"]), PLACES)
-        if "request_id" not in fields and OrderState(fields["state"]) in SHRINKS:
+        # A shrunken ticket that a late fill opened again may have been closed since.
+        if "request_id" not in fields and OrderState(fields["state"]) in (*SHRINKS, OrderState.CLOSED):
             fields = {"price_ticks": "0", "request_id": "", "created_us": "0", "deadline_us": "0", **fields}
         lots, filled, released = int(fields["lots"]), int(fields.get("filled", 0)), int(fields.get("released", 0))
         created = fields["created_us"]
