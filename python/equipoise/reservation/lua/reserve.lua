@@ -110,20 +110,21 @@ for i = 1, count do
     else
         local line, bid = lines[ask.field], ask.bid
         local row = line[4]
-        -- Nothing while all that may only reduce, by its mark or by closing a leg, fits the position.
         local hold, reduces = ask.hold, ask.reduce or (A.positions == 'hedge' and (ask.leg == 'long') ~= bid)
+        local counts, reduce_at, reduce_before = true, nil, nil
         if reduces then
-            local queued = bid and row[REDUCE_BID] or row[REDUCE_ASK]
-            if queued + ask.lots <= (bid and 0 - row[LOTS] or row[LOTS]) then
+            -- Nothing while all that may only reduce, by its mark or by closing a leg, fits the position.
+            reduce_at = bid and REDUCE_BID or REDUCE_ASK
+            reduce_before = row[reduce_at]
+            row[reduce_at] = reduce_before + ask.lots
+            if row[reduce_at] <= (bid and 0 - row[LOTS] or row[LOTS]) then
                 hold = 0
             end
+            -- One that does not fit holds its charge, and counts like any other.
+            counts = hold > 0
         end
-        -- One that may only reduce and does not fit holds its charge, and counts like any other.
-        local counts = not reduces or hold > 0
         local hold_at, lots_at = bid and HOLD_BIDS or HOLD_ASKS, bid and BID_LOTS or ASK_LOTS
-        local reduce_at = bid and REDUCE_BID or REDUCE_ASK
-        local held_before, lots_before, reduce_before, rate_before =
-            row[hold_at], row[lots_at], row[reduce_at], row[RATE_ORDERS]
+        local held_before, lots_before, rate_before = row[hold_at], row[lots_at], row[RATE_ORDERS]
         local was_all, now_all, _ = line[6], nil, nil
         if not was_all then
             _, was_all = requirement(row)
@@ -131,9 +132,6 @@ for i = 1, count do
         row[hold_at] = held_before + hold
         if counts then
             row[lots_at] = lots_before + ask.lots
-        end
-        if reduces then
-            row[reduce_at] = reduce_before + ask.lots
         end
         if rate_of and counts then
             row[RATE_ORDERS] = max(rate_before, divide_up(hold, ask.lots))
@@ -151,8 +149,10 @@ for i = 1, count do
             code = 'INSUFFICIENT_MARGIN'
         end
         if code then
-            row[hold_at], row[lots_at], row[reduce_at] = held_before, lots_before, reduce_before
-            row[RATE_ORDERS] = rate_before
+            row[hold_at], row[lots_at], row[RATE_ORDERS] = held_before, lots_before, rate_before
+            if reduces then
+                row[reduce_at] = reduce_before
+            end
             line[6] = was_all
         else
             if line[1] == '' then
