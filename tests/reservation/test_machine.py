@@ -239,7 +239,7 @@ class Books(RuleBasedStateMachine):
                         price=Decimal(1),
                         size=Decimal(lots),
                         order_id=self.fresh(),
-                        reduce_only=data.draw(st.integers(0, 4)) == 0,
+                        reduce_only=data.draw(st.integers(0, 2)) == 0,
                         leg=data.draw(st.sampled_from(["long", "short"])) if self.hedge else None,
                     ),
                     hold,
