@@ -14,6 +14,17 @@ from equipoise.reservation import ReservationBook
 from equipoise.reservation.sqlite import SqliteBook
 
 STORES = ("memory", "sqlite-apsw", "sqlite-stdlib", "valkey", "valkey-cluster")
+RULES = (
+    ("sum", "net"),
+    ("sum", "hedge"),
+    ("sum", "tickets"),
+    ("worst_side", "net"),
+    ("per_side", "net"),
+    ("hedge_legs", "hedge"),
+    ("larger_leg", "net"),
+    ("larger_leg", "tickets"),
+)
+"""Every combine rule with every kind of positions that it goes with."""
 START_US = 1_700_000_000_000_000
 
 

@@ -263,6 +263,50 @@ def test_a_reduce_only_order_that_outgrows_the_position_is_charged(proven: Reser
     assert proven.account(A).all_units == 60
 
 
+def test_amending_a_reduce_only_order_down_is_never_charged_nor_refused(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, micros(10))
+    proven.execute(A, order(lots=10), request_id="x", margin=micros(10))
+    proven.reserve(A, [order("ask", 10, 100, order_id="o", reduce_only=True)], request_id="r", send="caller")
+    proven.execute(A, order("ask", 5), request_id="y", realised_pnl="-0.000005")
+    assert proven.account(A).free_units == 0
+    assert proven.symbols(A)[0].reduce_surplus_lots == 5
+    proven.suspend(A, request_id="s")
+    # Down into the position, and down to what is still a surplus.
+    for lots in (7, 5):
+        assert change(proven, lots, 10 * lots, f"a{lots}").ok
+        assert proven.settle_amend(A, "o", "accepted", amend_id=f"a{lots}").ok
+        assert (proven.order(A, "o").hold, proven.account(A).all_units) == (0, 5)  # type: ignore[union-attr]
+    proven.suspend(A, False, request_id="u")
+    assert change(proven, 6, 60, "up").code is Code.INSUFFICIENT_MARGIN
+    assert change(proven, 5, 50, "price", price_ticks=101).ok
+
+
+@pytest.mark.parametrize("other", [0, 90])
+def test_i2_an_amendment_that_raises_the_dearest_rate_is_granted_like_a_reservation(
+    proven: ReservationBook, order: Make, other: int
+) -> None:
+    lots = 10 + other
+    proven.open_account(A, micros(10 * lots), rule="larger_leg")
+    ladder = [order(lots=10, hold=100, order_id="o"), *([order(lots=other, hold=0)] if other else [])]
+    proven.reserve(A, ladder, request_id="r", send="caller")
+    # Fewer lots for the same hold: the dearer rate is that of every lot.
+    refused = change(proven, 1, 100)
+    assert (refused.code, refused.required_units, refused.free_units) == (Code.INSUFFICIENT_MARGIN, 90 * lots, 0)
+    proven.suspend(A, request_id="s")
+    assert change(proven, 1, 100).code is Code.ACCOUNT_SUSPENDED
+    proven.suspend(A, False, request_id="u")
+    proven.deposit(A, micros(90 * lots), request_id="d")
+    proven.set_terms(A, request_id="t", rule="larger_leg", margin_max=micros(100 * lots - 1))
+    assert change(proven, 1, 100).code is Code.ORDER_LIMIT
+    assert change(proven, 1, 100, terms_version=1).code is Code.TERMS_CHANGED
+    assert proven.account(A).all_units == 10 * lots
+    proven.set_terms(A, request_id="v", rule="larger_leg")
+    assert change(proven, 1, 100).ok
+    assert (proven.account(A).all_units, proven.account(A).free_units) == (100 * lots, 0)
+    proven.settle_amend(A, "o", "accepted", amend_id="a")
+    assert proven.account(A).all_units == 100 * (1 + other)
+
+
 def test_larger_leg_counts_an_amended_order_once_at_its_dearer_rate(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, 1, rule="larger_leg")
     proven.reserve(A, [order(lots=5, hold=50, order_id="o"), order(lots=2, hold=24)], request_id="r", send="caller")

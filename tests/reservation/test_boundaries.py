@@ -135,6 +135,27 @@ def test_a_ticket_closed_to_the_last_lot_is_closed_only_when_its_order_has_ended
     assert proven.account(A).all_units == 0
 
 
+def test_a_late_fill_of_a_closed_ticket_is_said_and_counted_and_can_be_closed_again(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, 1, positions="tickets")
+    proven.reserve(A, [order(lots=10, hold=100, order_id="o")], request_id="r", send="caller")
+    proven.fill(A, "o", 2, fill_id="f")
+    proven.cancel(A, "o")
+    assert proven.close(A, "o", event_id="c", realised_pnl=0).state is OrderState.CLOSED
+    late = proven.fill(A, "o", 3, fill_id="g", margin="0.000030")
+    assert (late.state, late.flags) == (OrderState.CLOSED, ("late_fill", "under_reserved"))
+    over = proven.fill(A, "o", 6, fill_id="h", margin="0.000060")
+    assert over.flags == ("late_fill", "overfill", "under_reserved")
+    assert proven.fill(A, "o", 1, fill_id="i", margin="0.000010").flags == ("overfill", "under_reserved")
+    account, found = proven.account(A), proven.order(A, "o")
+    assert (account.late_fills, account.overfills, account.executed_units) == (2, 2, 100)
+    assert found is not None
+    assert (found.filled, found.released, found.overfilled, found.open_lots) == (10, 0, 2, 10)
+    assert proven.close(A, "o", event_id="d", realised_pnl=0).state is OrderState.CLOSED
+    assert proven.account(A).all_units == 0
+
+
 def test_a_mark_is_fresh_for_exactly_its_age_and_one_of_the_same_moment_is_taken(
     proven: ReservationBook, order: Make, clock: Any
 ) -> None:

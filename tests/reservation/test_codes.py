@@ -167,6 +167,29 @@ def test_stale_marks_stop_growth_but_not_facts(proven: ReservationBook, order: M
     assert proven.withdraw(A, 1, request_id="w").code is Code.STALE_MARK
     assert proven.execute(A, order(), request_id="x").code is Code.STALE_MARK
     assert proven.fill(A, "grow:1", 1, fill_id="1").ok
+    # What can only reduce needs no margin, so nothing is counted with a mark for it.
+    reduce = [order("ask", 2, 9, reduce_only=True), order("ask", 1, 9, reduce_only=True)]
+    codes = [item.code for item in grow(proven, reduce, "5", policy="best_effort").orders]
+    assert codes == [Code.OK, Code.STALE_MARK]
+    assert proven.execute(A, order("ask", 3), request_id="y").code is Code.STALE_MARK
+    assert proven.execute(A, order("ask", 1), request_id="y", realised_pnl=0).ok
+
+
+def test_a_suspended_or_recovering_account_takes_no_new_order_not_even_a_reducing_one(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, 1)
+    proven.execute(A, order(lots=4), request_id="x", margin="0.000004")
+    assert grow(proven, [order("ask", 3, 9, reduce_only=True, order_id="o")], send="caller").ok
+    proven.suspend(A, request_id="s")
+    for code, status in ((Code.ACCOUNT_SUSPENDED, "SUSPENDED"), (Code.ACCOUNT_RECOVERING, "RECOVERING")):
+        set_status(proven, AccountStatus(status))
+        assert grow(proven, [order("ask", 1, 9, reduce_only=True)], "2").code is code
+        assert proven.execute(A, order("ask", 1), request_id="y", realised_pnl=0).code is code
+        # What has left goes on reducing, and asking the venue for less of it is no growth.
+        assert proven.fill(A, "o", 1, fill_id=status, realised_pnl=0).ok
+    assert proven.amend(A, "o", 2, "0.000006", event_id="a").ok
+    assert proven.account(A).all_units == 2
 
 
 def test_limits_by_position_order_and_owner(proven: ReservationBook, order: Make) -> None:
@@ -189,6 +212,39 @@ def test_limits_by_position_order_and_owner(proven: ReservationBook, order: Make
     assert grow(proven, [order("ask", lots=5)], "3").ok
     assert grow(proven, [order("ask", lots=1)], "4").code is Code.POSITION_LIMIT
     assert grow(proven, [order("ask", lots=5, symbol="B", hold=12)], "5", owner="ann").code is Code.ORDER_LIMIT
+
+
+def test_an_execution_meets_the_limits_of_a_reservation_for_what_it_opens(proven: ReservationBook, order: Make) -> None:
+    limits: dict[str, Any] = {
+        "position_lots_max": {"SYM": 2},
+        "order_margin_max": "0.000020",
+        "owner_margin_max": {"ann": "0.000010"},
+    }
+    proven.open_account(A, 1)
+    assert proven.execute(A, order("ask", 5), request_id="1", margin="0.000005").ok
+    proven.set_terms(A, request_id="t", **limits)
+    # A position on the other side is opened, although it is a smaller one.
+    assert proven.execute(A, order("bid", 9), request_id="2").code is Code.POSITION_LIMIT
+    assert proven.execute(A, order("bid", 7), request_id="2", margin="0.000021").code is Code.ORDER_LIMIT
+    assert proven.execute(A, order("bid", 7), request_id="2", margin="0.000011", owner="ann").code is Code.OWNER_LIMIT
+    assert proven.reserve(A, [order(hold=4)], request_id="r", owner="ann").ok
+    assert proven.execute(A, order("bid", 6), request_id="2", margin="0.000007", owner="ann").code is Code.OWNER_LIMIT
+    # One that only reduces takes no margin, whatever is named, and meets none of them.
+    proven.set_terms(A, request_id="u", mark_age_ms_max=1_000, **limits)
+    assert proven.execute(A, order("bid", 7), request_id="2").code is Code.STALE_MARK
+    reducing = proven.execute(A, order("bid", 2), request_id="2", margin=9, owner="ann", realised_pnl=0)
+    assert (reducing.code, reducing.flags) == (Code.OK, ("margin_ignored",))
+    proven.mark(A, {"SYM": 0})
+    assert proven.execute(A, order("bid", 4), request_id="3", margin="0.000006", owner="ann", realised_pnl=0).ok
+    assert proven.symbols(A)[0].lots == 1
+
+
+def test_an_execution_of_a_ticket_always_opens(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1, positions="tickets", position_lots_max={"SYM": 5})
+    assert proven.execute(A, order("ask", 5), request_id="1").ok
+    assert proven.execute(A, order("bid", 6), request_id="2").code is Code.POSITION_LIMIT
+    assert proven.execute(A, order("bid", 5), request_id="2").ok
+    assert proven.reserve(A, [order("bid", 1)], request_id="3").code is Code.POSITION_LIMIT
 
 
 def test_insufficient_margin_says_what_was_required_free_and_missing(proven: ReservationBook, order: Make) -> None:

@@ -79,6 +79,12 @@ def test_a_late_fill_of_a_shrunken_order_is_booked_as_that_of_a_whole_one(
     proven.archive(A)
     assert proven.order(A, "o") == booked
     assert proven.fill(A, name, 2, fill_id="f", margin="0.000020", fee="0.000001").code is Code.DUPLICATE
+    if terms.get("positions") == "tickets":
+        assert proven.close(A, name, event_id="t", realised_pnl=0).state is OrderState.CLOSED
+        closed = proven.order(A, "o")
+        assert closed is not None
+        assert (closed.state, closed.compacted, closed.open_lots, closed.margin) == (OrderState.CLOSED, True, 0, 0)
+        assert proven.orders(A, every=True) == (closed,)
 
 
 @pytest.mark.parametrize("end", list(ENDS))

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
 from equipoise.reservation.money import held
@@ -185,18 +186,42 @@ def test_reduce_only_holds_nothing_while_it_fits_and_surplus_is_flagged(proven: 
 
 def test_hedge_legs_add_up_and_closing_orders_hold_nothing(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, "1", rule="hedge_legs")
-    orders = [
-        order("bid", 2, 10, leg="long", order_id="ol"),
-        order("ask", 2, 7, leg="short", order_id="os"),
-        order("ask", 2, 5, leg="long", order_id="cl"),
-    ]
-    assert [item.hold for item in proven.reserve(A, orders, request_id="r").orders] == [10, 7, 0]
+    orders = [order("bid", 2, 10, leg="long", order_id="ol"), order("ask", 2, 7, leg="short", order_id="os")]
+    assert [item.hold for item in proven.reserve(A, orders, request_id="r").orders] == [10, 7]
     assert proven.account(A).all_units == 17
     proven.fill(A, "ol", 2, fill_id="f", margin="0.000010")
     proven.fill(A, "os", 2, fill_id="f", margin="0.000007")
     assert units(proven)[1:] == (17, 17)
+    closing = [order("ask", 2, 5, leg="long", order_id="cl"), order("bid", 2, 5, leg="short", order_id="cs")]
+    assert [item.hold for item in proven.reserve(A, closing, request_id="q").orders] == [0, 0]
     proven.fill(A, "cl", 2, fill_id="f", realised_pnl="0.000001")
     assert units(proven) == (1_000_001, 7, 7)
+
+
+def test_an_order_that_closes_more_than_its_leg_is_charged_and_limited_like_any_other(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, "0.000100", rule="hedge_legs", position_lots_max={"SYM": 5})
+    for leg, side in (("long", "ask"), ("short", "bid")):
+        close = order(side, 3, 90, leg=leg, order_id=f"{leg} empty")
+        assert proven.reserve(A, [close], request_id=f"{leg} 1").orders[0].hold == 90
+        proven.cancel(A, f"{leg} empty")
+        assert proven.reserve(A, [order(side, 3, 101, leg=leg)], request_id="r").code is Code.INSUFFICIENT_MARGIN
+        # A charge of nothing holds nothing, but the position's limit stands, for several of them too.
+        assert proven.reserve(A, [order(side, 6, 0, leg=leg)], request_id="r").code is Code.POSITION_LIMIT
+        assert proven.reserve(A, [order(side, 3, 0, leg=leg)] * 2, request_id="r").code is Code.POSITION_LIMIT
+        opens = order("bid" if side == "ask" else "ask", 4, leg=leg)
+        assert proven.execute(A, opens, request_id=f"{leg} x", margin="0.000010").ok
+        fits, surplus = order(side, 3, 60, leg=leg, order_id=f"{leg} fits"), order(side, 2, 40, leg=leg)
+        assert [item.hold for item in proven.reserve(A, [fits, surplus], request_id=f"{leg} 2").orders] == [0, 40]
+        assert proven.amend(A, f"{leg} fits", 3, "0.000060", event_id="a").code is Code.ILLEGAL_TRANSITION
+        proven.claim(A, f"{leg} fits", event_id="c")
+        # With the two of the other order it no longer fits.
+        assert proven.amend(A, f"{leg} fits", 4, "0.000080", event_id="a").code is Code.INSUFFICIENT_MARGIN
+        proven.cancel(A, f"{leg} 2:1")
+        assert proven.amend(A, f"{leg} fits", 4, "0.000080", event_id="a").ok
+        assert proven.fill(A, f"{leg} fits", 4, fill_id="f", realised_pnl=0).ok
+        assert units(proven) == (100, 0, 0)
 
 
 def test_larger_leg_charges_the_dearest_rate_on_the_larger_side(proven: ReservationBook, order: Make) -> None:
@@ -237,6 +262,23 @@ def test_mark_is_ordered_by_as_of_and_never_touches_used_margin(proven: Reservat
     account = proven.account(A)
     assert (account.free, account.equity) == (Decimal("0.999992"), Decimal("1.5"))
     assert account.version == 2
+
+
+def test_an_open_result_is_marked_once_per_symbol_and_leg(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 100, pnl_policy="all")
+    proven.execute(A, order(), request_id="x")
+    for marks in (
+        {"SYM": 100, ("SYM", ""): 100},
+        {("SYM", ""): 1, ("SYM", None): 1},
+        {("SYM", "up"): 1},
+        {("SYM",): 1},
+    ):
+        with pytest.raises(InputError) as caught:
+            proven.mark(A, marks)
+        assert caught.value.argument in ("open_pnl", "leg")
+    assert proven.account(A).free == 100
+    assert proven.mark(A, {("SYM", ""): 100}).flags == ()
+    assert proven.account(A).free == 200
 
 
 def test_pnl_policy_all_counts_open_profit_into_free_but_not_into_withdrawable(
@@ -318,19 +360,61 @@ def test_amounts_of_every_scale_are_exact(proven: ReservationBook, order: Make, 
 
 
 @pytest.mark.parametrize("end", ["fill", "cancel"])
-def test_larger_leg_counts_no_rate_of_a_reduce_only_order_and_takes_none_out(
+def test_larger_leg_counts_no_rate_of_a_reduce_only_order_that_fits_and_takes_none_out(
     proven: ReservationBook, order: Make, end: str
 ) -> None:
     proven.open_account(A, "1", rule="larger_leg")
+    proven.execute(A, order(lots=1), request_id="x", margin="0.000004")
     proven.reserve(A, [order("bid", 2, 20), order("ask", 1, 90, reduce_only=True)], request_id="r")
-    assert proven.account(A).all_units == 20
+    assert proven.account(A).all_units == 10 * 3
     if end == "fill":
-        proven.fill(A, "r:1", 1, fill_id="f", margin="0.000090")
+        proven.fill(A, "r:1", 1, fill_id="f", realised_pnl=0)
     else:
         proven.cancel(A, "r:1")
     assert proven.audit(A).findings == ()
     proven.cancel(A, "r:0")
-    assert proven.account(A).all_units == (90 if end == "fill" else 0)
+    assert proven.account(A).all_units == (0 if end == "fill" else 4)
+
+
+@pytest.mark.parametrize("end", ["fill", "cancel", "sweep", "amend"])
+def test_i2_larger_leg_counts_lots_and_rate_of_a_reduce_only_order_that_does_not_fit(
+    proven: ReservationBook, order: Make, clock: Any, end: str
+) -> None:
+    proven.open_account(A, "0.000100", rule="larger_leg", position_lots_max={"SYM": 9})
+
+    def ask(lots: int, hold: int, request_id: str, **named: Any) -> Code:
+        reduce = order("ask", lots, hold, reduce_only=True, order_id=f"o{request_id}")
+        return proven.reserve(A, [reduce], request_id=request_id, **named).code
+
+    assert ask(5, 101, "1") is Code.INSUFFICIENT_MARGIN
+    assert ask(10, 10, "1") is Code.POSITION_LIMIT
+    assert ask(5, 50, "1", send="claim" if end == "sweep" else "caller") is Code.OK
+    assert proven.account(A).all_units == 50
+    assert proven.withdraw(A, "0.000051", request_id="w").code is Code.INSUFFICIENT_MARGIN
+    # The second is charged for both, at the dearer rate.
+    assert ask(4, 48, "2") is Code.INSUFFICIENT_MARGIN
+    assert ask(4, 40, "2") is Code.OK
+    assert proven.account(A).all_units == 90
+    proven.cancel(A, "o2")
+    assert proven.account(A).all_units == 50
+    if end == "fill":
+        proven.fill(A, "o1", 3, fill_id="f")
+        assert units(proven)[1:] == (30, 50)
+        proven.fill(A, "o1", 2, fill_id="g")
+        assert units(proven)[1:] == (50, 50)
+        return
+    if end == "amend":
+        assert proven.amend(A, "o1", 6, "0.000120", event_id="a").code is Code.INSUFFICIENT_MARGIN
+        assert proven.amend(A, "o1", 6, "0.000090", event_id="a").ok
+        assert proven.account(A).all_units == 90
+        proven.settle_amend(A, "o1", "accepted", amend_id="a")
+        assert proven.account(A).all_units == 90
+    if end == "sweep":
+        clock.advance(3_600)
+        proven.sweep(A)
+    else:
+        proven.cancel(A, "o1")
+    assert units(proven)[1:] == (0, 0)
 
 
 @pytest.mark.parametrize("end", ["fill", "cancel", "sweep"])

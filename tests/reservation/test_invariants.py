@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.reservation.conftest import RULES
 
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
@@ -19,31 +22,62 @@ A = "acc"
 LIVE = {OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN}
 
 
+def rate(margin: int, lots: int) -> int:
+    """Charge per lot, rounded up."""
+    return (margin + lots - 1) // lots
+
+
 def margins(book: ReservationBook, rule: str) -> tuple[int, int]:
-    """(executed, all) by definition, from the orders in flight and the positions alone."""
+    """(executed, all) by definition, from the orders in flight, the tickets and the positions alone."""
     executed = everything = 0
+    orders = book.orders(A, every=True)
     for row in book.symbols(A):
-        live = [o for o in book.orders(A, every=True) if o.symbol == row.symbol and o.state in LIVE]
-        bids = sum(o.hold for o in live if o.side == "bid")
-        asks = sum(o.hold for o in live if o.side == "ask")
-        position = row.margin if row.lots >= 0 else -row.margin
+        mine = [o for o in orders if (o.symbol, o.leg) == (row.symbol, row.leg)]
+        live, tickets = [o for o in mine if o.state in LIVE], [o for o in mine if o.open_lots]
+        bids, asks = [sum(o.hold for o in live if o.side == side) for side in ("bid", "ask")]
+        if rule == "larger_leg":
+            # What is held for nothing because it only reduces is no part of a leg.
+            live = [o for o in live if not o.reduces or o.hold_start or o.amend_hold]
+            rates = [rate(o.margin, o.open_lots) for o in tickets]
+            legs = [sum(o.open_lots for o in tickets if o.side == side) for side in ("bid", "ask")]
+            if not tickets and row.lots:
+                rates, legs = [rate(row.margin, abs(row.lots))], [max(row.lots, 0), max(-row.lots, 0)]
+            executed += max(rates, default=0) * max(legs)
+            rates += [rate(o.hold_start, o.lots) for o in live]
+            rates += [rate(o.amend_hold, o.amend_lots) for o in live if o.amend_lots]
+            resting = [sum(o.working for o in live if o.side == side) for side in ("bid", "ask")]
+            everything += max(rates, default=0) * max(legs[0] + resting[0], legs[1] + resting[1])
+            continue
         executed += row.margin
-        everything += row.margin + bids + asks if rule == "sum" else max(abs(position + bids), abs(position - asks))
+        if rule in ("worst_side", "per_side"):
+            position = row.margin if row.lots >= 0 else -row.margin
+            everything += max(abs(position + bids), abs(position - asks))
+        else:
+            everything += row.margin + bids + asks
     return executed, everything
 
 
-@pytest.mark.parametrize("rule", ["sum", "worst_side"])
+def drawn(order: Make, rng: random.Random, positions: str, hold: int, **named: Any) -> Order:
+    """An order of one to five lots, now and then one that may only reduce."""
+    if positions == "hedge":
+        named["leg"] = rng.choice(["long", "short"])
+    elif positions == "net":
+        named["reduce_only"] = rng.random() < 0.3
+    return order(rng.choice(["bid", "ask"]), rng.randint(1, 5), hold, **named)
+
+
+@pytest.mark.parametrize(("rule", "positions"), RULES)
 def test_i1_executed_and_all_equal_their_definition_after_every_step(
-    proven: ReservationBook, order: Make, clock: Any, rule: str
+    proven: ReservationBook, order: Make, clock: Any, rule: str, positions: Any
 ) -> None:
-    proven.open_account(A, 1, rule=rule)
+    proven.open_account(A, 1, rule=rule, positions=positions)
     rng = random.Random(1)
     names: list[str] = []
     for n in range(60):
         name = rng.choice(names) if names else ""
         draw = rng.random()
         if draw < 0.4 or not names:
-            ladder = [order(rng.choice(["bid", "ask"]), rng.randint(1, 5), rng.randint(0, 99)) for _ in range(2)]
+            ladder = [drawn(order, rng, positions, rng.randint(0, 99)) for _ in range(2)]
             names += proven.reserve(A, ladder, request_id=f"r{n}", send="caller").granted
         elif draw < 0.6:
             proven.fill(A, name, rng.randint(1, 3), fill_id=f"f{n}", margin=f"0.0000{rng.randint(10, 99)}")
@@ -53,15 +87,53 @@ def test_i1_executed_and_all_equal_their_definition_after_every_step(
             found = proven.order(A, name)
             if found is not None and found.amend_id is not None:
                 proven.settle_amend(A, name, rng.choice(["accepted", "refused"]), amend_id=found.amend_id)  # type: ignore[arg-type]
-        elif draw < 0.9:
+        elif draw < 0.85:
             clock.advance(10)
             proven.sweep(A)
+        elif draw < 0.9:
+            proven.close(A, name, 1, event_id=f"c{n}", realised_pnl=0)
         else:
             proven.cancel(A, name)
         account = proven.account(A)
         assert (account.executed_units, account.all_units) == margins(proven, rule)
         last = proven.history(A)[-1]
         assert (last.after.executed, last.after.all) == (account.executed_units, account.all_units)
+
+
+@pytest.mark.parametrize(("rule", "positions"), RULES)
+def test_i2_no_grant_makes_free_negative_while_threads_fill_cancel_amend_and_withdraw(
+    proven: ReservationBook, order: Make, rule: str, positions: Any
+) -> None:
+    proven.open_account(A, "0.000500", rule=rule, positions=positions)
+    granted: Counter[str] = Counter()
+
+    def work(client: int) -> None:
+        rng = random.Random(client)
+        for n in range(8):
+            name = f"{client}-{n}"
+            ladder = [drawn(order, rng, positions, rng.randint(1, 60)) for _ in range(2)]
+            answers = [proven.reserve(A, ladder, request_id=name, send="caller")]
+            if answers[0].ok:
+                hold = f"0.0000{rng.randint(10, 99)}"
+                answers.append(proven.amend(A, f"{name}:1", rng.randint(1, 6), hold, event_id="a"))
+                proven.fill(A, f"{name}:0", rng.randint(1, 3), fill_id="f", realised_pnl=0)
+                proven.cancel(A, f"{name}:{rng.randint(0, 1)}")
+            alone = drawn(order, rng, positions, rng.randint(1, 60))
+            answers.append(proven.execute(A, alone, request_id=f"x{name}", realised_pnl=0))
+            answers.append(proven.withdraw(A, "0.000020", request_id=f"w{name}"))
+            granted.update([answer.op for answer in answers if answer.ok])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert set(granted) == {"reserve", "execute", "amend", "withdraw"}
+    found: Counter[str] = Counter()
+    for record in proven.history(A, limit=10**6):
+        found[record.op] += 1
+        if record.op == "withdraw":
+            assert record.after.free >= 0
+        elif record.op in granted:
+            assert record.after.free >= 0 or record.after.all <= record.before.all, record.op
+    assert {op: found[op] for op in granted} == granted
 
 
 def test_i13_every_key_a_step_touches_is_in_the_slot_of_its_account() -> None:

@@ -329,6 +329,36 @@ def _fields(order: VenueOrder) -> dict[str, Any]:
     return {name: getattr(order, name) for name in VenueOrder.__dataclass_fields__}
 
 
+@pytest.mark.parametrize(("rule", "leg"), [("larger_leg", None), ("hedge_legs", "long")])
+def test_an_adopted_order_that_may_only_reduce_is_held_for_like_one_that_was_reserved(
+    proven: ReservationBook, order: Make, clock: Any, rule: str, leg: str | None
+) -> None:
+    proven.open_account(A, "0.000100", rule=rule)
+    proven.execute(A, order(lots=3, leg=leg), request_id="x", margin="0.000030")
+    stray = [
+        VenueOrder(
+            symbol="SYM",
+            side=Side.ASK,
+            lots=lots,
+            price_ticks=1,
+            hold="0.000200",
+            order_id=f"stray {lots}",
+            reduce_only=leg is None,
+            leg=leg,
+        )
+        for lots in (2, 4)
+    ]
+    clock.advance(60)
+    view = VenueView(as_of_us=clock(), orders=tuple(stray))
+    assert proven.reconcile(A, view, apply=True).settled
+    assert [found.hold for found in proven.orders(A)] == [0, 200]
+    # The larger leg: four lots to sell at 50 a lot, beside three bought at 10.
+    assert proven.account(A).all_units == (50 * 4 if leg is None else 30 + 200)
+    assert proven.audit(A).findings == ()
+    proven.cancel(A, "stray 4")
+    assert proven.account(A).all_units == 30
+
+
 def test_fills_of_an_adopted_order_are_booked_after_it(proven: ReservationBook, order: Make, clock: Any) -> None:
     proven.open_account(A, 1)
     stray = VenueOrder(symbol="SYM", side=Side.BID, lots=5, filled=2, price_ticks=9, hold="0.00005", venue_id="v9")
@@ -533,6 +563,9 @@ def test_a_suspension_and_a_recovery_do_not_lift_each_other(proven: ReservationB
 @pytest.mark.parametrize("rule", ["worst_side", "larger_leg"])
 def test_symbols_of_every_rule_are_summed_anew(book: ReservationBook, order: Make, rule: str) -> None:
     desk(book, order, rule)
+    # One that may only reduce and fits, and one that does not and is charged.
+    reduce = [order("ask", lots, 60, reduce_only=True, order_id=f"reduce {lots}") for lots in (1, 5)]
+    assert [item.hold for item in book.reserve(A, reduce, request_id="s").orders] == [0, 60]
     before = (book.account(A).totals, book.symbols(A))
     tamper(
         book,
@@ -546,8 +579,9 @@ def test_symbols_of_every_rule_are_summed_anew(book: ReservationBook, order: Mak
     assert book.reconcile(A, apply=True).settled
     assert (book.account(A).totals, book.symbols(A)) == before
     assert book.audit(A).findings == ()
-    book.cancel(A, "r:1")
-    assert book.audit(A).findings == ()
+    for name in ("r:1", "reduce 1", "reduce 5"):
+        book.cancel(A, name)
+        assert book.audit(A).findings == ()
 
 
 def test_tickets_are_summed_anew(book: ReservationBook, order: Make) -> None:

@@ -37,6 +37,8 @@ TERMS: list[dict[str, Any]] = [
         "owner_margin_max": {"ann": "0.000060"},
     },
     {"rule": "sum", "positions": "tickets", "position_lots_max": {"AAA": 9}, "owner_margin_max": {"ann": "0.000060"}},
+    {"rule": "hedge_legs", "position_lots_max": {"AAA": 6, "Ж∞": 4}, "owner_margin_max": {"ann": "0.000060"}},
+    {"rule": "larger_leg", "position_lots_max": {"AAA": 9}, "margin_max": "0.000250", "mark_age_ms_max": 60_000},
 ]
 SYMBOLS = ["AAA", 'q"\\', "Ж∞"]
 

@@ -40,28 +40,6 @@ def test_schedule_1_64_threads_with_room_for_20_get_exactly_20(proven: Reservati
     assert len(proven.orders(A)) == 20
 
 
-def test_i2_no_grant_makes_free_negative_while_threads_fill_cancel_and_withdraw(
-    proven: ReservationBook, order: Make
-) -> None:
-    proven.open_account(A, "0.000500", rule="worst_side")
-
-    def work(client: int) -> None:
-        rng = random.Random(client)
-        for n in range(12):
-            name = f"{client}-{n}"
-            ladder = [order(rng.choice(["bid", "ask"]), 3, rng.randint(1, 60)) for _ in range(2)]
-            if proven.reserve(A, ladder, request_id=name).ok:
-                proven.fill(A, f"{name}:0", rng.randint(1, 3), fill_id="f", realised_pnl=0)
-                proven.cancel(A, f"{name}:{rng.randint(0, 1)}")
-            proven.withdraw(A, "0.000020", request_id=f"w{name}")
-
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(work, range(16)))
-    for record in proven.history(A, limit=10**6):
-        if record.op in ("reserve", "execute", "withdraw"):
-            assert record.after.free >= 0 or record.after.all <= record.before.all
-
-
 def test_schedule_2_a_confirmation_while_another_is_placed_keeps_its_hold(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, "1")
     proven.reserve(A, [order(hold=100, order_id="a")], request_id="a")

@@ -18,7 +18,7 @@ from equipoise.reservation.records import (
     Totals,
     digest_of,
 )
-from equipoise.reservation.steps import NOT_TERMINAL, RateKey, counted_rate, order_rate, requirement, standing
+from equipoise.reservation.steps import NOT_TERMINAL, RateKey, counted, counted_rate, order_rate, requirement, standing
 
 if TYPE_CHECKING:
     import pandas
@@ -184,13 +184,16 @@ def _add_order(row: list[int], order: BookOrder) -> None:
     """Add one order to [hold_bids, hold_asks, bid, ask, reduce bid, reduce ask, long, short, ticket margin]."""
     ask = int(order.side == "ask")
     row[ask] += order.hold
-    row[(4 if order.reduces else 2) + ask] += order.working
+    if counted(order):
+        row[2 + ask] += order.working
+    if order.reduces:
+        row[4 + ask] += order.working
     row[6 + ask] += order.open_lots
     row[8] += order.margin
 
 
 def _count_rates(rates: dict[RateKey, dict[int, int]], order: BookOrder) -> None:
-    if order.working and not order.reduces:
+    if order.working and counted(order):
         counts = rates.setdefault((order.symbol, order.leg, "orders"), {})
         rate = counted_rate(order)
         counts[rate] = counts.get(rate, 0) + 1

@@ -267,10 +267,10 @@ class BookSymbol(NamedTuple):
     hold_bids: int
     hold_asks: int
     bid_lots: int
-    """Resting lots of bids that are not reduce-only."""
+    """Resting lots of bids, those that may only reduce and hold nothing apart."""
     ask_lots: int
     reduce_bid_lots: int
-    """Resting lots of bids that may only reduce."""
+    """Resting lots of bids that may only reduce, whether they hold anything or not."""
     reduce_ask_lots: int
     long_lots: int
     """Tickets: open lots of bought tickets."""
@@ -306,7 +306,7 @@ class BookOrder(NamedTuple):
     hold_start: int
     reduce_only: bool
     reduces: bool
-    """Counts as reduce-only: marked so, or closing a leg."""
+    """May only reduce: marked so, or closing a leg. Charged only where it does not fit the position."""
     order_type: str
     owner: str
     request_id: str

@@ -92,7 +92,7 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
         version, place = divmod(int(fields["seq"]), PLACES)
         # A shrunken ticket may have been filled late, and closed after that.
         if "request_id" not in fields and OrderState(fields["state"]) in {*SHRINKS, OrderState.CLOSED}:
-            fields = {"request_id": "", "created_us": "0", "deadline_us": "0", **fields}
+            fields = {"price_ticks": "0", "request_id": "", "created_us": "0", "deadline_us": "0", **fields}
         lots, filled, released = int(fields["lots"]), int(fields.get("filled", 0)), int(fields.get("released", 0))
         created = fields["created_us"]
         amend_deadline = fields.get("amend_deadline_us")

@@ -12,7 +12,7 @@ from typing import Any
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.memory import CountedRates, _Shelf
 from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, digest_of, order_of_raw
-from equipoise.reservation.steps import NOT_TERMINAL, Effect, counted_rate, order_rate
+from equipoise.reservation.steps import NOT_TERMINAL, Effect, counted, counted_rate, order_rate
 from equipoise.reservation.steps.draft import snapshot
 
 __all__ = ["KeptView", "written"]
@@ -123,7 +123,7 @@ def _indexes(effect: Effect, orders: dict[str, BookOrder], *, larger_leg: bool) 
     owners = [[name, str(held)] for name, held in effect.indexes.owners]
     rates = []
     for order in orders.values() if larger_leg else ():
-        if order.working and not order.reduces:
+        if order.working and counted(order):
             rates.append(f"orders\x1f{order.symbol}\x1f{counted_rate(order):016d}\x1f{order.order_id}")
         if order.open_lots:
             rate = order_rate(order.margin, order.open_lots)

@@ -22,10 +22,8 @@ if kind ~= 'none' then
 end
 local lots, hold, bid, only = tonumber(ARGV[11]), tonumber(ARGV[13]), ARGV[10] == 'bid', ARGV[14] == '1'
 local was, row = load_row(symbol, leg)
-local reduces = only
-if A.positions == 'hedge' and (leg == 'long') ~= bid then
-    hold, reduces = 0, true
-elseif only and (bid and row[REDUCE_BID] or row[REDUCE_ASK]) + lots <= (bid and 0 - row[LOTS] or row[LOTS]) then
+local reduces = only or (A.positions == 'hedge' and (leg == 'long') ~= bid)
+if reduces and (bid and row[REDUCE_BID] or row[REDUCE_ASK]) + lots <= (bid and 0 - row[LOTS] or row[LOTS]) then
     hold = 0
 end
 local o = {
@@ -36,7 +34,7 @@ local o = {
     amend_lots = 0, amend_hold = 0, amend_price_ticks = 0,
 }
 less_resting(row, o, 0 - hold, 0 - lots)
-if A.combine == 'larger_leg' and not reduces then
+if A.combine == 'larger_leg' and is_counted(o) then
     local rate = divide_up(hold, lots)
     rate_more(rate_member('orders', symbol, rate, id))
     row[RATE_ORDERS] = rate_top('orders', symbol, rate)

@@ -18,10 +18,11 @@ local lots, client = tonumber(ARGV[10]), ARGV[13]
 local was_row, row = load_row(o.symbol, o.leg)
 local hold = tonumber(ARGV[11])
 if o.reduces then
-    -- Nothing while it can only reduce, as at its placement.
+    -- Nothing while it can only reduce, as at its placement. A surplus that has arisen since is never charged: only more
+    -- lots are asked for anew.
     local grown = max(o.working, lots - o.filled) - o.working
     local resting = o.bid and row[REDUCE_BID] or row[REDUCE_ASK]
-    if A.positions == 'hedge' or resting + grown <= (o.bid and 0 - row[LOTS] or row[LOTS]) then
+    if (grown == 0 and not is_counted(o)) or resting + grown <= (o.bid and 0 - row[LOTS] or row[LOTS]) then
         hold = 0
     end
 end
@@ -30,7 +31,16 @@ after.amend_id, after.amend_lots, after.amend_hold = ident, lots, hold
 after.amend_price_ticks = tonumber(ARGV[12]) or o.price_ticks
 after.amend_deadline = ARGV[15]
 after.working, after.hold = standing(after, o.filled)
-local grows = after.working > o.working or after.hold > o.hold
+-- Before the bytes have left there is nothing to amend, and nobody knows which version an UNKNOWN order has.
+local legal = (o.state == 'SENT' or o.state == 'LIVE') and o.amend_lots == 0
+local owned
+if legal then
+    owned = replace_resting(row, o, after)
+    put_row(o.symbol, o.leg, was_row, row)
+end
+local _, all, _, free, good = next_totals()
+-- A charge per lot can rise, and with it what every other order requires, where neither lots nor hold do.
+local grows = after.working > o.working or after.hold > o.hold or all > A.all
 if grows and A.said[STATUS] ~= 'ACTIVE' then
     return answer(suspended() and 'ACCOUNT_SUSPENDED' or 'ACCOUNT_RECOVERING')
 end
@@ -39,18 +49,15 @@ local known = client ~= '' and known_as(client) or nil
 if known and known ~= o.id then
     return answer('ORDER_EXISTS', here)
 end
--- Before the bytes have left there is nothing to amend, and nobody knows which version an UNKNOWN order has.
-if (o.state ~= 'SENT' and o.state ~= 'LIVE') or o.amend_lots > 0 then
+if not legal then
     return answer('ILLEGAL_TRANSITION', here)
 end
 if grows and ARGV[14] ~= '' and ARGV[14] ~= A.said[TERMS_VERSION] then
     return answer('TERMS_CHANGED', here)
 end
-local owned = replace_resting(row, o, after)
-put_row(o.symbol, o.leg, was_row, row)
 
 -- First limit that the larger order meets.
-local function limit_met(all, free, good)
+local function limit_met()
     local limits, rise, more = A.limits or {}, all - A.all, after.hold - o.hold
     if not good then
         return 'AMOUNT_OVERFLOW'
@@ -58,12 +65,18 @@ local function limit_met(all, free, good)
         return 'STALE_MARK'
     end
     local most = limits.position_lots_max and limits.position_lots_max[o.symbol]
-    if after.working > o.working and not o.reduces and most then
+    if after.working > o.working and most then
         local reached
         if A.positions == 'tickets' then
             reached = o.bid and row[LONG] + row[BID_LOTS] or row[SHORT] + row[ASK_LOTS]
         else
-            reached = o.bid and row[LOTS] + row[BID_LOTS] or row[ASK_LOTS] - row[LOTS]
+            -- What may only reduce is asked about by itself too: while all of it fits it meets no limit.
+            local resting, reducing = row[BID_LOTS], row[REDUCE_BID]
+            if not o.bid then
+                resting, reducing = row[ASK_LOTS], row[REDUCE_ASK]
+            end
+            reached = max(is_counted(after) and resting or 0, after.reduces and reducing or 0)
+                + (o.bid and row[LOTS] or 0 - row[LOTS])
         end
         if reached > most then
             return 'POSITION_LIMIT'
@@ -81,8 +94,7 @@ local function limit_met(all, free, good)
 end
 
 if grows then
-    local _, all, _, free, good = next_totals()
-    local code = limit_met(all, free, good)
+    local code = limit_met()
     if code == 'INSUFFICIENT_MARGIN' then
         local room = sum(A.balance, A.counted, 0 - A.all)
         return answer(code, { order = o.id, required = text(all - A.all), free = room })

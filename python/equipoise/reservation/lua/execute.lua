@@ -45,7 +45,6 @@ if (ARGV[17] == '1' and A.said[SCALE] ~= '6') or (A.positions == 'hedge') ~= (le
 end
 check_indexes()
 local was, row = load_row(symbol, leg)
-local before = was or row_after(nil)
 local o = {
     key = KEYS[RECORD], id = id, symbol = symbol, leg = leg, bid = ARGV[9] == 'bid', lots = lots, reduces = reduce,
     market = ARGV[22] == 'market', state = 'FILLED', hold = 0, filled = lots, released = 0, working = 0, over = 0,
@@ -53,7 +52,7 @@ local o = {
     amend_hold = 0, amend_price_ticks = 0, price_ticks = tonumber(ARGV[11]),
 }
 local pnl = ARGV[18] ~= '' and tonumber(ARGV[18]) or nil
-local _, _, flags, missing = trade(row, o, lots, ask_margin, pnl, tonumber(ARGV[19]))
+local opened, margin, flags, missing = trade(row, o, lots, ask_margin, pnl, tonumber(ARGV[19]))
 -- In the order that the step found them, as the other stores keep it.
 o.flags = concat(flags, ' ')
 put_row(symbol, leg, was, row)
@@ -62,13 +61,13 @@ local executed, all, counted, free, good = next_totals()
 if not good then
     return answer('AMOUNT_OVERFLOW')
 end
-if limits and stale() then
+local rise = all - A.all
+-- What only reduces asks for nothing that these limit.
+if limits and (opened > 0 or rise > 0) and stale() then
     return answer('STALE_MARK')
 end
-local rise = all - A.all
 local most = limits and limits.position_lots_max and limits.position_lots_max[symbol]
-local size, size_before = max(row[LOTS], 0 - row[LOTS]), max(before[LOTS], 0 - before[LOTS])
-if most and size > size_before then
+if most and opened > 0 then
     local reached
     if A.positions == 'tickets' then
         reached = o.bid and row[LONG] + row[BID_LOTS] or row[SHORT] + row[ASK_LOTS]
@@ -79,10 +78,14 @@ if most and size > size_before then
         return answer('POSITION_LIMIT')
     end
 end
-if limits and ((limits.order_margin_max and ask_margin > limits.order_margin_max)
+if limits and ((limits.order_margin_max and margin > limits.order_margin_max)
     or (limits.margin_max and rise > 0 and all > limits.margin_max)
     or (limits.records_max and A.records + 2 > limits.records_max)) then
     return answer('ORDER_LIMIT')
+end
+local owner_most = limits and limits.owner_margin_max and limits.owner_margin_max[ARGV[21]]
+if owner_most and margin > 0 and figure(call('HGET', OWNERS, ARGV[21]), 'owner') + margin > owner_most then
+    return answer('OWNER_LIMIT')
 end
 local free_before = sum(A.balance, A.counted, 0 - A.all)
 if rise > 0 and free < 0 then

@@ -34,7 +34,7 @@ local flags = {}
 local function flag(name)
     flags[#flags + 1] = name
 end
-if over_before and o.state ~= 'FILLED' and o.state ~= 'CLOSED' then
+if late > 0 or (over_before and o.state ~= 'FILLED' and o.state ~= 'CLOSED') then
     flag('late_fill')
 end
 if over > 0 then

@@ -309,17 +309,28 @@ local function load_row(symbol, leg)
     return was, row_after(was)
 end
 
+-- Whether an order's lots and charge count: not those of one that can only reduce and therefore holds nothing.
+local function is_counted(o)
+    return not o.reduces or o.hold_start > 0 or o.amend_hold > 0
+end
+
 -- Less of an order resting.
 local function less_resting(row, o, hold, lots)
     local hold_at = o.bid and HOLD_BIDS or HOLD_ASKS
-    local lots_at = o.reduces and (o.bid and REDUCE_BID or REDUCE_ASK) or (o.bid and BID_LOTS or ASK_LOTS)
     row[hold_at] = row[hold_at] - hold
-    row[lots_at] = row[lots_at] - lots
+    if o.reduces then
+        local reduce_at = o.bid and REDUCE_BID or REDUCE_ASK
+        row[reduce_at] = row[reduce_at] - lots
+    end
+    if is_counted(o) then
+        local lots_at = o.bid and BID_LOTS or ASK_LOTS
+        row[lots_at] = row[lots_at] - lots
+    end
 end
 
 -- `later`: the caller renews the symbol's highest rate, once for many orders.
 local function order_rate_less(row, o, later)
-    if not o.reduces and A.combine == 'larger_leg' then
+    if A.combine == 'larger_leg' and is_counted(o) then
         rate_less(rate_member('orders', o.symbol, counted_rate(o), o.id))
         if not later then
             row[RATE_ORDERS] = rate_top('orders', o.symbol, 0)

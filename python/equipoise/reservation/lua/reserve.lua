@@ -61,14 +61,20 @@ local rate_of = A.combine == 'larger_leg'
 -- First limit of the terms, in order of precedence, that an order meets; nil: none.
 local limit_met
 if limits then
-    function limit_met(ask, after, hold, rise, reduces)
-        local most = not reduces and limits.position_lots_max and limits.position_lots_max[ask.symbol]
+    function limit_met(ask, after, hold, rise, reduces, counts)
+        local most = limits.position_lots_max and limits.position_lots_max[ask.symbol]
         if most then
             local reached
             if A.positions == 'tickets' then
                 reached = ask.bid and after[LONG] + after[BID_LOTS] or after[SHORT] + after[ASK_LOTS]
             else
-                reached = ask.bid and after[LOTS] + after[BID_LOTS] or after[ASK_LOTS] - after[LOTS]
+                -- What may only reduce is asked about by itself too: while all of it fits it meets no limit.
+                local resting, reducing = after[BID_LOTS], after[REDUCE_BID]
+                if not ask.bid then
+                    resting, reducing = after[ASK_LOTS], after[REDUCE_ASK]
+                end
+                reached = max(counts and resting or 0, reduces and reducing or 0)
+                    + (ask.bid and after[LOTS] or 0 - after[LOTS])
             end
             if reached > most then
                 return 'POSITION_LIMIT'
@@ -104,40 +110,49 @@ for i = 1, count do
     else
         local line, bid = lines[ask.field], ask.bid
         local row = line[4]
-        local hold, reduces = ask.hold, ask.reduce
-        if A.positions == 'hedge' and (ask.leg == 'long') ~= bid then
-            hold, reduces = 0, true
-        elseif reduces then
-            local queued = bid and row[REDUCE_BID] or row[REDUCE_ASK]
-            if queued + ask.lots <= (bid and 0 - row[LOTS] or row[LOTS]) then
+        local hold, reduces = ask.hold, ask.reduce or (A.positions == 'hedge' and (ask.leg == 'long') ~= bid)
+        local counts, reduce_at, reduce_before = true, nil, nil
+        if reduces then
+            -- Nothing while all that may only reduce, by its mark or by closing a leg, fits the position.
+            reduce_at = bid and REDUCE_BID or REDUCE_ASK
+            reduce_before = row[reduce_at]
+            row[reduce_at] = reduce_before + ask.lots
+            if row[reduce_at] <= (bid and 0 - row[LOTS] or row[LOTS]) then
                 hold = 0
             end
+            -- One that does not fit holds its charge, and counts like any other.
+            counts = hold > 0
         end
-        local hold_at = bid and HOLD_BIDS or HOLD_ASKS
-        local lots_at = reduces and (bid and REDUCE_BID or REDUCE_ASK) or (bid and BID_LOTS or ASK_LOTS)
+        local hold_at, lots_at = bid and HOLD_BIDS or HOLD_ASKS, bid and BID_LOTS or ASK_LOTS
         local held_before, lots_before, rate_before = row[hold_at], row[lots_at], row[RATE_ORDERS]
         local was_all, now_all, _ = line[6], nil, nil
         if not was_all then
             _, was_all = requirement(row)
         end
-        row[hold_at], row[lots_at] = held_before + hold, lots_before + ask.lots
-        if rate_of and not reduces then
+        row[hold_at] = held_before + hold
+        if counts then
+            row[lots_at] = lots_before + ask.lots
+        end
+        if rate_of and counts then
             row[RATE_ORDERS] = max(rate_before, divide_up(hold, ask.lots))
         end
         _, now_all = requirement(row)
         rise = now_all - was_all
         if all + rise > MOST or not fits(row) then
             code = 'AMOUNT_OVERFLOW'
-        elseif is_stale then
+        elseif is_stale and counts then
             code = 'STALE_MARK'
         elseif limits then
-            code = limit_met(ask, row, hold, rise, reduces)
+            code = limit_met(ask, row, hold, rise, reduces, counts)
         end
         if not code and best_effort and rise > 0 and free - (all - A.all) < rise then
             code = 'INSUFFICIENT_MARGIN'
         end
         if code then
             row[hold_at], row[lots_at], row[RATE_ORDERS] = held_before, lots_before, rate_before
+            if reduces then
+                row[reduce_at] = reduce_before
+            end
             line[6] = was_all
         else
             if line[1] == '' then
@@ -204,7 +219,7 @@ for n, i in ipairs(granted) do
     -- A thousand times the version, and the place.
     places[2 * n - 1], places[2 * n] = version .. (i == 1 and '000' or format('%03.0f', i - 1)), ask.id
     dues[2 * n - 1], dues[2 * n] = due, ask.id
-    if rate_of and not ask.reduces then
+    if rate_of and (not ask.reduces or ask.hold > 0) then
         rate_more(rate_member('orders', ask.symbol, divide_up(ask.hold, ask.lots), ask.id))
     end
 end

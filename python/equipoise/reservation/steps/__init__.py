@@ -32,6 +32,7 @@ from equipoise.reservation.steps.repairs import adopt, repair
 from equipoise.reservation.steps.rules import (
     COMBINE_RULES,
     POSITION_MODES,
+    counted,
     counted_rate,
     order_rate,
     requirement,
@@ -51,6 +52,7 @@ __all__ = [
     "Lease",
     "RateKey",
     "View",
+    "counted",
     "counted_rate",
     "order_rate",
     "requirement",

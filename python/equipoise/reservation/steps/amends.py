@@ -17,7 +17,7 @@ from equipoise.reservation.steps.draft import (
     row_fits,
 )
 from equipoise.reservation.steps.grants import over_position_limit
-from equipoise.reservation.steps.rules import counted_rate, standing
+from equipoise.reservation.steps.rules import counted, counted_rate, standing
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, View
 
 __all__ = ["amend", "settle_amend"]
@@ -46,7 +46,7 @@ def amend(view: View, request: Amend, now: int) -> Effect:
     wanted = order._replace(
         amend_id=request.ident,
         amend_lots=request.lots,
-        amend_hold=_amended_hold(account, row, order, request),
+        amend_hold=_amended_hold(row, order, request),
         amend_price_ticks=price_ticks,
         amend_deadline_us=request.deadline_us,
         changed_us=now,
@@ -54,7 +54,13 @@ def amend(view: View, request: Amend, now: int) -> Effect:
     )
     working, hold = standing(wanted, order.filled)
     after = wanted._replace(working=working, hold=hold)
-    grows = working > order.working or hold > order.hold
+    # Before the bytes have left there is nothing to amend, and nobody knows which version an UNKNOWN order has.
+    legal = order.state in (SENT, LIVE) and not order.amend_lots
+    if legal:
+        _replace_resting(draft, row, order, after)
+    then = draft.next_account()
+    # A charge per lot can rise, and with it what every other order requires, where neither lots nor hold do.
+    grows = working > order.working or hold > order.hold or then.all_units > account.all_units
     if grows:
         refusal = growth_gate(request, account)
         if refusal is not None:
@@ -63,14 +69,12 @@ def amend(view: View, request: Amend, now: int) -> Effect:
     known = None if client_id is None else view.order(client_id)
     if known is not None and known.order_id != order.order_id:
         return refuse(Code.ORDER_EXISTS, request, account, order_id=order.order_id, state=order.state)
-    # Before the bytes have left there is nothing to amend, and nobody knows which version an UNKNOWN order has.
-    if order.state not in (SENT, LIVE) or order.amend_lots:
+    if not legal:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
     if grows and request.terms_version is not None and request.terms_version != account.terms_version:
         return refuse(Code.TERMS_CHANGED, request, account, order_id=order.order_id, state=order.state)
-    _replace_resting(draft, row, order, after)
     if grows:
-        code, rise = _limit(draft, order, after, stale=marks_stale(view, account, now))
+        code, rise = _limit(draft, then, order, after, stale=marks_stale(view, account, now))
         if code is Code.INSUFFICIENT_MARGIN:
             free = account.free_units
             return refuse(code, request, account, order_id=order.order_id, required_units=rise, free_units=free)
@@ -81,16 +85,17 @@ def amend(view: View, request: Amend, now: int) -> Effect:
     draft.details = (("lots", request.lots), ("hold", after.amend_hold), ("price_ticks", price_ticks))
     if client_id is not None:
         draft.details += (("client_id", client_id),)
-    return draft.finish(order_id=order.order_id, state=order.state)
+    return draft.finish(after=then, order_id=order.order_id, state=order.state)
 
 
-def _amended_hold(account: BookAccount, row: BookSymbol, order: BookOrder, request: Amend) -> int:
+def _amended_hold(row: BookSymbol, order: BookOrder, request: Amend) -> int:
     """Charge of the amended order: nothing while it can only reduce, as at its placement."""
     if not order.reduces:
         return request.hold
-    if account.terms.positions == "hedge":
-        return 0
     grown = max(order.working, request.lots - order.filled) - order.working
+    # A surplus that has arisen since is never charged: only more lots are asked for anew.
+    if not grown and not counted(order):
+        return 0
     bid = order.side == "bid"
     resting, position = (row.reduce_bid_lots, -row.lots) if bid else (row.reduce_ask_lots, row.lots)
     return 0 if resting + grown <= position else request.hold
@@ -98,23 +103,22 @@ def _amended_hold(account: BookAccount, row: BookSymbol, order: BookOrder, reque
 
 def _replace_resting(draft: Draft, row: BookSymbol, before: BookOrder, after: BookOrder) -> None:
     """Put an order that rests with other lots and another hold in the place of what rested."""
-    row = less_resting(row, before, before.hold - after.hold, before.working - after.working)
-    if not before.reduces and draft.account.terms.combine == "larger_leg":
-        old, new = counted_rate(before), counted_rate(after)
-        if not after.working:
-            row = draft.rate(row, "orders", old, -1)
-        elif old != new:
+    row = less_resting(row, before, before.hold, before.working)
+    row = less_resting(row, after, -after.hold, -after.working)
+    if draft.account.terms.combine == "larger_leg":
+        old, new = [counted_rate(order) if order.working and counted(order) else None for order in (before, after)]
+        if new is not None and new != old:
             row = draft.rate(row, "orders", new, 1)
+        if old is not None and old != new:
             row = draft.rate(row, "orders", old, -1)
     draft.put_row(row)
     draft.own(before.owner, after.hold - before.hold)
     draft.order_pairs.append((before, after))
 
 
-def _limit(draft: Draft, before: BookOrder, after: BookOrder, *, stale: bool) -> tuple[Code, int]:
+def _limit(draft: Draft, then: BookAccount, before: BookOrder, after: BookOrder, *, stale: bool) -> tuple[Code, int]:
     """(first limit that the larger order meets, rise of used_margin_all)."""
     account, terms = draft.account, draft.account.terms
-    then = draft.next_account()
     row = draft.row(after.symbol, after.leg)
     rise = then.all_units - account.all_units
     more = after.hold - before.hold
@@ -122,7 +126,9 @@ def _limit(draft: Draft, before: BookOrder, after: BookOrder, *, stale: bool) ->
         return Code.AMOUNT_OVERFLOW, rise
     if stale:
         return Code.STALE_MARK, rise
-    if after.working > before.working and not after.reduces and over_position_limit(terms, row, after.side):
+    if after.working > before.working and over_position_limit(
+        terms, row, after.side, reduces=after.reduces, counts=counted(after)
+    ):
         return Code.POSITION_LIMIT, rise
     if (more and terms.order_margin_max is not None and after.hold > terms.order_margin_max) or (
         rise > 0 and terms.margin_max is not None and then.all_units > terms.margin_max

@@ -27,7 +27,7 @@ from equipoise.reservation.records import (
     raw_order,
 )
 from equipoise.reservation.requests import Request, Timed
-from equipoise.reservation.steps.rules import COMBINE_RULES
+from equipoise.reservation.steps.rules import COMBINE_RULES, counted
 from equipoise.reservation.steps.view import AWAITING_VENUE, NOT_TERMINAL, Effect, RateDeltas, RateKey, View
 
 __all__ = [
@@ -458,16 +458,22 @@ def without_amendment(order: BookOrder) -> BookOrder:
 
 def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> BookSymbol:
     """The symbol's totals with less of an order resting."""
-    return rested(row, order.side, -hold, -lots, reduces=order.reduces)
+    return rested(row, order.side, -hold, -lots, reduces=order.reduces, counts=counted(order))
 
 
-def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool) -> BookSymbol:
-    """The symbol's totals with more resting on a side (less: negative)."""
+def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool, counts: bool) -> BookSymbol:
+    """The symbol's totals with more resting on a side (less: negative); `counts` as in `counted`."""
     values: list[Any] = list(row)
     if side == "bid":
         values[HOLD_BIDS] += hold
-        values[REDUCE_BIDS if reduces else BIDS] += lots
+        if reduces:
+            values[REDUCE_BIDS] += lots
+        if counts:
+            values[BIDS] += lots
     else:
         values[HOLD_ASKS] += hold
-        values[REDUCE_ASKS if reduces else ASKS] += lots
+        if reduces:
+            values[REDUCE_ASKS] += lots
+        if counts:
+            values[ASKS] += lots
     return new_record(BookSymbol, values)

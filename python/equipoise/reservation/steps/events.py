@@ -13,7 +13,7 @@ from equipoise.reservation.steps.draft import (
     refuse,
     without_amendment,
 )
-from equipoise.reservation.steps.rules import counted_rate
+from equipoise.reservation.steps.rules import counted, counted_rate
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Lease, View
 
 __all__ = ["acknowledge", "claim", "end_order", "request_cancel", "resolve", "sweep"]
@@ -45,7 +45,7 @@ def _released(draft: Draft, order: BookOrder, state: OrderState, reason: str) ->
     """Release and end an order; the highest rate of its symbol is still to be renewed."""
     row = draft.row(order.symbol, order.leg)
     row = less_resting(row, order, order.hold, order.working)
-    if not order.reduces and draft.account.terms.combine == "larger_leg":
+    if draft.account.terms.combine == "larger_leg" and counted(order):
         draft.count_rate((order.symbol, order.leg, "orders"), counted_rate(order), -1)
     final = without_amendment(order) if order.amend_lots else order
     after = changed_order(

@@ -16,7 +16,7 @@ from equipoise.reservation.steps.draft import (
     refuse,
     without_amendment,
 )
-from equipoise.reservation.steps.rules import counted_rate, order_rate, standing
+from equipoise.reservation.steps.rules import counted, counted_rate, order_rate, standing
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, View
 
 __all__ = ["book_trade", "close", "fill"]
@@ -133,10 +133,10 @@ def fill(view: View, request: Fill, now: int) -> Effect:
     row = draft.row(order.symbol, order.leg)
     if taken:
         row = less_resting(row, order, given, taken)
-        if not working and not order.reduces and account.terms.combine == "larger_leg":
+        if not working and account.terms.combine == "larger_leg" and counted(order):
             row = draft.rate(row, "orders", counted_rate(order), -1)
     flags: tuple[str, ...] = ()
-    if was_terminal and order.state is not FILLED and order.state is not CLOSED:
+    if late or (was_terminal and order.state is not FILLED and order.state is not CLOSED):
         flags += ("late_fill",)
     if over:
         flags += ("overfill",)

@@ -24,7 +24,7 @@ from equipoise.reservation.steps.draft import (
     row_fits,
     row_of,
 )
-from equipoise.reservation.steps.fills import book_trade
+from equipoise.reservation.steps.fills import Trade, book_trade
 from equipoise.reservation.steps.view import Effect, View
 
 __all__ = ["execute", "hold_of", "new_order", "over_position_limit"]
@@ -43,24 +43,32 @@ def terms_allow(terms: Terms, account: BookAccount, ask: Ask, *, in_micros: bool
 
 
 def closes_leg(ask: Ask) -> bool:
+    """Whether an order is on the side that closes its leg."""
     return (ask.leg == "long" and ask.side == "ask") or (ask.leg == "short" and ask.side == "bid")
 
 
-def over_position_limit(terms: Terms, row: BookSymbol, side: str) -> bool:
-    """Whether the position would exceed its limit if everything resting on this side filled."""
+def over_position_limit(
+    terms: Terms, row: BookSymbol, side: str, *, reduces: bool = False, counts: bool = True
+) -> bool:
+    """Whether the position would exceed its limit if everything resting on this side filled.
+
+    What may only reduce is asked about by itself too: while all of it fits the position it meets no limit.
+    """
     limit = terms.lots_limit.get(row.symbol)
     if limit is None:
         return False
     if terms.positions == "tickets":
         return (row.long_lots + row.bid_lots if side == "bid" else row.short_lots + row.ask_lots) > limit
-    return (row.lots + row.bid_lots if side == "bid" else row.ask_lots - row.lots) > limit
+    if side == "bid":
+        position, resting, reducing = row.lots, row.bid_lots, row.reduce_bid_lots
+    else:
+        position, resting, reducing = -row.lots, row.ask_lots, row.reduce_ask_lots
+    return position + max(resting if counts else 0, reducing if reduces else 0) > limit
 
 
 def hold_of(terms: Terms, row: BookSymbol, ask: Ask) -> tuple[int, bool]:
-    """(what an order holds, whether it counts as reducing)."""
-    if terms.positions == "hedge" and closes_leg(ask):
-        return 0, True
-    if not ask.reduce_only:
+    """(what an order holds, whether it may only reduce): nothing while all that may only reduce fits the position."""
+    if not ask.reduce_only and not (terms.positions == "hedge" and closes_leg(ask)):
         return ask.hold, False
     if ask.side == "bid":
         fits = row.reduce_bid_lots + ask.lots <= -row.lots
@@ -106,15 +114,16 @@ def execute(view: View, request: Execute, now: int) -> Effect:
         return refuse(Code.TERMS_INVALID, request, account)
     draft = Draft(view, request, account, now)
     order = new_order(request, ask, 0, 0, ask.reduce_only, FILLED, account.scale, draft.version, now)
-    before = row_of(view, ask.symbol, ask.leg)
-    trade = book_trade(draft, before, order, ask.lots, ask.hold, request.realised_pnl, request.fee)
+    trade = book_trade(
+        draft, row_of(view, ask.symbol, ask.leg), order, ask.lots, ask.hold, request.realised_pnl, request.fee
+    )
     row, order = trade.row, trade.order
     order = order._replace(filled=ask.lots, working=0, flags=trade.flags)
     draft.put_row(row)
     draft.order_pairs.append((None, order))
     draft.counts = (*draft.counts[:3], draft.counts[3] + trade.pnl_missing)
     after = draft.next_account()
-    code = _execute_limits(draft, before, after, ask, row, stale=marks_stale(view, account, now))
+    code = _execute_limits(draft, after, trade, stale=marks_stale(view, account, now))
     if code is Code.INSUFFICIENT_MARGIN:
         rise = account.free_units - after.free_units
         return refuse(code, request, account, required_units=rise, free_units=account.free_units)
@@ -123,25 +132,26 @@ def execute(view: View, request: Execute, now: int) -> Effect:
     return draft.finish(after=after, order_id=order.order_id, state=order.state, flags=trade.flags)
 
 
-def _execute_limits(
-    draft: Draft, before: BookSymbol, after: BookAccount, ask: Ask, row: BookSymbol, *, stale: bool
-) -> Code:
-    """First limit that an immediate execution meets."""
-    account = draft.account
+def _execute_limits(draft: Draft, after: BookAccount, trade: Trade, *, stale: bool) -> Code:
+    """First limit that an immediate execution meets; one that only reduces asks for nothing that they limit."""
+    account, order = draft.account, trade.order
     terms = account.terms
     rise = after.all_units - account.all_units
-    if not account_fits(after) or not row_fits(row):
+    if not account_fits(after) or not row_fits(trade.row):
         return Code.AMOUNT_OVERFLOW
-    if stale:
+    if stale and (trade.opened or rise > 0):
         return Code.STALE_MARK
-    if abs(row.lots) > abs(before.lots) and over_position_limit(terms, row, ask.side):
+    if trade.opened and over_position_limit(terms, trade.row, order.side):
         return Code.POSITION_LIMIT
     if (
-        (terms.order_margin_max is not None and ask.hold > terms.order_margin_max)
+        (terms.order_margin_max is not None and trade.margin > terms.order_margin_max)
         or (terms.margin_max is not None and rise > 0 and after.all_units > terms.margin_max)
         or (terms.records_max is not None and after.records > terms.records_max)
     ):
         return Code.ORDER_LIMIT
+    most = terms.owner_limit.get(order.owner)
+    if most is not None and trade.margin and draft.view.owned(order.owner) + trade.margin > most:
+        return Code.OWNER_LIMIT
     if rise > 0 and after.free_units < 0:
         return Code.INSUFFICIENT_MARGIN
     return OK

@@ -74,7 +74,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     rows: _Rows = {}
     for place, ask in enumerate(request.asks):
         order_id, symbol, leg, side, lots, _, hold, reduce_only = ask
-        code, rise, reduces = OK, 0, False
+        code, rise, reduces, counts = OK, 0, False, True
         if known(order_id) is not None:
             code = Code.ORDER_EXISTS
         elif foreign or hedge != bool(leg) or (tickets and reduce_only):
@@ -89,8 +89,10 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
                 first, row, before = found
             if reduce_only or hedge:
                 hold, reduces = hold_of(terms, row, ask)
-            row = rested(row, side, hold, lots, reduces=reduces)
-            if draft is not None and not reduces:
+                # One that may only reduce and does not fit holds its charge, and counts like any other.
+                counts = not reduces or hold > 0
+            row = rested(row, side, hold, lots, reduces=reduces, counts=counts)
+            if draft is not None and counts:
                 row = draft.rate(row, "orders", order_rate(hold, lots), 1)
             after = require(row)[1]
             rise = after - before
@@ -98,16 +100,18 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
             fits = row[4] + row[5] <= AMOUNT_MAX and row[6] + row[7] + row[8] + row[9] <= AMOUNT_MAX
             if all_units + rise > AMOUNT_MAX or (not fits and not row_fits(row)):
                 code = Code.AMOUNT_OVERFLOW
-            elif stale:
+            elif stale and counts:
                 code = Code.STALE_MARK
             elif terms.limited:
-                code = _limit(view, request, account, ask, row, (hold, holds), (rise, all_units), len(orders), reduces)
+                code = _limit(
+                    view, request, account, ask, row, (hold, holds), (rise, all_units), len(orders), reduces, counts
+                )
             if best_effort and code is OK and rise > 0 and free - (all_units - was[3]) < rise:
                 code = Code.INSUFFICIENT_MARGIN
             if code is OK:
                 rows[symbol, leg] = (first, row, after)
                 all_units += rise
-            elif draft is not None and not reduces:
+            elif draft is not None and counts:
                 draft.rate(row, "orders", order_rate(hold, lots), -1)
         if changed and (code is OK or code.precedence > Code.TERMS_CHANGED.precedence):
             code = Code.TERMS_CHANGED
@@ -172,13 +176,14 @@ def _limit(
     requiring: tuple[int, int],
     count: int,
     reduces: bool,
+    counts: bool,
 ) -> Code:
     """First limit of the terms, in order of precedence, that an order meets.
 
     `holding` is its hold and those of the ladder before it, `requiring` its rise of used_margin_all and that before it.
     """
     terms, (hold, holds), (rise, all_units) = account.terms, holding, requiring
-    if not reduces and over_position_limit(terms, row, ask.side):
+    if over_position_limit(terms, row, ask.side, reduces=reduces, counts=counts):
         return Code.POSITION_LIMIT
     if (
         (terms.orders_max is not None and account.live_orders + count >= terms.orders_max)

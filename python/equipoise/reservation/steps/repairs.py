@@ -14,7 +14,7 @@ from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, O
 from equipoise.reservation.requests import Adopt, Repair
 from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
 from equipoise.reservation.steps.grants import hold_of, new_order
-from equipoise.reservation.steps.rules import COMBINE_RULES, counted_rate, order_rate, standing
+from equipoise.reservation.steps.rules import COMBINE_RULES, counted, counted_rate, order_rate, standing
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, View
 
 __all__ = ["adopt", "indexes_of", "mended_order", "mended_symbols", "repair"]
@@ -58,12 +58,12 @@ def mended_symbols(
         row = mended.get(key, SYMBOL_START._replace(symbol=order.symbol, leg=order.leg))
         bid = order.side == "bid"
         rests, working = ("hold_bids", "bid_lots") if bid else ("hold_asks", "ask_lots")
-        working = f"reduce_{working}" if order.reduces else working
-        changes: dict[str, Any] = {
-            rests: getattr(row, rests) + order.hold,
-            working: getattr(row, working) + order.working,
-        }
-        if larger_leg and order.working and not order.reduces:
+        changes: dict[str, Any] = {rests: getattr(row, rests) + order.hold}
+        if order.reduces:
+            changes[f"reduce_{working}"] = getattr(row, f"reduce_{working}") + order.working
+        if counted(order):
+            changes[working] = getattr(row, working) + order.working
+        if larger_leg and order.working and counted(order):
             changes["rate_orders"] = max(row.rate_orders, counted_rate(order))
         if tickets and order.open_lots:
             side = "long_lots" if bid else "short_lots"
@@ -89,7 +89,7 @@ def indexes_of(orders: Iterable[BookOrder], entries: Mapping[str, OutboxEntry], 
             owners[order.owner] = owners.get(order.owner, 0) + order.hold
         if order.outbox:
             waiting.setdefault(order.request_id, []).append(order)
-        if larger_leg and order.working and not order.reduces:
+        if larger_leg and order.working and counted(order):
             _count(rates, (order.symbol, order.leg, "orders"), counted_rate(order))
         if larger_leg and order.open_lots:
             _count(rates, (order.symbol, order.leg, "tickets"), order_rate(order.margin, order.open_lots))
@@ -177,8 +177,9 @@ def adopt(view: View, request: Adopt, now: int) -> Effect:
     draft = Draft(view, request, account, now)
     row = draft.row(ask.symbol, ask.leg)
     hold, reduces = hold_of(account.terms, row, ask)
-    row = rested(row, ask.side, hold, ask.lots, reduces=reduces)
-    if account.terms.combine == "larger_leg" and not reduces:
+    counts = not reduces or hold > 0
+    row = rested(row, ask.side, hold, ask.lots, reduces=reduces, counts=counts)
+    if account.terms.combine == "larger_leg" and counts:
         row = draft.rate(row, "orders", order_rate(hold, ask.lots), 1)
     order = new_order(request, ask, 0, hold, reduces, OrderState.LIVE, account.scale, draft.version, now)
     order = order._replace(flags=("adopted",), venue_id=request.venue_id)

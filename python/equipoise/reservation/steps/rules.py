@@ -11,6 +11,7 @@ from equipoise.reservation.records import BookOrder, BookSymbol, Terms
 __all__ = [
     "COMBINE_RULES",
     "POSITION_MODES",
+    "counted",
     "counted_rate",
     "order_rate",
     "requirement",
@@ -68,6 +69,11 @@ def counted_rate(order: BookOrder) -> int:
     """Charge per lot that a resting order is counted with: the higher one while an amendment is open."""
     rate = order_rate(order.hold_start, order.lots)
     return max(rate, order_rate(order.amend_hold, order.amend_lots)) if order.amend_lots else rate
+
+
+def counted(order: BookOrder) -> bool:
+    """Whether an order's lots and charge count: not those of one that can only reduce and therefore holds nothing."""
+    return not order.reduces or order.hold_start > 0 or order.amend_hold > 0
 
 
 def standing(order: BookOrder, filled: int) -> tuple[int, int]:
