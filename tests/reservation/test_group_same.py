@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.reservation.test_redis_same import TERMS, A, History
 
-from equipoise.reservation import Outcome, ReservationBook
+from equipoise.orders import Order
+from equipoise.reservation import Code, Outcome, ReservationBook
 from equipoise.reservation.group import GroupMember
 from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
@@ -81,3 +83,24 @@ def test_i18_steps_that_share_a_transaction_answer_and_keep_the_same_as_one_by_o
                 history.compare()
         history.compare()
         assert rows.audit(A).findings == memory.audit(A).findings == ()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_order_id_that_a_step_of_the_same_transaction_took_is_taken(
+    clock: Any, sqlite_path: Path, order: Callable[..., Order], more: int
+) -> None:
+    """Asking for the age of the marks writes what the transaction has kept so far, between two looks at the ids."""
+    with (
+        ReservationBook.connect("memory:", clock=clock) as memory,
+        SqliteBook(str(sqlite_path), durability="normal", clock=clock) as rows,
+    ):
+        history = Grouped(memory, rows, clock, 0, {"rule": "sum"})
+        assert history.ask("open_account", balance="0.000300", mark_age_ms_max=1_000).ok
+        history.run_group()
+        history.size = 2
+        assert history.ask("reserve", [order(hold=5, order_id="o")], request_id="1").ok
+        # Refused either way: what is granted would meet the order in the file.
+        again = [order(hold=999, order_id="o"), *[order(hold=5)] * more]
+        assert history.ask("reserve", again, request_id="2").code is Code.ORDER_EXISTS
+        assert history.waiting == []
+        history.compare()

@@ -125,8 +125,14 @@ class Rows:
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows that are not found by their keys alone: what the transaction has changed of them is written before."""
-        self._writes.flush()
+        self._flush()
         return self._execute(sql, (self._account_id, *values)).fetchall()
+
+    def _flush(self) -> None:
+        """Write what the transaction keeps. An order that was absent from the file before may be in it then."""
+        if self._writes.orders:
+            self._absent = frozenset()
+        self._writes.flush()
 
     def symbols(self) -> Iterable[BookSymbol]:
         """Totals of all symbols."""
@@ -149,7 +155,7 @@ class Rows:
         key = (self._account_id, self._account_id, alias)
         found = self._execute(_GET_BY_ALIAS, key).fetchall()
         if not found and self._writes.orders:
-            self._writes.flush()
+            self._flush()
             found = self._execute(_GET_BY_ALIAS, key).fetchall()
         return found
 
