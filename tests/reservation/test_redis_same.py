@@ -98,7 +98,7 @@ class History:
         )[0]
         if kind == "again" and self.asked:
             op, values, named = rng.choice(self.asked)
-            if rng.random() < 0.15 and values and isinstance(values[-1], int):
+            if rng.random() < 0.15 and values and type(values[-1]) is int:
                 values = (*values[:-1], values[-1] + 1)
             self.ask(op, *values, **named)
             return
