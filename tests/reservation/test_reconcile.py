@@ -493,6 +493,7 @@ def test_a_recovering_account_grants_again_only_by_a_view_that_shows_everything_
     at, positions = clock() + 60_000_000, {"SYM": 1}
     traded = (VenueOrder(**{**_fields(venue_orders()[0]), "filled": 2}), venue_orders()[1])
     grown = (VenueOrder(**{**_fields(venue_orders()[0]), "lots": 3}), venue_orders()[1])
+    nameless = VenueOrder(symbol="SYM", side=Side.BID, lots=1, price_ticks=100, hold="0.00001")
     stranger = (VenueFill(fill_id="x", order_id="elsewhere", lots=1),)
     repaired = "not everything found is repaired"
     views = [
@@ -507,6 +508,7 @@ def test_a_recovering_account_grants_again_only_by_a_view_that_shows_everything_
         ),
         (VenueView(as_of_us=at, orders=traded, positions=positions), repaired),
         (VenueView(as_of_us=at, orders=grown, positions=positions), repaired),
+        (VenueView(as_of_us=at, orders=venue_orders(nameless), positions=positions), repaired),
         (VenueView(as_of_us=at, orders=venue_orders(), fills=stranger, positions=positions), repaired),
         (VenueView(as_of_us=at, orders=venue_orders(), positions={"SYM": 2}), repaired),
         # The fill of an order that has ended at the venue is lost: only the position says so.
