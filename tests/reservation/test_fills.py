@@ -224,6 +224,18 @@ def test_an_order_that_closes_more_than_its_leg_is_charged_and_limited_like_any_
         assert units(proven) == (100, 0, 0)
 
 
+def test_i3_a_ticket_takes_over_its_whole_hold_beside_one_of_the_other_side(
+    proven: ReservationBook, order: Make
+) -> None:
+    """Tickets reduce nothing, so what the hold of a fill releases is all of it the margin of the lots that open."""
+    proven.open_account(A, "1", positions="tickets")
+    proven.execute(A, order("ask", 5, 50), request_id="x")
+    proven.reserve(A, [order("bid", 3, 31)], request_id="r")
+    assert proven.fill(A, "r:0", 2, fill_id="1").flags == ()
+    assert proven.fill(A, "r:0", 1, fill_id="2").flags == ()
+    assert units(proven)[1:] == (81, 81)
+
+
 def test_larger_leg_charges_the_dearest_rate_on_the_larger_side(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, "1", rule="larger_leg", positions="tickets")
     ladder = [order("bid", 3, 30), order("ask", 5, 100), order("bid", 1, 50)]

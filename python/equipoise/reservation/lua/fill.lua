@@ -42,8 +42,8 @@ if over > 0 then
 end
 local margin = tonumber(ARGV[11])
 if not margin then
-    -- The released hold's part for the lots that open.
-    local opposing = o.bid and 0 - row[LOTS] or row[LOTS]
+    -- The released hold's part for the lots that open, which are all of a ticket's.
+    local opposing = A.positions == 'tickets' and 0 or (o.bid and 0 - row[LOTS] or row[LOTS])
     local opened = lots - least(lots, max(opposing, 0))
     margin = held(given, lots, opened)
     if opened > 0 and margin == 0 then

@@ -142,7 +142,8 @@ def fill(view: View, request: Fill, now: int) -> Effect:
         flags += ("overfill",)
     margin = request.margin
     if margin is None:
-        margin, flags = _margin_from_hold(row, order, lots, given, flags)
+        tickets = account.terms.positions == "tickets"
+        margin, flags = _margin_from_hold(row, order, lots, given, flags, tickets=tickets)
     trade = book_trade(draft, row, order, lots, margin, request.realised_pnl, request.fee)
     row = trade.row
     if trade.opened and trade.margin > given:
@@ -187,10 +188,10 @@ def fill(view: View, request: Fill, now: int) -> Effect:
 
 
 def _margin_from_hold(
-    row: BookSymbol, order: BookOrder, lots: int, given: int, flags: tuple[str, ...]
+    row: BookSymbol, order: BookOrder, lots: int, given: int, flags: tuple[str, ...], *, tickets: bool
 ) -> tuple[int, tuple[str, ...]]:
-    """Margin of a fill that does not name one: the released hold's part for the lots that open."""
-    opposes = (row.lots < 0) if order.side == "bid" else (row.lots > 0)
+    """Margin of a fill that does not name one: the released hold's part for the lots that open (all, of a ticket)."""
+    opposes = not tickets and ((row.lots < 0) if order.side == "bid" else (row.lots > 0))
     closed = min(lots, abs(row.lots)) if opposes else 0
     opened = lots - closed
     margin = held(given, lots, opened)
