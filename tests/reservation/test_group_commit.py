@@ -308,6 +308,8 @@ def test_a_caller_interrupted_while_it_waits_leaves_the_queue(opened: SqliteBook
 
 
 @pytest.mark.timeout(60, method="thread")  # the other method needs the signal that this test sends
+# A signal may strike in a callback of the garbage collector or of a weak reference, where nothing can be raised.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(sqlite_path: Path, order: Make) -> None:
     """Signals strike the main thread hundreds of times while it takes its turn among others."""
 
