@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import deque
@@ -308,13 +309,17 @@ def test_a_caller_interrupted_while_it_waits_leaves_the_queue(opened: SqliteBook
 
 
 @pytest.mark.timeout(60, method="thread")  # the other method needs the signal that this test sends
-# A signal may strike in a callback of the garbage collector or of a weak reference, where nothing can be raised.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(sqlite_path: Path, order: Make) -> None:
+def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(
+    sqlite_path: Path, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Signals strike the main thread hundreds of times while it takes its turn among others."""
 
     class Struck(Exception):
         pass
+
+    # One may strike in a callback of the garbage collector or of a weak reference, where nothing can be raised.
+    lost: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: lost.append(unraisable.exc_type))
 
     def strike(*_: object) -> None:
         raise Struck
@@ -356,6 +361,7 @@ def test_interrupts_at_any_moment_leave_a_queue_that_goes_on(sqlite_path: Path, 
                 stop.set()
             others = sum(worker.result(20) for worker in workers)
         assert struck > 20
+        assert set(lost) <= {Struck}
         for name in answered:
             assert book.deposit(A, 1, request_id=name).code is Code.DUPLICATE
         balance = int(book.account(A).balance)
