@@ -292,6 +292,7 @@ def test_a_cap_on_what_is_kept_refuses_growth_and_never_facts(proven: Reservatio
     ):
         assert fact.ok
     assert proven.account(A).records == 8
+    assert proven.withdraw(A, 1, request_id="w").ok, "nobody is kept from free money"
     clock.advance(86_401)
     assert proven.archive(A).ok
     assert proven.account(A).records == 0

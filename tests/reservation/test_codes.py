@@ -239,6 +239,13 @@ def test_an_execution_meets_the_limits_of_a_reservation_for_what_it_opens(proven
     assert proven.symbols(A)[0].lots == 1
 
 
+def test_an_execution_that_was_to_reduce_and_opens_is_charged_and_limited(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1, position_lots_max={"SYM": 3})
+    assert proven.execute(A, order("ask", 4, reduce_only=True), request_id="1").code is Code.POSITION_LIMIT
+    assert proven.execute(A, order("ask", 3, reduce_only=True), request_id="1", margin="0.000007").ok
+    assert proven.account(A).executed_units == 7
+
+
 def test_an_execution_of_a_ticket_always_opens(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, 1, positions="tickets", position_lots_max={"SYM": 5})
     assert proven.execute(A, order("ask", 5), request_id="1").ok
@@ -284,6 +291,20 @@ def test_the_first_code_in_precedence_wins(proven: ReservationBook, order: Make,
     proven.suspend(A, request_id="s")
     assert grow(proven, [order()], **grow_all).code is Code.ACCOUNT_SUSPENDED
     assert grow(proven, [order()], **grow_all, **late).code is Code.REQUEST_EXPIRED
+
+
+def test_a_whole_ladder_meets_the_limits_as_a_whole(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 100, orders_max=2, owner_margin_max={"ann": 0})
+    assert proven.reserve(A, [order(hold=1)], request_id="one").ok
+    ladder = [order(hold=1), order(hold=1)]
+    whole = proven.reserve(A, ladder, request_id="whole", owner="ann")
+    # The first is beyond the owner's limit; with it the second is beyond the count, which comes first.
+    assert whole.code is Code.ORDER_LIMIT
+    assert [row.code for row in whole.orders] == [Code.OWNER_LIMIT, Code.ORDER_LIMIT]
+    each = proven.reserve(A, ladder, request_id="each", owner="ann", policy="best_effort")
+    assert each.code is Code.OWNER_LIMIT
+    assert [row.code for row in each.orders] == [Code.OWNER_LIMIT, Code.OWNER_LIMIT]
+    assert proven.account(A).all_units == 1
 
 
 def test_a_refusal_is_not_remembered_and_leaves_nothing(proven: ReservationBook, order: Make) -> None:

@@ -96,7 +96,8 @@ end
 -- Judge each order, and take it in when nothing forbids it.
 for i = 1, count do
     local ask = asks[i]
-    local code, rise = nil, 0
+    -- `beyond`: refused by a limit, which a ladder that is held whole or not at all meets as a whole.
+    local code, rise, beyond = nil, 0, false
     if aliased[i] then
         code = 'ORDER_EXISTS'
     elseif taken > 0 and call('EXISTS', KEYS[RECORD - 1 + i]) > 0 then
@@ -141,14 +142,15 @@ for i = 1, count do
         if all + rise > MOST or not fits(row) then
             code = 'AMOUNT_OVERFLOW'
         elseif is_stale and counts then
-            code = 'STALE_MARK'
+            code, beyond = 'STALE_MARK', true
         elseif limits then
             code = limit_met(ask, row, hold, rise, reduces, counts)
+            beyond = code ~= nil
         end
         if not code and best_effort and rise > 0 and free - (all - A.all) < rise then
             code = 'INSUFFICIENT_MARGIN'
         end
-        if code then
+        if code and (best_effort or not beyond) then
             row[hold_at], row[lots_at], row[RATE_ORDERS] = held_before, lots_before, rate_before
             if reduces then
                 row[reduce_at] = reduce_before

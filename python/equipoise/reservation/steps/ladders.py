@@ -39,6 +39,7 @@ OK = Code.OK
 _VERSION, _ALL_UNITS, _LIVE_ORDERS, _CHANGED_US, _RECORDS = map(
     BookAccount._fields.index, ("version", "all_units", "live_orders", "changed_us", "records")
 )
+LIMITS = frozenset({Code.STALE_MARK, Code.POSITION_LIMIT, Code.ORDER_LIMIT, Code.OWNER_LIMIT})
 RESERVED, SENT = OrderState.RESERVED._value_, OrderState.SENT._value_
 
 
@@ -71,6 +72,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     outcomes: list[OrderRow] = []
     orders: list[RawOrder] = []
     changes: list[tuple[Any, ...]] = []
+    count = 0
     rows: _Rows = {}
     for place, ask in enumerate(request.asks):
         order_id, symbol, leg, side, lots, _, hold, reduce_only = ask
@@ -104,20 +106,22 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
                 code = Code.STALE_MARK
             elif terms.limited:
                 code = _limit(
-                    view, request, account, ask, row, (hold, holds), (rise, all_units), len(orders), reduces, counts
+                    view, request, account, ask, row, (hold, holds), (rise, all_units), count, reduces, counts
                 )
             if best_effort and code is OK and rise > 0 and free - (all_units - was[3]) < rise:
                 code = Code.INSUFFICIENT_MARGIN
-            if code is OK:
+            # A ladder that is held whole or not at all meets the limits as a whole, whichever order is beyond them.
+            if code is OK or (not best_effort and code in LIMITS):
                 rows[symbol, leg] = (first, row, after)
                 all_units += rise
+                holds += hold
+                count += 1
             elif draft is not None and counts:
                 draft.rate(row, "orders", order_rate(hold, lots), -1)
         if changed and (code is OK or code.precedence > Code.TERMS_CHANGED.precedence):
             code = Code.TERMS_CHANGED
         if code is OK:
             outcomes.append((order_id, "OK", hold, 0, 0))
-            holds += hold
             order = (scale, hold, reduce_only, reduces, kind, owner, ident, place, now, deadline, good_till, text)
             orders.append(ask[:6] + order + (hold, 0, lots, 0, 0, 0, 0, 0) + untouched)
             changes.append((order_id, None, (text, hold, 0, lots, 0, 0, 0, 0, 0)))
