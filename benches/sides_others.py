@@ -19,7 +19,7 @@ import scs
 from numpy.typing import NDArray
 
 from benches.heuristic_pipeline import heuristic_sizes
-from benches.sides_peer import Instance, conic, flattest, linear_rows, objective, unit_scale
+from benches.sides_peer import Instance, LadderSide, conic, flattest, linear_rows, objective, unit_scale
 
 __all__ = ["CvxpySides", "EcosSides", "HeuristicSides", "Peer", "ScsSides", "SlsqpSides"]
 
@@ -133,13 +133,18 @@ class ScsSides:
 
 
 class CvxpySides:
-    """The problem as one writes it in cvxpy, utilities as parameters (DPP), compiled once and solved by Clarabel."""
+    """The problem as one writes it in cvxpy, utilities as parameters (DPP), compiled once and solved by Clarabel.
+
+    Which values saturate hangs on the sign of their utilities, which no parameter may change: such a problem is
+    compiled as it is stated, for `as_stated`.
+    """
 
     def __init__(self, instance: Instance) -> None:
-        _plain(instance)
         scaled, self._unit = unit_scale(instance)
         sides = scaled.sides
         self._utility = [cvxpy.Parameter(side.levels) for side in sides]
+        for parameter, side in zip(self._utility, sides, strict=True):
+            parameter.value = side.utility
         self._sizes = [cvxpy.Variable(side.levels) for side in sides]
         sums = [cvxpy.Variable() for _ in sides]
         rules: list[Any] = []
@@ -162,7 +167,13 @@ class CvxpySides:
         if scaled.bid_share is not None:
             low, high = scaled.bid_share
             rules += [sums[0] >= low * (sums[0] + sums[1]), sums[0] <= high * (sums[0] + sums[1])]
-        value = self._utility[0] @ self._sizes[0] + self._utility[1] @ self._sizes[1]
+        if instance.fill_variance:
+            raise ValueError("this peer has no variance of fills")
+        self._linear = all(side.saturation is None for side in sides)
+        value = sum(
+            utility @ size if self._linear else _curved(side, size)
+            for utility, side, size in zip(self._utility, sides, self._sizes, strict=True)
+        )
         if scaled.price_of_risk > 0:
             fills = [side.fill_probability @ size for side, size in zip(sides, self._sizes, strict=True)]
             value -= 0.5 * scaled.price_of_risk * cvxpy.square(scaled.position + fills[0] - fills[1])
@@ -171,14 +182,31 @@ class CvxpySides:
             raise ValueError("cvxpy would compile this problem anew each time")
 
     def solve(self, bid_utility: Floats, ask_utility: Floats) -> tuple[float, Floats, Floats]:
-        """Objective and sizes for new utilities."""
+        """Objective and sizes for new utilities, where values are linear."""
+        if not self._linear:
+            raise ValueError("saturating values have no form with parameters")
         for parameter, utility in zip(self._utility, (bid_utility, ask_utility), strict=True):
             parameter.value = utility / self._unit.utility
+        return self.as_stated()
+
+    def as_stated(self) -> tuple[float, Floats, Floats]:
+        """Objective and sizes for the utilities it was made with."""
         self._problem.solve(solver=cvxpy.CLARABEL)
         if self._problem.status != cvxpy.OPTIMAL:
             raise ArithmeticError(f"cvxpy says {self._problem.status}")
         bid, ask = (np.asarray(size.value) * self._unit.size for size in self._sizes)
         return float(self._problem.value) * self._unit.size * self._unit.utility, bid, ask
+
+
+def _curved(side: LadderSide, size: Any) -> Any:
+    """Value of a side's sizes where those of positive utility saturate."""
+    value = np.where(side.saturating, 0.0, side.utility) @ size
+    at = np.flatnonzero(side.saturating)
+    if len(at) and side.saturation_scale is not None:
+        ratio = cvxpy.multiply(1 / side.saturation_scale[at], size[at])
+        curve = 1 - cvxpy.exp(-ratio) if side.saturation == "exponential" else cvxpy.log1p(ratio)
+        value += (side.utility * side.saturation_scale)[at] @ curve
+    return value
 
 
 class SlsqpSides:

@@ -82,7 +82,7 @@ class Anew:
     """A peer that takes saturating values only as part of a new problem."""
 
     case: Case
-    of: type[EcosSides | ScsSides]
+    of: type[EcosSides | ScsSides | CvxpySides]
 
     def solve(self, bid_utility: Floats, ask_utility: Floats) -> tuple[float, Floats, Floats]:
         """Objective, bid sizes and ask sizes."""
@@ -91,7 +91,8 @@ class Anew:
 
 def others(case: Case, *, slsqp: bool) -> dict[str, Peer]:
     if case.kind == "exponential":
-        peers: dict[str, Peer] = {"ECOS, set up anew": Anew(case, EcosSides), "SCS, set up anew": Anew(case, ScsSides)}
+        anew = {"ECOS": EcosSides, "SCS": ScsSides, "cvxpy": CvxpySides}
+        peers: dict[str, Peer] = {f"{name}, set up anew": Anew(case, peer) for name, peer in anew.items()}
     else:
         peers = {
             "ECOS": EcosSides(case.instance),
