@@ -147,7 +147,7 @@ def _words_of(book: RedisBook, ident: str) -> list[bytes]:
     until = now + 10**7
     ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
     content: Any = ((ask,), False, True, None, "", False, "limit", until, None)
-    head, tail, _ = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
+    head, tail = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
     return (head + packed([""]) + tail).split(b"\r\n")[2::2]
 
 

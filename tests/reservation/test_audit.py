@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests import servers
 
 from equipoise.errors import InputError
 from equipoise.orders import Order
@@ -270,6 +271,23 @@ def test_a_checkpoint_whose_digest_is_not_that_of_its_orders_is_found(
         sql = f"UPDATE journal SET record = replace(record, '{digest}', '0') WHERE op = 'archive'"
         book._ready().execute(sql).fetchall()  # type: ignore[attr-defined]
     assert [finding.kind for finding in book.audit(A).findings] == ["journal_chain"]
+
+
+def test_a_digest_of_two_sums_from_before_goes_on_as_the_first_of_them(order: Make, clock: Any) -> None:
+    with servers.shared().client() as client, ReservationBook.connect(servers.shared().url, clock=clock) as book:
+        client.flushall()
+        book.open_account(A, "1")
+        book.reserve(A, [order(hold=3), order(hold=4)], request_id="r")
+        key = f"user_portfolio:{{{A}}}"
+        client.hset(key, "digest", client.hget(key, "digest").decode() + "-77")
+        book.cancel(A, "r:0")
+        clock.advance(86_401)
+        book.archive(A)
+        client.hset(key, "digest", client.hget(key, "digest").decode() + "-77")
+        clock.advance(1)
+        book.archive(A)
+        assert dict(book.history(A)[-1].details)["digest"].endswith("-77")
+        assert book.audit(A).findings == ()
 
 
 def test_a_cap_on_what_is_kept_refuses_growth_and_never_facts(proven: ReservationBook, order: Make, clock: Any) -> None:

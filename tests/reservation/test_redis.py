@@ -133,13 +133,13 @@ def test_every_script_touches_declared_keys_only_and_says_what_they_are() -> Non
         "WAITING",
         "BASE",
     }
-    declared |= {"key", "o.key", "unpack"}
+    declared |= {"key", "record", "o.key", "unpack"}
     calls = 0
     for script in SCRIPTS.values():
         text = script.text.decode()
         assert "KEYS" in text
         for line in text.replace("(\n", "(").splitlines():
-            for part in line.split("call(")[1:]:
+            for part in line.replace("pcall(", "(").split("call(")[1:]:
                 words = [word.strip() for word in part.split(",")]
                 if words[0].startswith("'TIME'"):
                     continue
@@ -694,7 +694,7 @@ from equipoise.reservation import ReservationBook
 with ReservationBook.connect(sys.argv[1]) as book:
     order = Order(symbol="S", side=Side.BID, lots=2, price_ticks=1, hold=9, price=Decimal(1), size=Decimal(1))
     print("ready", flush=True)
-    for n in range(100):
+    for n in range(300):
         book.reserve("acc", [order] * 3, request_id=f"r{n}", send="outbox")
         for place in range(3):
             book.claim("acc", f"r{n}:{place}", event_id="c")

@@ -11,7 +11,6 @@ and the same id settles it.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,6 +23,7 @@ from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.arguments import span_of, url_of
 from equipoise.reservation.contract import REDIS_SCHEMES, Clock, ReservationBook
+from equipoise.reservation.forks import generation
 from equipoise.reservation.group import GROUP_MAX, GroupMember
 from equipoise.reservation.ids import account_id_of, id_of
 from equipoise.reservation.money import MICRO_SCALE
@@ -68,7 +68,8 @@ def _stepwise(
             scale = await self._find_scale(account_id_of(account_id))
             if scale is not None:
                 maker.scales[account_id] = scale
-        request = cast(Request, method(maker, account_id, *values, **named))
+        # What a maker gives out for an outcome is a request.
+        request: Any = method(maker, account_id, *values, **named)
         outcome = await self._step(request)
         if outcome.version:
             maker.scales[account_id] = outcome.scale
@@ -265,7 +266,7 @@ class _InThread(AsyncReservationBook):
         super().__init__(**settings)
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="equipoise-book", daemon=True)
-        self._process = os.getpid()
+        self._generation = generation()
         self._book: SqliteBook | None = None
         self._closed = False
 
@@ -281,7 +282,7 @@ class _InThread(AsyncReservationBook):
     def _ask(self, asked: _Asked) -> Awaitable[Any]:
         if self._closed:
             raise StoreUnavailable("the book is closed")
-        if self._process != os.getpid():
+        if self._generation != generation():
             raise StoreUnavailable("the thread of an asynchronous book does not survive a fork: connect again")
         self._asked.put(asked)
         return asked.answer
@@ -299,7 +300,7 @@ class _InThread(AsyncReservationBook):
 
     async def close_book(self) -> None:
         """Finish what has been asked, close the file, join the thread. Idempotent."""
-        if self._closed or self._process != os.getpid():
+        if self._closed or self._generation != generation():
             return
         closing = self._ask(_Asked(None, None if self._book is None else self._book.close_book))
         self._closed = True

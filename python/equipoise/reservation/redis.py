@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis.exceptions as failures
 
@@ -56,13 +56,13 @@ from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import Candidates, arguments, journal_of, outcome_from
+from equipoise.reservation.redis_steps import Candidates, arguments, journal_of, outcome_from, part_of
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.steps import STEPS
 from equipoise.reservation.workers import OutboxReader
 
-__all__ = ["RedisBook"]
+__all__ = ["Part", "RedisBook"]
 
 PAUSE_S = 0.02
 """Between two attempts at a node that said: not now."""
@@ -75,6 +75,15 @@ SEEN = 2**52
 CHUNK = 500
 NOTHING = packed([""])
 ATTEMPTS = 100
+
+
+class Part(NamedTuple):
+    """A reservation in the protocol, as part of a call that takes several."""
+
+    orders: int
+    keys: bytes
+    """Those of its orders."""
+    words: bytes
 
 
 class RedisBook(ReservationBook):
@@ -263,11 +272,38 @@ class RedisBook(ReservationBook):
         """Run one step."""
         return self._run(request)
 
-    def packed_step(self, request: Request) -> tuple[bytes, bytes, bytes]:
-        """A step up to the identity of the node, from there on, and the command that waits for its durability."""
+    def packed_step(self, request: Request) -> tuple[bytes, bytes]:
+        """A step up to the identity of the node, and from there on."""
         ids, values = arguments(request)
-        op, account_id = request.op, request.account_id
-        return *self._packed(op, account_id, ids, values, request.ident, request.fingerprint), self._wait
+        return self._packed(request.op, request.account_id, ids, values, request.ident, request.fingerprint)
+
+    def packed_part(self, request: Reserve) -> Part:
+        """A reservation as part of a call that takes several of one account."""
+        ids, values = part_of(request)
+        start = self._heads(request.account_id)[2]
+        return Part(len(ids), packed([start + order_id for order_id in ids]), packed(values))
+
+    def packed_parts(self, account_id: str, parts: Sequence[Part], home: bytes) -> bytes:
+        """A call of `reserves` that takes them one after the other."""
+        keys, count, _ = self._heads(account_id)
+        orders = sum([part.orders for part in parts])
+        return b"*%d\r\n%b%b%b%b%b%b%b%b%b" % (
+            3 + count + orders + 4 + len(parts) + orders,
+            SCRIPTS["reserves"].call,
+            packed([str(count + orders)]),
+            keys,
+            b"".join([part.keys for part in parts]),
+            SCRIPTS["reserve"].word,
+            packed([str(self._clock())]) if self._injected else NOTHING,
+            home,
+            packed(["1" if self._wait else ""]),
+            b"".join([part.words for part in parts]),
+        )
+
+    @property
+    def wait(self) -> bytes:
+        """The command after a step that waits for its durability; none for most."""
+        return self._wait
 
     def address_of(self, slot: int) -> Address:
         """The node of a slot as far as known."""

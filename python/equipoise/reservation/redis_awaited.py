@@ -9,7 +9,6 @@ the synchronous book in a thread, which knows what to do. A connection that ends
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,9 +20,11 @@ import redis.exceptions as failures
 
 from equipoise.errors import StoreTimeout, StoreUnavailable
 from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.forks import generation
 from equipoise.reservation.records import Outcome
-from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import KNOWN_S, Address, connection_settings, packed, slot_of
+from equipoise.reservation.redis import Part, RedisBook
+from equipoise.reservation.redis_links import KNOWN_S, Address, command, connection_settings, packed, slot_of
+from equipoise.reservation.redis_scripts import SCRIPTS
 from equipoise.reservation.redis_steps import outcome_from
 from equipoise.reservation.redis_wire import PENDING, Replies
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
@@ -32,8 +33,10 @@ __all__ = ["RedisInLoop"]
 
 THREADS = 4
 """For reads and for what a step could not settle in the loop."""
-GATHERED = 16
+GATHERED = 28
 """Steps that are written together: the server runs them while the loop makes the next."""
+JOINED_MAX = 64
+"""Orders of reservations that go as one command: a server does nothing else meanwhile, about a millisecond."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
 """Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
@@ -47,14 +50,75 @@ def _taken_from(connection: client.connection.AbstractConnection) -> asyncio.Str
     return writer
 
 
+class _Call:
+    """One command on its way, and who awaits its replies."""
+
+    __slots__ = ("future", "payload", "replies", "until")
+
+    def __init__(self, future: asyncio.Future[list[Any]], payload: bytes, replies: int, until: float) -> None:
+        self.future = future
+        self.payload = payload
+        self.replies = replies
+        self.until = until
+
+    def answer(self, found: list[Any]) -> None:
+        """Give the replies to who awaits them."""
+        _answer(self.future, found)
+
+    def fail(self, error: object) -> bool:
+        """Say that the answer is unknown; whether anybody was still waiting for it."""
+        return _fail(self.future, error)
+
+
+class _Joined:
+    """Several reservations of one account as one command, each with who awaits its reply."""
+
+    __slots__ = ("account_id", "futures", "orders", "parts", "replies", "until")
+
+    def __init__(self, account_id: str, replies: int, until: float) -> None:
+        self.account_id = account_id
+        self.replies = replies
+        self.until = until
+        self.futures: list[asyncio.Future[list[Any]]] = []
+        self.parts: list[Part] = []
+        self.orders = 0
+
+    def answer(self, found: list[Any]) -> None:
+        """Give each its own reply of the list, or all the error that stands in its place."""
+        said, *more = found
+        each = said if isinstance(said, list) else [said] * len(self.futures)
+        for future, reply in zip(self.futures, each, strict=True):
+            _answer(future, [reply, *more])
+
+    def fail(self, error: object) -> bool:
+        """Say that the answers are unknown; whether anybody was still waiting for one."""
+        return [_fail(future, error) for future in self.futures].count(True) > 0
+
+
+def _answer(future: asyncio.Future[list[Any]], found: list[Any]) -> None:
+    if not future.done():
+        future.set_result(found)
+
+
+def _fail(future: asyncio.Future[list[Any]], error: object) -> bool:
+    if future.done():
+        return False
+    future.set_exception(StoreTimeout(f"{error}; ask again with the same id, or abandon it"))
+    return True
+
+
 class _Line(asyncio.Protocol):
     """One connection to a node. A step is written at once while nobody waits for another one; of what else is asked in
-    a turn of the loop, `GATHERED` are written together. Answers come in order.
+    a turn of the loop, `GATHERED` are written together, and of these the reservations of one account as one command.
+    Answers come in order.
 
     redis-py connects, authenticates and selects; then the line takes its transport over.
     """
 
-    def __init__(self, connection: client.connection.AbstractConnection, home: str, timeout_s: float) -> None:
+    def __init__(
+        self, connection: client.connection.AbstractConnection, book: RedisBook, home: str, timeout_s: float
+    ) -> None:
+        self._book = book
         self.known = time.monotonic()
         self.broken = False
         self.name(home)
@@ -62,11 +126,16 @@ class _Line(asyncio.Protocol):
         self._writer = _taken_from(connection)
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[asyncio.Future[list[Any]], int, float]] = deque()
-        """Who waits for how many replies until when, in the order asked; those who gave up among them."""
+        self._waiting: deque[_Call | _Joined] = deque()
+        """Commands without all replies, in the order asked; those of callers who gave up among them."""
         self._timer: asyncio.TimerHandle | None = None
-        self._out: list[bytes] = []
+        self._out: list[_Call | _Joined] = []
         """What was asked in this turn of the loop and is not on its way yet."""
+        self._gathered = 0
+        """Steps in `_out`."""
+        self._joined: dict[str, _Joined] = {}
+        """By account: the command in `_out` that its next reservation may go with."""
+        self._loading: asyncio.Future[list[Any]] | None = None
         self._replies = Replies()
         self._found: list[Any] = []
         self._transport = cast(asyncio.Transport, self._writer.transport)
@@ -77,30 +146,74 @@ class _Line(asyncio.Protocol):
         self.home = home
         self.home_word = packed([home])
 
-    def ask(self, payload: bytes, replies: int) -> asyncio.Future[list[Any]]:
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._waiting)
+
+    def ask(self, account_id: str, payload: bytes, replies: int) -> asyncio.Future[list[Any]]:
         """Write a step, at once or with others of this turn; its replies, error replies among them."""
-        loop = self._loop
-        future: asyncio.Future[list[Any]] = loop.create_future()
-        until = loop.time() + self._timeout_s
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        call = _Call(future, payload, replies, self._until())
         alone = not self._waiting
-        self._waiting.append((future, replies, until))
-        if self._timer is None:
-            self._timer = loop.call_at(until, self._expire)
+        self._waiting.append(call)
         if alone:
             self._transport.write(payload)
-            return future
-        out = self._out
-        if not out:
-            loop.call_soon(self._flush)
-        out.append(payload)
-        if len(out) == GATHERED:
-            self._flush()
+        else:
+            # What is asked of the account later stays behind this.
+            self._joined.pop(account_id, None)
+            self._out.append(call)
+            self._gather()
         return future
+
+    def join(self, account_id: str, part: Part) -> asyncio.Future[list[Any]]:
+        """Write a reservation with others of this turn and account; its replies, as of `ask`."""
+        if self._loading is None:
+            self.load()
+        joined = self._joined.get(account_id)
+        if joined is None or joined.orders + part.orders > JOINED_MAX:
+            joined = self._joined[account_id] = _Joined(account_id, 2 if self._book.wait else 1, self._until())
+            self._waiting.append(joined)
+            self._out.append(joined)
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        joined.futures.append(future)
+        joined.parts.append(part)
+        joined.orders += part.orders
+        self._gather()
+        return future
+
+    def load(self) -> None:
+        """Send the script that several reservations need; what is asked from here on finds it."""
+        if self._loading is None or self._loading.done():
+            self._loading = self.ask("", command("SCRIPT", "LOAD", SCRIPTS["reserves"].text), 1)
+            self._loading.add_done_callback(_seen)
+
+    def _until(self) -> float:
+        """When the answer to what is asked now must be there; somebody will look."""
+        until = self._loop.time() + self._timeout_s
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._expire)
+        return until
+
+    def _gather(self) -> None:
+        """One step more to write: with the turn's last, or with enough of them."""
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered += 1
+        if self._gathered == GATHERED:
+            self._flush()
 
     def _flush(self) -> None:
         if self._out and not self.broken:
-            self._transport.write(b"".join(self._out))
+            self._transport.write(b"".join([self._payload(call) for call in self._out]))
         self._out.clear()
+        self._joined.clear()
+        self._gathered = 0
+
+    def _payload(self, call: _Call | _Joined) -> bytes:
+        if isinstance(call, _Call):
+            return call.payload
+        return self._book.packed_parts(call.account_id, call.parts, self.home_word) + self._book.wait
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to who waits for them."""
@@ -113,12 +226,10 @@ class _Line(asyncio.Protocol):
                     return
                 found = self._found
                 found.append(reply)
-                future, replies, _ = waiting[0]
-                if len(found) == replies:
+                if len(found) == waiting[0].replies:
+                    waiting[0].answer(found)
                     waiting.popleft()
                     self._found = []
-                    if not future.done():
-                        future.set_result(found)
         except (failures.RedisError, ValueError) as error:
             self._fail(error)
 
@@ -130,13 +241,11 @@ class _Line(asyncio.Protocol):
         """No answer in time: unknown. Later steps get a line of their own; this one goes on for who still waits."""
         self._timer = None
         now = self._loop.time()
-        for future, _, until in self._waiting:
-            if until > now:
-                self._timer = self._loop.call_at(until, self._expire)
+        for call in self._waiting:
+            if call.until > now:
+                self._timer = self._loop.call_at(call.until, self._expire)
                 return
-            if not future.done():
-                self.broken = True
-                future.set_exception(_unknown("no answer in time"))
+            self.broken |= call.fail("no answer in time")
         if self.broken:
             self._fail(failures.TimeoutError("no answer in time"))
 
@@ -145,9 +254,8 @@ class _Line(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for future, _, _ in self._waiting:
-            if not future.done():
-                future.set_exception(_unknown(error))
+        for call in self._waiting:
+            call.fail(error)
         self._waiting.clear()
         self._transport.close()
 
@@ -161,8 +269,9 @@ class _Line(asyncio.Protocol):
         self._fail(failures.ConnectionError("the book was closed"))
 
 
-def _unknown(error: object) -> StoreTimeout:
-    return StoreTimeout(f"{error}; ask again with the same id, or abandon it")
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Its failure is not to be reported as one that nobody saw."""
+    _ = future.cancelled() or future.exception()
 
 
 class RedisInLoop(AsyncReservationBook):
@@ -178,7 +287,7 @@ class RedisInLoop(AsyncReservationBook):
         self._opening: dict[Address, asyncio.Task[_Line]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
-        self._process = os.getpid()
+        self._generation = generation()
         self._closed = False
 
     async def _in_thread(self, call: Callable[..., _Answer], *values: Any) -> _Answer:
@@ -188,11 +297,26 @@ class RedisInLoop(AsyncReservationBook):
     def _ready(self) -> None:
         if self._closed:
             raise StoreUnavailable("the book is closed")
-        if self._process != os.getpid():
+        if self._generation != generation():
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop, self._lines, self._opening = loop, {}, {}
+
+    async def _line_for(self, account_id: str) -> _Line | None:
+        """The line to the node of an account; None: the synchronous book knows where to look, by a new connection."""
+        address = self._redis.address_of(slot_of(account_id))
+        try:
+            return await self._line(address)
+        except StoreUnavailable as error:
+            # The node may have gone; nothing was sent.
+            self._redis.drop_links(address)
+            if isinstance(error.__cause__, TimeoutError | failures.TimeoutError):
+                # It is silent, and the caller's time is spent: a few threads would make all tasks wait in turn for more
+                # of the same. Who asks next goes where the account may be by then.
+                self._threads.submit(self._redis.lost, address)
+                raise
+            return None
 
     async def _line(self, address: Address) -> _Line:
         """The line to a node, of which was known within the last second who it is."""
@@ -230,7 +354,7 @@ class RedisInLoop(AsyncReservationBook):
                 raise StoreUnavailable(f"{address}: {str(error) or 'no answer in time'}") from error
             raise
         # A node that waits for a disk or a replica gives up before this does: what it says then is known.
-        line = _Line(connection, home, self._timeout_s + (0 if target.durability == "memory" else 1))
+        line = _Line(connection, self._redis, home, self._timeout_s + (0 if target.durability == "memory" else 1))
         before = self._lines.get(address)
         if before is not None:
             # Somebody may still wait there.
@@ -242,39 +366,37 @@ class RedisInLoop(AsyncReservationBook):
         self._ready()
         if isinstance(request, _IN_THREAD):
             return await self._in_thread(self._redis.run, request)
-        head, tail, wait = self._redis.packed_step(request)
-        address = self._redis.address_of(slot_of(request.account_id))
-        try:
-            line = self._lines.get(address)
-            if line is None or line.broken or (line.home and time.monotonic() - line.known > KNOWN_S):
-                line = await self._line(address)
-        except StoreUnavailable as error:
-            # The node may have gone; nothing was sent.
-            self._redis.drop_links(address)
-            if isinstance(error.__cause__, TimeoutError | failures.TimeoutError):
-                # It is silent, and the caller's time is spent: a few threads would make all tasks wait in turn for more
-                # of the same. Who asks next goes where the account may be by then.
-                self._threads.submit(self._redis.lost, address)
-                raise
-            # The synchronous book knows where to look, by a new connection.
-            return await self._in_thread(self._redis.run, request)
-        replies = await line.ask(b"%b%b%b%b" % (head, line.home_word, tail, wait), 2 if wait else 1)
+        book, account_id = self._redis, request.account_id
+        line = self._lines.get(book.address_of(slot_of(account_id)))
+        if line is None or line.broken or (line.home and time.monotonic() - line.known > KNOWN_S):
+            line = await self._line_for(account_id)
+            if line is None:
+                return await self._in_thread(book.run, request)
+        wait = book.wait
+        if isinstance(request, Reserve) and line.busy:
+            replies = await line.join(account_id, book.packed_part(request))
+            if isinstance(replies[0], failures.NoScriptError):
+                line.load()
+        else:
+            head, tail = book.packed_step(request)
+            payload = b"%b%b%b%b" % (head, line.home_word, tail, wait)
+            replies = await line.ask(account_id, payload, 2 if wait else 1)
         reply = replies[0]
-        if isinstance(reply, bytes) and reply[:1] not in (b"K", b"H"):
-            self._redis.check_wait(replies)
-            outcome = outcome_from(request, str(reply, "utf-8"))
-            if isinstance(request, Reserve) and request.outbox and outcome.done:
-                self._hint(request.account_id)
-            return outcome
-        return await self._in_thread(self._redis.run, request)
+        if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
+            return await self._in_thread(book.run, request)
+        if wait:
+            book.check_wait(replies)
+        outcome = outcome_from(request, str(reply, "utf-8"))
+        if isinstance(request, Reserve) and request.outbox and outcome.done:
+            self._hint(account_id)
+        return outcome
 
     def _hint(self, account_id: str) -> None:
         """Tell workers of an account, without waiting for it; a hint that is lost costs up to the next walk."""
         slot, payload, replies = self._redis.registry.hint_of(account_id)
         line = self._lines.get(self._redis.address_of(slot))
         if line is not None and not line.broken:
-            # Nobody awaits it, so its failure must not be reported as one that nobody saw.
-            line.ask(payload, replies).add_done_callback(lambda future: future.cancelled() or future.exception())
+            line.ask("", payload, replies).add_done_callback(_seen)
         else:
             self._threads.submit(self._redis.registry.hint, [account_id])
 
@@ -286,7 +408,7 @@ class RedisInLoop(AsyncReservationBook):
 
     async def close_book(self) -> None:
         """Close the connections and join the threads. Idempotent."""
-        if self._closed or self._process != os.getpid():
+        if self._closed or self._generation != generation():
             return
         self._closed = True
         for line in [*self._lines.values(), *self._retired]:

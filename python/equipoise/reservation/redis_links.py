@@ -21,7 +21,6 @@ WRONGTYPE, CORRUPT, any other error                StoreCorrupt: stop
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import threading
@@ -40,6 +39,7 @@ from redis.crc import key_slot
 
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.contract import REDIS_SCHEMES
+from equipoise.reservation.forks import generation
 from equipoise.reservation.redis_wire import PENDING, Replies
 
 __all__ = [
@@ -326,7 +326,7 @@ class Links:
         self._idle: dict[Address, list[Link]] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self._process = os.getpid()
+        self._generation = generation()
 
     def take(self, address: Address, *, identified: bool = True) -> Link:
         """A connected link to a node that was seen to be a master within the last second, where there are several.
@@ -336,9 +336,9 @@ class Links:
         redis.RedisError
             No connection; nothing of any step was sent.
         """
-        if self._process != os.getpid():
+        if self._generation != generation():
             # The sockets are the parent's: forget them without a word on the wire.
-            self._idle, self._lock, self._process = {}, threading.Lock(), os.getpid()
+            self._idle, self._lock, self._generation = {}, threading.Lock(), generation()
         while True:
             with self._lock:
                 idle = self._idle.get(address)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
+from textwrap import indent
 
 __all__ = ["SCRIPTS", "Script", "keys_of"]
 
@@ -63,6 +64,7 @@ _FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
     "mark": ("mark", (), True),
     "revalue": ("revalue", ("request",), True),
     "reserve": ("reserve", ("request",), False),
+    "reserves": ("reserves", ("request",), False),
     "execute": ("execute", ("request", "orders"), False),
     "claim": ("claim", ("orders",), True),
     "acknowledge": ("acknowledge", ("orders",), True),
@@ -85,9 +87,14 @@ _FILES: dict[str, tuple[str, tuple[str, ...], bool]] = {
 }
 
 
+_PUT_IN = re.compile(r"^( *)--<(\w+)>--\n", re.MULTILINE)
+"""Where the text of another file stands."""
+
+
 @lru_cache(maxsize=64)
 def _read(name: str) -> str:
-    return (Path(__file__).with_name("lua") / f"{name}.lua").read_text(encoding="utf-8")
+    text = (Path(__file__).with_name("lua") / f"{name}.lua").read_text(encoding="utf-8")
+    return _PUT_IN.sub(lambda match: indent(_read(match[2]), match[1]), text)
 
 
 _BLOCK = re.compile(
@@ -120,6 +127,7 @@ def _needed(shared: str, operation: str) -> str:
 
 
 _CONSTANT = re.compile(r"^local (?P<names>\w+(?:, \w+)*) =(?P<values>[^\n]+)\n", re.MULTILINE)
+_ASSIGNED = re.compile(r"^ *(?!local )(?P<names>\w+(?:, \w+)*) =(?!=)", re.MULTILINE)
 _VALUE = re.compile(r" (-?\d+|'[^'\n]*'|[a-z]+\.[a-z]+|(?:KEYS|ARGV)\[\d+\])(?:,|$)")
 
 
@@ -129,11 +137,15 @@ def _folded(shared: str, operation: str) -> str:
     For each name that a function takes from outside, the server searches a list and makes an object, with every call.
     """
     shared = re.sub(r"^(local \w+ = '[^'\n]*')\s*\.\.\s*'", lambda match: match[1][:-1], shared, flags=re.MULTILINE)
+    text = shared + "\n" + operation
+    changing = {name for match in _ASSIGNED.finditer(text) for name in match["names"].split(", ")}
     values: dict[str, str] = {}
 
     def noted(match: re.Match[str]) -> str:
         names, found = match["names"].split(", "), _VALUE.findall(match["values"])
         if "".join(f" {value}," for value in found)[:-1] != match["values"] or len(names) != len(found):
+            return match[0]
+        if not changing.isdisjoint(names):
             return match[0]
         values.update(zip(names, found, strict=True))
         return ""

@@ -8,7 +8,7 @@ from typing import Any
 
 from equipoise.errors import InputError, StoreCorrupt
 from equipoise.reservation.codes import Code, OrderState
-from equipoise.reservation.records import Outcome, RawJournal, Terms
+from equipoise.reservation.records import Outcome, RawJournal, Terms, new_record
 from equipoise.reservation.requests import (
     Abandon,
     Adopt,
@@ -36,7 +36,7 @@ from equipoise.reservation.requests import (
 from equipoise.reservation.steps import terms_content, terms_fault
 from equipoise.reservation.steps.events import ENDS
 
-__all__ = ["Candidates", "arguments", "journal_of", "outcome_from", "packed_terms", "unpacked_terms"]
+__all__ = ["Candidates", "arguments", "journal_of", "outcome_from", "packed_terms", "part_of", "unpacked_terms"]
 
 Arguments = tuple[list[str], list[str]]
 """(ids of the order records after the fixed keys, ARGV from the seventh on)."""
@@ -137,15 +137,30 @@ def _packed_ask(ask: Ask) -> str:
     return f"{side}\x1f{lots}\x1f{price_ticks}\x1f{hold}\x1f{only}\x1f{leg}\x1f{symbol}\x1f{order_id}"
 
 
-def _reserve(r: Reserve) -> Arguments:
+def _how(r: Reserve) -> str:
     terms, good_till = r.terms_version, r.good_till_us
-    how = (
+    return (
         f"{'1' if r.best_effort else ''}\x1f{'1' if r.in_micros else ''}\x1f{'1' if r.outbox else ''}\x1f"
         f"{'' if terms is None else terms}\x1f{r.owner}\x1f{'SENT' if r.sent else 'RESERVED'}\x1f{r.order_type}\x1f"
         f"{r.deadline_us}\x1f{'' if good_till is None else good_till}"
     )
+
+
+def _reserve(r: Reserve) -> Arguments:
     asks = r.asks
-    return [ask[0] for ask in asks], [str(r.issued_us), str(r.not_after_us), how, *[_packed_ask(ask) for ask in asks]]
+    values = [str(r.issued_us), str(r.not_after_us), _how(r), *[_packed_ask(ask) for ask in asks]]
+    return [ask[0] for ask in asks], values
+
+
+def part_of(r: Reserve) -> Arguments:
+    """Record ids and ARGV of a reservation among several of one call."""
+    asks = r.asks
+    head = f"{r.ident}\x1f{r.fingerprint}\x1f{r.issued_us}\x1f{r.not_after_us}\x1f{len(asks)}\x1f{_how(r)}"
+    ids, values = [], [head]
+    for ask in asks:
+        ids.append(ask[0])
+        values.append(_packed_ask(ask))
+    return ids, values
 
 
 def _execute(r: Execute) -> Arguments:
@@ -299,35 +314,24 @@ def journal_of(record: str) -> RawJournal:
     return tuple(_tuples(json.loads(record)[:11]))
 
 
-def _rows_of(op: str, orders: list[Any], refused: list[Any]) -> tuple[tuple[str, str, int, int, int], ...]:
+def _rows_of(orders: list[Any], refused: list[Any]) -> tuple[tuple[str, str, int, int, int], ...]:
     """Rows of a ladder: what was held, in order, with what was refused at its place."""
-    if op not in ("reserve", "sweep"):
-        return ()
     rows = [(change[0], "OK", change[2][1], 0, 0) for change in orders]
     for place, order_id, code, required, free in refused:
         rows.insert(place, (order_id, code, 0, required, free))
     return tuple(rows)
 
 
-def _outcome_of_record(account_id: str, scale: int, record: str, *, again: bool) -> Outcome:
+def _outcome_of_record(account_id: str, reply: str) -> Outcome:
     """The outcome that a journal entry stands for."""
-    version, _, op, _, order_id, code, before, after, _, orders, details, state, refused = _decoded(record)[0]
+    version, _, op, _, order_id, code, before, after, _, orders, details, state, refused = _decoded(reply, 2)[0]
     flags: tuple[str, ...] = ()
     if details and details[-1][0] == "flags":
         flags = tuple(details[-1][1])
-    return Outcome(
-        Code.DUPLICATE if again and code == "OK" else _CODES[code],
-        op,
-        account_id,
-        version,
-        scale,
-        tuple(before),
-        tuple(after),
-        order_id or None,
-        _STATES[state],
-        flags,
-        _rows_of(op, orders, refused),
-    )
+    code = Code.DUPLICATE if code == "OK" and reply[0] == "D" else _CODES[code]
+    rows = _rows_of(orders, refused) if op in ("reserve", "sweep") else ()
+    said = (code, op, account_id, version, int(reply[1]), tuple(before), tuple(after), order_id or None, _STATES[state])
+    return new_record(Outcome, said + (flags, rows, None, None))  # noqa: RUF005 - see new_record
 
 
 def outcome_from(request: Request, reply: str) -> Outcome:
@@ -348,7 +352,7 @@ def outcome_from(request: Request, reply: str) -> Outcome:
             tuple(flags),
         )
     if kind in "OD":
-        return _outcome_of_record(account_id, int(reply[1]), reply[2:], again=kind == "D")
+        return _outcome_of_record(account_id, reply)
     if kind != "R":
         raise StoreCorrupt(f"a script answered {reply[:80]!r}")
     code, version, scale, before, after, order_id, state, flags, rows, required, free = _decoded(reply, 1)[0]

@@ -8,7 +8,12 @@ if D then
 end
 
 local function kept_request()
-    local kept = ident ~= '' and call('HGET', REQUESTS, ident)
+    local kept
+    if D and D.batch then
+        kept = D.batch.requests[ident]
+    elseif ident ~= '' then
+        kept = call('HGET', REQUESTS, ident)
+    end
     if not kept then
         return nil
     end
@@ -43,7 +48,13 @@ end
 -- `version` as text.
 local function remember_request(version)
     if ident ~= '' then
-        call('HSET', REQUESTS, ident, issued .. ' ' .. version .. ' ' .. print_)
+        local kept = issued .. ' ' .. version .. ' ' .. print_
+        if D.batch then
+            local list = D.batch.kept
+            list[#list + 1], list[#list + 2], D.batch.requests[ident] = ident, kept, kept
+        else
+            call('HSET', REQUESTS, ident, kept)
+        end
     end
 end
 
@@ -60,8 +71,9 @@ end
 local function open_blank(terms, currency, scale, balance, horizon_us)
     local combine, positions, policy = match(terms, '^([%l_]+) (%l+) ([%l_]+)')
     A = {
-        said = { [SCALE] = scale, [STATUS] = 'ACTIVE', [DIGEST] = '0-0' }, totals = '[0,0,0,0]', version = 0,
-        balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, combine = combine, positions = positions, all_pnl = policy == 'all', records = 0,
+        said = { [SCALE] = scale, [STATUS] = 'ACTIVE', [DIGEST] = '0' }, totals = '[0,0,0,0]', version = 0,
+        balance = 0, pnl = 0, counted = 0, executed = 0, all = 0, live = 0, combine = combine, positions = positions,
+        all_pnl = policy == 'all', records = 0, digest = 0,
     }
     D = {
         balance = tonumber(balance), pnl = 0, live = 0, rows = {}, orders = {}, details = '',

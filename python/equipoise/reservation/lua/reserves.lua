@@ -1,0 +1,69 @@
+-- Reservations of one account that wait for one another, in one call: each is a step of its own, with its own id, answer
+-- and journal record, and begins where the one before it has ended. One that meets a record it can make nothing of leaves
+-- nothing behind, and does not keep the others from being done.
+-- KEYS 13, 14, … records of the new orders of all of them
+-- ARGV 5, 6, … of each first its id, fingerprint, issued_us, not_after_us and the number of its orders, parted by \31, and
+--        behind them what reserve.lua has in ARGV 9; then its orders as there
+-- The reply is a list: of each what reserve.lua would have answered, or its error.
+
+local batch, how, count
+local key, told = RECORD - 1, 4
+
+local function reserve()
+    --<reservation>--
+end
+
+-- What is kept under the ids, and whether a record may be there already.
+local heads, idents, at = {}, {}, 5
+while at <= #ARGV do
+    local head = { match(ARGV[at], '^([^\31]*)\31([^\31]*)\31(%-?%d+)\31(%-?%d+)\31(%d+)\31(.*)$') }
+    heads[#heads + 1], idents[#idents + 1] = head, head[1]
+    at = at + 1 + head[5]
+end
+batch = {
+    rows = {}, requests = {}, kept = {}, places = {}, dues = {}, stood = 0,
+    taken = call('EXISTS', unpack(KEYS, RECORD)),
+}
+for i, kept in ipairs(call('HMGET', REQUESTS, unpack(idents))) do
+    batch.requests[idents[i]] = kept
+end
+local seen = {}
+for place = RECORD, #KEYS do
+    if seen[KEYS[place]] then
+        batch.taken = 1
+    end
+    seen[KEYS[place]] = true
+end
+call('ZCARD', ORDERS)
+call('ZCARD', DUE)
+
+local replies, version = {}, A and A.version
+for i, head in ipairs(heads) do
+    ident, print_, issued, not_after, count, how = head[1], head[2], head[3], head[4], head[5] + 0, head[6]
+    told = told + 1
+    D = A and {
+        balance = A.balance, pnl = A.pnl, live = A.live, rows = {}, details = '', more = {}, added = 0,
+        forgotten = 0, timed = true, batch = batch,
+    }
+    rates_in, rates_out = nil, nil
+    local done, reply = pcall(reserve)
+    replies[i] = (done or type(reply) == 'table') and reply or { err = reply }
+    key, told = key + count, told + count
+end
+
+-- Once for all of them.
+if A and A.version > version then
+    local said, stood, more, rows = A.said, batch.stood, {}, {}
+    local version, all_text, live, records = said[2], said[6], text(A.live), text(A.records)
+    for _, item in pairs(batch.rows) do
+        rows[#rows + 1] = item
+        for place = JOURNALLED + 1, REVALUED do
+            item[5][place] = text(item[4][place])
+        end
+    end
+    --<account>--
+    call('ZADD', ORDERS, unpack(batch.places))
+    call('ZADD', DUE, unpack(batch.dues))
+    call('HSET', REQUESTS, unpack(batch.kept))
+end
+return replies
