@@ -391,7 +391,7 @@ def test_a_durability_that_is_not_met_is_unknown_for_each(runner: asyncio.Runner
             plain.open_account(A, 1)
             plain.reserve(A, [order(hold=1)], request_id="so that the server knows the script")
         until = {"not_after_us": time.time_ns() // 1000 + 60_000_000}
-        async with await AsyncReservationBook.connect(f"{url}?durability={durability}", timeout_ms=500) as book:
+        async with await AsyncReservationBook.connect(f"{url}?durability={durability}", timeout_ms=250) as book:
             first = await asyncio.gather(
                 *[book.reserve(A, [order(hold=1)], request_id=f"r{n}", **until) for n in range(6)],
                 return_exceptions=True,
