@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from equipoise.errors import InputError
 from equipoise.orders import Order
-from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
 from equipoise.reservation.money import held
 
 Make = Callable[..., Order]
@@ -274,6 +274,57 @@ def test_mark_is_ordered_by_as_of_and_never_touches_used_margin(proven: Reservat
     account = proven.account(A)
     assert (account.free, account.equity) == (Decimal("0.999992"), Decimal("1.5"))
     assert account.version == 2
+
+
+@pytest.mark.parametrize("how", ["fill", "flip", "execute", "hedge", "ticket"])
+def test_a_mark_from_before_a_position_was_closed_is_not_for_the_next_one(
+    proven: ReservationBook, order: Make, clock: Any, how: str
+) -> None:
+    """Late on its way, it would give the new position the old one's result, which is free margin under `all`."""
+    positions = {"hedge": "hedge", "ticket": "tickets"}.get(how, "net")
+    leg = "long" if how == "hedge" else None
+    proven.open_account(A, 1, pnl_policy="all", positions=positions, mark_age_ms_max=10_000)
+
+    def execute(side: str, lots: int, name: str) -> None:
+        opened = order(side, lots, 8, leg=leg, order_id=name)
+        assert proven.execute(A, opened, request_id=name, realised_pnl=None if positions == "tickets" else 0).ok
+
+    def mark(value: str, as_of_us: int) -> Outcome:
+        return proven.mark(A, {("SYM", leg): value}, as_of_us=as_of_us)
+
+    execute("bid", 3, "a")
+    late_us = clock()
+    assert mark("0.2", late_us).flags == ()
+    clock.advance(1)
+    if how == "ticket":
+        assert proven.close(A, "a", 1, event_id="c1", realised_pnl=0).ok
+        assert mark("0.1", clock()).flags == ()  # not closed yet
+        clock.advance(1)
+        assert proven.close(A, "a", 2, event_id="c2", realised_pnl=0).ok
+        execute("bid", 3, "b")
+    elif how == "flip":
+        execute("ask", 5, "b")
+    elif how == "fill":
+        assert proven.reserve(
+            A, [order("ask", 3, 0, order_id="b"), order("bid", 1, 9, order_id="c")], request_id="r"
+        ).ok
+        assert proven.fill(A, "b", 2, fill_id="f", realised_pnl=0).ok
+        assert mark("0.1", clock()).flags == ()  # not closed yet
+        clock.advance(1)
+        assert proven.fill(A, "b", 1, fill_id="g", realised_pnl=0).ok
+        assert proven.fill(A, "c", 1, fill_id="f").ok
+    else:
+        execute("ask", 3, "b")
+        execute("bid", 1, "c")
+    closed_us = clock()
+    assert mark("0.7", closed_us - 1).flags == ("older",)
+    assert proven.account(A).open_pnl_units == 0
+    # Nothing was open at that moment, so the age of the marks counts from there.
+    assert proven.reserve(A, [order(hold=1, leg=leg)], request_id="fresh").ok
+    clock.advance(10.001)
+    assert proven.reserve(A, [order(hold=1, leg=leg)], request_id="stale").code is Code.STALE_MARK
+    assert mark("-0.1", closed_us).flags == ()
+    assert proven.account(A).open_pnl_units == -100_000
 
 
 def test_an_open_result_is_marked_once_per_symbol_and_leg(proven: ReservationBook, order: Make) -> None:

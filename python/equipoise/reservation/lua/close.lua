@@ -23,6 +23,9 @@ row[MARGIN] = row[MARGIN] - (o.margin - margin)
 local side = o.bid and LONG or SHORT
 row[side] = row[side] - lots
 row[OPEN_PNL] = open_pnl
+if lots == gross then
+    row[MARKED] = max(row[MARKED], now)
+end
 put_row(o.symbol, o.leg, was, row)
 local pnl = tonumber(ARGV[11])
 D.balance = sum(D.balance, pnl or 0, 0 - tonumber(ARGV[12]))

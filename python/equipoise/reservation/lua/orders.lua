@@ -412,6 +412,10 @@ local function trade(row, o, lots, margin, pnl, fee)
         if closed > 0 then
             kept = held(kept, size, size - closed)
             open_pnl = pro_rata(open_pnl, size, size - closed)
+            if closed == size then
+                -- A mark from before is not for the next position, which begins with no open result.
+                row[MARKED] = max(row[MARKED], now)
+            end
         end
         if closed < lots then
             kept = kept + margin

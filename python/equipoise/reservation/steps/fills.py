@@ -24,7 +24,9 @@ __all__ = ["book_trade", "close", "fill"]
 LIVE, FILLED, CLOSED = OrderState.LIVE, OrderState.FILLED, OrderState.CLOSED
 
 
-LOTS, MARGIN, OPEN_PNL = [BookSymbol._fields.index(name) for name in ("lots", "margin", "open_pnl")]
+LOTS, MARGIN, OPEN_PNL, MARKED = [
+    BookSymbol._fields.index(name) for name in ("lots", "margin", "open_pnl", "marked_us")
+]
 
 
 class Trade(NamedTuple):
@@ -72,6 +74,8 @@ def book_trade(
         values: list[Any] = list(row)
         values[LOTS] += signed
         values[MARGIN], values[OPEN_PNL] = kept, open_pnl
+        if 0 < size == closed:
+            values[MARKED] = _marked_once_flat(row, draft.now)
         row = new_record(BookSymbol, values)
         if row.leg and row.lots and (row.lots > 0) != (row.leg == "long"):
             flags += ("leg_overshoot",)
@@ -82,6 +86,11 @@ def book_trade(
     draft.pnl += open_pnl - before_pnl
     draft.details += (("lots", lots), ("margin", margin), ("realised_pnl", pnl), ("fee", fee))
     return Trade(row, order, lots - closed, margin, flags, missing)
+
+
+def _marked_once_flat(row: BookSymbol, now: int) -> int:
+    """A mark from before a position was closed is not for the next one, which begins with no open result."""
+    return max(row.marked_us, now)
 
 
 def _pro_rata(amount: int, lots: int, left: int) -> int:
@@ -226,6 +235,7 @@ def close(view: View, request: Close, now: int) -> Effect:
             long_lots=row.long_lots - (lots if bid else 0),
             short_lots=row.short_lots - (0 if bid else lots),
             open_pnl=open_pnl,
+            marked_us=_marked_once_flat(row, now) if lots == gross else row.marked_us,
         )
     )
     missing = request.realised_pnl is None
