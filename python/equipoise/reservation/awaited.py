@@ -350,35 +350,44 @@ class _InThread(AsyncReservationBook):
             self._book._run_group(members)  # noqa: SLF001 - the two are halves of one book
         except Exception as error:
             defect = error
+        answers: list[_Told] = []
         for asked, member in zip(group, members, strict=True):
-            if defect is not None and member.error is None:
-                _answer(asked, None, defect)
-            elif member.error is not None:
+            failure = defect if member.error is None else member.error
+            if member.error is not None:
                 member.error.__cause__ = member.cause
-                _answer(asked, None, member.error)
-            else:
-                _answer(asked, member.outcome, None)
+            answers.append((asked, None if failure is not None else member.outcome, failure))
+        _tell(answers)
+
+
+_Told = tuple[_Asked, Any, BaseException | None]
+"""Who asked, and the value or the error that stands for an answer."""
 
 
 def _do(asked: _Asked) -> None:
     try:
         value = None if asked.call is None else asked.call()
     except BaseException as error:
-        _answer(asked, None, error)
+        _tell([(asked, None, error)])
     else:
-        _answer(asked, value, None)
+        _tell([(asked, value, None)])
 
 
-def _answer(asked: _Asked, value: Any, error: BaseException | None) -> None:
-    """Wake who awaits it, in its own loop; nobody may be there any more."""
+def _tell(answers: list[_Told]) -> None:
+    """Wake who awaits the answers, each in its own loop: a loop is woken once for all that are for it."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Told]] = {}
+    for told in answers:
+        by_loop.setdefault(told[0].loop, []).append(told)
+    for loop, told_there in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle, told_there)
 
-    def set_answer() -> None:
+
+def _settle(answers: list[_Told]) -> None:
+    for asked, value, error in answers:
+        # Nobody may be there any more.
         if asked.answer.done():
-            return
+            continue
         if error is None:
             asked.answer.set_result(value)
         else:
             asked.answer.set_exception(error)
-
-    if not asked.loop.is_closed():
-        asked.loop.call_soon_threadsafe(set_answer)

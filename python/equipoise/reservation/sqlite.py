@@ -69,7 +69,7 @@ from equipoise.reservation.sqlite_rows import (
     must_account,
     order_of,
 )
-from equipoise.reservation.sqlite_view import Rows
+from equipoise.reservation.sqlite_view import Rows, foresee
 from equipoise.reservation.sqlite_workers import unsent
 from equipoise.reservation.sqlite_writes import Writes
 from equipoise.reservation.steps import STEPS
@@ -335,6 +335,8 @@ class SqliteBook(ReservationBook):
         """
         writes = Writes(connection)
         try:
+            if len(group) > 1:
+                foresee(writes, [member.request for member in group])
             wrote = [self._step(member, writes) for member in group].count(True) > 0
             writes.flush()
         except _UNREADABLE as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Remembered, order_of_raw
-from equipoise.reservation.requests import Request, Reserve
+from equipoise.reservation.requests import Request, Reserve, Timed
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
     ENTRY_COLUMNS,
@@ -27,7 +27,7 @@ from equipoise.reservation.sqlite_rows import (
 from equipoise.reservation.sqlite_writes import Writes
 from equipoise.reservation.steps import Effect, Lease, RateKey
 
-__all__ = ["GET_FIRST_KEPT", "Rows"]
+__all__ = ["GET_FIRST_KEPT", "Rows", "foresee"]
 
 _GET_SYMBOL = f"SELECT {SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? AND symbol = ? AND leg = ?"  # noqa: S608
 _GET_ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE account_id = ? AND order_id = ?"  # noqa: S608
@@ -53,6 +53,7 @@ _IS_TAKEN = (
     "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id = ?2 UNION ALL "
     "SELECT alias FROM aliases WHERE account_id = ?1 AND alias = ?2"
 )
+_GET_USED = "SELECT ident FROM requests WHERE account_id = ? AND ident IN (SELECT value FROM json_each(?))"
 _GET_REQUEST = "SELECT fingerprint, issued_us, outcome FROM requests WHERE account_id = ? AND ident = ?"
 _COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
 _GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
@@ -60,6 +61,22 @@ _GET_RATES = (
     "SELECT rate, count FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? ORDER BY rate DESC"
 )
 _GET_ENTRY = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND request_id = ?"  # noqa: S608
+
+
+def foresee(writes: Writes, requests: Iterable[Request]) -> None:
+    """Look up at once which of the ids that the steps of a transaction will ask about are in the file."""
+    idents: dict[str, list[str]] = {}
+    order_ids: dict[str, list[str]] = {}
+    for request in requests:
+        if isinstance(request, Timed):
+            idents.setdefault(request.account_id, []).append(request.ident)
+        if isinstance(request, Reserve):
+            order_ids.setdefault(request.account_id, []).extend([ask.order_id for ask in request.asks])
+    for sql, asked, missing in ((_GET_USED, idents, writes.unused), (_GET_TAKEN, order_ids, writes.absent)):
+        for account_id, names in asked.items():
+            found = writes.connection.execute(sql, (account_id, text_of(names))).fetchall()
+            missing.update([(account_id, name) for name in names])
+            missing.difference_update([(account_id, row[0]) for row in found])
 
 
 class Rows:
@@ -70,7 +87,6 @@ class Rows:
     """
 
     __slots__ = (
-        "_absent",
         "_account_id",
         "_execute",
         "_held",
@@ -92,12 +108,15 @@ class Rows:
     def begin(self, request: Request, writes: Writes) -> None:
         """Look up at once which of a ladder's ids are taken. `writes` is what the transaction has not written yet."""
         self._writes = writes
-        self._absent: frozenset[str] = frozenset()
         if isinstance(request, Reserve):
+            account_id, absent = self._account_id, writes.absent
             ids = [ask.order_id for ask in request.asks]
-            sql, values = (_GET_TAKEN, text_of(ids)) if len(ids) > 1 else (_IS_TAKEN, ids[0])
-            taken = self._execute(sql, (self._account_id, values)).fetchall()
-            self._absent = frozenset(ids).difference([row[0] for row in taken]) if taken else frozenset(ids)
+            # The first stands for all: they have been looked up together, or none of them has.
+            if (account_id, ids[0]) not in absent:
+                sql, values = (_GET_TAKEN, text_of(ids)) if len(ids) > 1 else (_IS_TAKEN, ids[0])
+                taken = self._execute(sql, (account_id, values)).fetchall()
+                absent.update([(account_id, order_id) for order_id in ids])
+                absent.difference_update([(account_id, row[0]) for row in taken])
 
     def account(self) -> BookAccount | None:
         """The account, read once."""
@@ -129,9 +148,6 @@ class Rows:
         return self._execute(sql, (self._account_id, *values)).fetchall()
 
     def _flush(self) -> None:
-        """Write what the transaction keeps. An order that was absent from the file before may be in it then."""
-        if self._writes.orders:
-            self._absent = frozenset()
         self._writes.flush()
 
     def symbols(self) -> Iterable[BookSymbol]:
@@ -142,7 +158,7 @@ class Rows:
         """An order by id or alias."""
         waiting = self._writes.orders.get((self._account_id, order_id))
         if waiting is None:
-            if order_id in self._absent:
+            if (self._account_id, order_id) in self._writes.absent:
                 return None
             found = self._execute(_GET_ORDER, (self._account_id, order_id)).fetchall() or self._named(order_id)
             if not found:
@@ -197,6 +213,8 @@ class Rows:
         waiting = self._writes.requests.get((self._account_id, ident))
         if waiting is not None:
             return waiting
+        if (self._account_id, ident) in self._writes.unused:
+            return None
         found = self._execute(_GET_REQUEST, (self._account_id, ident)).fetchall()
         return remembered_of(found[0]) if found else None
 

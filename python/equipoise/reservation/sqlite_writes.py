@@ -131,7 +131,18 @@ class Writes:
     Whoever looks for a record by its key looks here first; whoever selects by anything else flushes before.
     """
 
-    __slots__ = ("accounts", "connection", "events", "journal", "orders", "owners", "requests", "symbols")
+    __slots__ = (
+        "absent",
+        "accounts",
+        "connection",
+        "events",
+        "journal",
+        "orders",
+        "owners",
+        "requests",
+        "symbols",
+        "unused",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -148,6 +159,10 @@ class Writes:
         self.owners: dict[tuple[str, str], int] = {}
         self.requests: dict[tuple[str, str], Remembered] = {}
         self.events: dict[tuple[str, str, str], Remembered] = {}
+        self.absent: set[tuple[str, str]] = set()
+        """By account: ids that no order in the file has, nor is one known there by them."""
+        self.unused: set[tuple[str, str]] = set()
+        """By account: ids that no request in the file has used."""
 
     def take(self, account_id: str, effect: Effect, before: BookAccount | None) -> None:
         """Take over a step. `before` is the account as it was."""
@@ -215,6 +230,7 @@ class Writes:
         """Write what no other table depends on."""
         execute, many = self.connection.execute, self.connection.executemany
         for alias, order_id in effect.aliases:
+            self.absent.discard((account_id, alias))
             execute("INSERT INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
         if effect.rates is not None:
             changes = [
