@@ -669,7 +669,7 @@ def test_an_audit_reads_a_book_that_is_being_written(
     client: redis.Redis, order: Make, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     # With a small chunk, more has changed than is read in one step.
-    monkeypatch.setattr("equipoise.reservation.redis.CHUNK", chunk)
+    monkeypatch.setattr("equipoise.reservation.redis_reads.CHUNK", chunk)
     url = servers.shared().url
     with ReservationBook.connect(url) as book:
         book.open_account(A, "1000")

@@ -229,7 +229,7 @@ def test_an_id_used_twice_in_one_command_is_used_twice(
     assert fourth.orders == first.orders
 
 
-def test_a_record_that_cannot_be_read_fails_its_own_caller_only(
+def test_a_record_that_cannot_be_read_fails_its_own_reservation_only(
     client: redis.Redis, runner: asyncio.Runner, order: Make
 ) -> None:
     async def main() -> list[Any]:

@@ -128,6 +128,7 @@ def _needed(shared: str, operation: str) -> str:
 
 _CONSTANT = re.compile(r"^local (?P<names>\w+(?:, \w+)*) =(?P<values>[^\n]+)\n", re.MULTILINE)
 _ASSIGNED = re.compile(r"^ *(?!local )(?P<names>\w+(?:, \w+)*) =(?!=)", re.MULTILINE)
+"""What is given another value later is no constant."""
 _VALUE = re.compile(r" (-?\d+|'[^'\n]*'|[a-z]+\.[a-z]+|(?:KEYS|ARGV)\[\d+\])(?:,|$)")
 
 

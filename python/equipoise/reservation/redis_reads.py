@@ -1,0 +1,255 @@
+"""What is read of an account in Redis, beside the steps: nothing here writes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import redis.exceptions as failures
+
+from equipoise.errors import InputError, StoreError, StoreUnavailable
+from equipoise.reservation.audit import Holdings
+from equipoise.reservation.contract import ReservationBook, Which
+from equipoise.reservation.money import MICRO_SCALE
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, journal_record
+from equipoise.reservation.redis_links import Link, Target, command, failure_of, packed, slot_of
+from equipoise.reservation.redis_records import (
+    Snapshot,
+    account_of,
+    entry_of,
+    in_order_made,
+    missed_by,
+    order_of,
+    pairs,
+    symbol_of,
+)
+from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
+from equipoise.reservation.redis_steps import journal_of
+
+__all__ = ["ATTEMPTS", "CHUNK", "RedisReads"]
+
+CHUNK = 500
+"""Records that are asked for at once."""
+ATTEMPTS = 100
+"""At what keeps changing."""
+
+
+class RedisReads(ReservationBook):
+    """The reads of a Redis book. How a command reaches the node of an account is `RedisBook`'s."""
+
+    _target: Target
+    _scales: dict[str, int]
+    _heads: Callable[[str], tuple[bytes, int, str]]
+    """Of an account: the first KEYS of its calls, packed, their number, and how its orders' keys begin."""
+
+    @abstractmethod
+    def _exchange(
+        self, slot: int, payload: Callable[[Link], bytes], replies: int, script: Script | None = None
+    ) -> list[Any]:
+        """Send to the node of a slot until it is served there, or the time-out."""
+
+    @abstractmethod
+    def each(self, items: Sequence[tuple[int, bytes]]) -> list[Any]:
+        """A reply for each (slot, command), written to each node at once; a failure stands in its reply's place."""
+
+    def _key(self, account_id: str, order_id: str) -> str:
+        return f"{self._target.prefix}user_holdings:{{{account_id}}}:{order_id}"
+
+    def _command(self, account_id: str, *words: str) -> Any:
+        """One reading command on the node that has an account."""
+        return self._exchange(slot_of(account_id), lambda _: command(*words), 1)[0]
+
+    def _scale(self, account_id: str) -> int:
+        scale = self._scales.get(account_id)
+        if scale is None:
+            found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[0], "scale")
+            if found is None:
+                return MICRO_SCALE
+            scale = self._scales[account_id] = int(found)
+        return scale
+
+    def waiting_of(self, account_id: str, request_ids: list[str]) -> list[str | None]:
+        """What user_waiting says of entries; None where an entry has been settled meanwhile."""
+        found = self._command(account_id, "HMGET", keys_of(self._target.prefix, account_id)[10], *request_ids)
+        return [None if left is None else left.decode() for left in found]
+
+    def _account_fields(self, account_id: str) -> dict[str, str]:
+        fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[0]))
+        if not fields:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return fields
+
+    def _account(self, account_id: str) -> BookAccount:
+        return account_of(account_id, self._account_fields(account_id))
+
+    def _order(self, account_id: str, order_id: str) -> BookOrder | None:
+        fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
+        if not fields:
+            self._account_fields(account_id)
+            found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[4], order_id)
+            if found is None:
+                return None
+            order_id = found.decode()
+            fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
+        return order_of(order_id, self._scale(account_id), fields) if fields else None
+
+    def _orders(self, account_id: str, which: Which, *, every: bool) -> tuple[BookOrder, ...]:
+        # Each as of its own latest step.
+        self._account_fields(account_id)
+        key = keys_of(self._target.prefix, account_id)[2]
+        live_only, due = not every, which.overdue_at
+        if live_only and due is not None:
+            ids = self._made_in_order(account_id, self._ids_due(account_id, f"({due}"))
+        elif live_only:
+            names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+            ids = [name.decode() for name in names]
+        else:
+            ids = in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
+        found = self.orders_by_id(account_id, ids)
+        listed = [found[name] for name in ids if name in found and not (live_only and found[name].terminal)]
+        return which.among(listed)
+
+    def _ids_due(self, account_id: str, before: str) -> list[str]:
+        """Orders whose answer is due before a time, +inf: ever."""
+        key = keys_of(self._target.prefix, account_id)[3]
+        return [name.decode() for name in self._command(account_id, "ZRANGEBYSCORE", key, "(0", before)]
+
+    def _made_in_order(self, account_id: str, ids: list[str]) -> list[str]:
+        """The ids in the order in which the orders were made; of those that have ended meanwhile none."""
+        if not ids:
+            return []
+        scores = self._command(account_id, "ZMSCORE", keys_of(self._target.prefix, account_id)[2], *ids)
+        placed = [(float(score), name) for score, name in zip(scores, ids, strict=True) if score is not None]
+        return [name for place, name in sorted(placed) if place > 0]
+
+    def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
+        return tuple(self.orders_by_id(account_id, self._ids_due(account_id, "+inf")).values())
+
+    def _held(self, account_id: str) -> int:
+        key = keys_of(self._target.prefix, account_id)[2]
+        names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+        slot = slot_of(account_id)
+        asked = [(slot, command("HGET", self._key(account_id, name.decode()), "reserved_margin")) for name in names]
+        held = 0
+        for reply in self.each(asked):
+            if isinstance(reply, Exception):
+                raise reply if isinstance(reply, StoreError) else failure_of(reply)
+            held += int(reply or 0)
+        return held
+
+    def orders_by_id(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
+        """Records by id, read in pieces; an id without a record is left out."""
+        scale = self._scale(account_id)
+        wanted, found = list(ids), {}
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            payload = b"".join([command("HGETALL", self._key(account_id, name)) for name in part])
+            replies = self._exchange(slot_of(account_id), lambda _, payload=payload: payload, len(part))  # type: ignore[misc]
+            for name, reply in zip(part, replies, strict=True):
+                if isinstance(reply, failures.RedisError):
+                    reply = self._command(account_id, "HGETALL", self._key(account_id, name))
+                if reply:
+                    found[name] = order_of(name, scale, pairs(reply))
+        return found
+
+    def _symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
+        self._account_fields(account_id)
+        fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[1]))
+        return tuple(sorted(symbol_of(name, value) for name, value in fields.items()))
+
+    def _history(self, account_id: str, after_version: int, limit: int) -> tuple[JournalRecord, ...]:
+        self._account_fields(account_id)
+        return tuple(self._journal(account_id, after_version, "+", limit))
+
+    def _journal(self, account_id: str, after: int, last: str, limit: int) -> Iterator[JournalRecord]:
+        key = keys_of(self._target.prefix, account_id)[6]
+        while limit > 0:
+            count = min(limit, CHUNK)
+            part = self._command(account_id, "XRANGE", key, f"({after}-0", last, "COUNT", str(count))
+            for _, fields in part:
+                yield journal_record(journal_of(pairs(fields)["r"]))
+            if len(part) < count:
+                return
+            after = int(part[-1][0].split(b"-")[0])
+            limit -= count
+
+    def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
+        self._account_fields(account_id)
+        keys = keys_of(self._target.prefix, account_id)
+        words = ("XRANGE", keys[9], f"({after_version}-0", "+", "COUNT", str(limit))
+        found = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in self._command(account_id, *words)]
+        if not found:
+            return ()
+        waiting = self.waiting_of(account_id, [fields["request_id"] for _, fields in found])
+        # Without a count the entry has gone between the two reads.
+        return tuple(
+            [
+                entry_of(version, fields, left)
+                for (version, fields), left in zip(found, waiting, strict=True)
+                if left is not None
+            ]
+        )
+
+    def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
+        return bool(self._command(account_id, "HEXISTS", self._key(account_id, order_id), f"e:{ident}"))
+
+    def _holdings(self, account_id: str) -> Holdings:
+        """Everything kept of an account, at one version.
+
+        The account is not held still for it: orders are read while steps go on, and those that have changed meanwhile
+        once more, few enough by then to be read in one step with everything else.
+        """
+        view = self._snapshot(account_id)
+        version = view.account.version
+        journal = self._journal(account_id, 0, f"{version}-0", 10**9)
+        orders = self.orders_by_id(account_id, [*view.order_ids, *missed_by(view.order_ids, view.base, journal)])
+        missed: list[str] = []
+        for _ in range(ATTEMPTS):
+            last, changed = self._changed(account_id, version, "+")
+            again = list(dict.fromkeys([*missed, *changed]))
+            if not again and version == view.account.version:
+                break
+            if len(again) > CHUNK:
+                found, missed, version = self.orders_by_id(account_id, again), [], max(version, last)
+            else:
+                view = self._snapshot(account_id, again)
+                found = view.orders
+                between = self._changed(account_id, version, f"{view.account.version}-0")[1]
+                missed, version = [name for name in between if name not in set(again)], view.account.version
+            for name in again:
+                orders.pop(name, None)
+            orders.update(found)
+            if version == view.account.version and not missed:
+                break
+        else:
+            raise StoreUnavailable(f"orders of {account_id} change faster than they can be read")
+        return Holdings(
+            view.account,
+            view.symbols,
+            orders,
+            view.live_ids,
+            view.aliases,
+            view.owners,
+            view.rates,
+            list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9)),
+            view.base,
+            view.outbox,
+            view.requests,
+        )
+
+    def _changed(self, account_id: str, after: int, last: str) -> tuple[int, list[str]]:
+        """(version of the last record, orders that records above a version have changed)."""
+        records = list(self._journal(account_id, after, last, 10**9))
+        return records[-1].version if records else 0, [change.order_id for one in records for change in one.orders]
+
+    def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> Snapshot:
+        script = SCRIPTS["snapshot"]
+        keys, count, start = self._heads(account_id)
+        count += len(order_ids)
+        keys += packed([start + order_id for order_id in order_ids])
+        payload = b"*%d\r\n%b%b%b" % (3 + count, script.call, packed([str(count)]), keys)
+        found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
+        if not found[0]:
+            raise InputError("account_id", None, "an open account", repr(account_id))
+        return Snapshot(account_id, found, order_ids)
