@@ -24,6 +24,7 @@ from equipoise.reservation import ReservationBook
 
 TARGETS = {
     "reserve / HINCRBY": "at most 4",
+    "reserve with outbox / HINCRBY": "at most 4",
     "ladder of 40 / reserve": "at most 8",
     "40 reserves / ladder of 40": "at least 5",
     "many open / none": "at most 1.1",
@@ -52,7 +53,7 @@ class Steps:
     def __init__(self, book: ReservationBook, client: redis.Redis, open_orders: int) -> None:
         self.book, self.client, self.count, self.last, self.ladder_id = book, client, 0, "", ""
         self.ladder = [order(11 + n, "bid" if n % 2 else "ask") for n in range(40)]
-        for account, count in (("none", 0), ("many", open_orders)):
+        for account, count in (("none", 0), ("sent", 0), ("many", open_orders)):
             book.open_account(account, 10**6, rule="worst_side")
             for n in range(count // 500):
                 done(book.reserve(account, [order(3)] * 500, request_id=f"open{n}"))
@@ -63,6 +64,12 @@ class Steps:
         self.count += 1
         self.last = f"q{self.count}"
         done(self.book.reserve(account, [order()], request_id=self.last))
+
+    def send(self) -> None:
+        """A reserve with an entry in the outbox, and the hint to those who send."""
+        self.count += 1
+        self.last = f"q{self.count}"
+        done(self.book.reserve("sent", [order()], request_id=self.last, send="outbox"))
 
     def cancel(self, account: str) -> None:
         done(self.book.cancel(account, f"{self.last}:0"))
@@ -92,6 +99,8 @@ class Steps:
             "claim": lambda _: done(book.claim("none", f"{self.last}:0", event_id="w")),
             "fill": lambda _: self.fill(),
             "cancel": lambda _: self.cancel("none"),
+            "reserve, outbox": lambda _: self.send(),
+            "cancel, outbox": lambda _: self.cancel("sent"),
             "reserve, many open": lambda _: self.reserve("many"),
             "cancel, many open": lambda _: self.cancel("many"),
             "ladder of 40": lambda _: self.reserve_ladder(),
@@ -189,11 +198,12 @@ def run(open_orders: int, counts: list[int], rounds: int, callers: int, calls: i
             "as they ran": ran,
             "oversold": {flow: oversold(server.client, flow, 8, 1, races) for flow in ("local", "provider")},
             "races": races,
-            "clean": all(book.audit(name).ok for name in ("none", "hash", "pool")),
+            "clean": all(book.audit(name).ok for name in ("none", "sent", "hash", "pool")),
         }
     of = {name: statistics.median(values) for name, values in figures.items()}
     report["ratios"] = {
         "reserve / HINCRBY": of["reserve"] / of["HINCRBY"],
+        "reserve with outbox / HINCRBY": of["reserve, outbox"] / of["HINCRBY"],
         "ladder of 40 / reserve": of["ladder of 40"] / of["reserve"],
         "40 reserves / ladder of 40": of["40 reserves"] / of["ladder of 40"],
         "many open / none": of["reserve, many open"] / of["reserve"],

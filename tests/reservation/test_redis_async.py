@@ -17,6 +17,7 @@ from equipoise.errors import StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis_links import command
 
 Make = Callable[..., Order]
 A = "acc"
@@ -188,3 +189,41 @@ def test_close_joins_its_threads_and_refuses_the_rest(client: redis.Redis) -> No
 
     run(main())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("equipoise-book")]
+
+
+def test_hints_of_a_burst_are_few_and_the_last_entry_does_not_wait_for_a_walk(client: redis.Redis, order: Make) -> None:
+    async def main() -> float:
+        url = servers.shared().url
+        with ReservationBook.connect(url) as reading:
+            async with await AsyncReservationBook.connect(url) as book:
+                await book.open_account(A, 1)
+                worker = reading.worker("w")
+                worker.take()
+                client.config_resetstat()
+                calls = [book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox") for n in range(300)]
+                await asyncio.gather(*calls)
+                began, found = time.monotonic(), set[str]()
+                while len(found) < 300 and time.monotonic() < began + 5:
+                    await asyncio.sleep(0.005)
+                    found |= {delivery.entry.request_id for delivery in worker.take()}
+                assert len(found) == 300
+                assert client.info("commandstats")["cmdstat_sadd"]["calls"] < 60
+                return time.monotonic() - began
+
+    # A walk is made once a second; none is needed.
+    assert run(main()) < 0.8
+
+
+def test_a_hint_that_was_put_off_is_given_when_the_book_is_closed(client: redis.Redis, order: Make) -> None:
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(servers.shared().url) as book:
+            await book.open_account(A, 1)
+            for n in range(2):
+                await book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox")
+                await asyncio.sleep(0)
+            (line,) = book._lines.values()  # type: ignore[attr-defined]
+            await line.ask("", command("DEL", *client.keys("user_hints:*")), 1)
+            await book.reserve(A, [order(hold=1)], request_id="last", send="outbox")
+
+    run(main())
+    assert len(client.keys("user_hints:*")) == 1

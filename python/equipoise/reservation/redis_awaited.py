@@ -31,6 +31,8 @@ __all__ = ["RedisInLoop"]
 
 THREADS = 4
 """For reads and for what a step could not settle in the loop."""
+HINT_S = 0.002
+"""Between two hints to workers of the same account; they look for hints every 10 ms."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
 """Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
@@ -47,6 +49,10 @@ class RedisInLoop(AsyncReservationBook):
         self._lines: dict[Address, Line] = {}
         self._retired: list[Line] = []
         self._opening: dict[Address, asyncio.Task[Line]] = {}
+        self._hinted: dict[str, float] = {}
+        """When workers were last told of an account."""
+        self._hinting: dict[str, asyncio.TimerHandle] = {}
+        """Accounts of which they are to be told in a moment."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
         self._generation = generation()
@@ -63,7 +69,8 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._lines, self._opening = loop, {}, {}
+            self._threads.submit(self._redis.registry.hint, self._hints_left())
+            self._loop, self._lines, self._opening, self._hinted = loop, {}, {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
         """The line to the node of an account; None: the synchronous book knows where to look, by a new connection."""
@@ -154,13 +161,32 @@ class RedisInLoop(AsyncReservationBook):
         return outcome
 
     def _hint(self, account_id: str) -> None:
-        """Tell workers of an account, without waiting for it; a hint that is lost costs up to the next walk."""
-        slot, payload, replies = self._redis.registry.hint_of(account_id)
+        """Tell workers of an account without waiting for it, at most once in `HINT_S`: the first of many at once."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        wait_s = self._hinted.get(account_id, 0.0) + HINT_S - now
+        if wait_s <= 0:
+            self._tell(account_id, now)
+        elif account_id not in self._hinting:
+            self._hinting[account_id] = loop.call_later(wait_s, self._tell, account_id, now + wait_s)
+
+    def _tell(self, account_id: str, now: float) -> None:
+        """Send a hint; one that is lost costs up to the next walk."""
+        self._hinting.pop(account_id, None)
+        self._hinted[account_id] = now
+        slot, told = self._redis.registry.hint_of(account_id)
         line = self._lines.get(self._redis.address_of(slot))
         if line is not None and not line.broken:
-            line.tell(payload, replies)
+            line.tell(b"".join(told), len(told))
         else:
             self._threads.submit(self._redis.registry.hint, [account_id])
+
+    def _hints_left(self) -> list[str]:
+        """Accounts whose hints were put off; they are not sent any more."""
+        left, self._hinting = self._hinting, {}
+        for timer in left.values():
+            timer.cancel()
+        return list(left)
 
     async def _call(self, name: str, *values: Any, **named: Any) -> Any:
         return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
@@ -176,5 +202,6 @@ class RedisInLoop(AsyncReservationBook):
         for line in [*self._lines.values(), *self._retired]:
             line.close()
         self._lines.clear()
+        self._threads.submit(self._redis.registry.hint, self._hints_left())
         await asyncio.to_thread(self._threads.shutdown)
         self._redis.close_book()

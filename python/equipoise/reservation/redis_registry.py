@@ -14,12 +14,13 @@ user_walk:{p3}         string  which worker walks the partition this second
 
 The list is written before the account, so on one node it can lack no account that is there. On a Cluster the node of
 the list may be promoted and have lost its last members: then it is another node than the one named beside the list, and
-the list is made whole again by a scan of every master. A hint adds the account to the list as well.
+the list is made whole again by a scan of every master. Once a second a hint adds the account to the list as well.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["Registry"]
 
 CHUNK = 500
+LISTED_S = 1.0
+"""How often a hint puts an account on the list as well, which may have lost it."""
 WALK_MS = 900
 """How long one worker has a partition to itself: every account is looked at about once a second."""
+
+
+_SLOTS = [int(key_slot(f"p{partition}".encode())) for partition in range(PARTITIONS)]
 
 
 def literal(text: str) -> str:
@@ -51,6 +57,8 @@ class Registry:
     def __init__(self, book: RedisBook) -> None:
         self._book = book
         self._prefix = book.target.prefix
+        self._listed: dict[str, float] = {}
+        """When hints last put an account on its list."""
 
     def _key(self, name: str, partition: int) -> str:
         return f"{self._prefix}user_{name}:{{p{partition}}}"
@@ -58,26 +66,28 @@ class Registry:
     @staticmethod
     def slot(partition: int) -> int:
         """Slot of a partition's list and hints."""
-        return int(key_slot(f"p{partition}".encode()))
+        return _SLOTS[partition]
 
     def add(self, account_id: str) -> None:
         """Put an account on the list, before it is opened. A failure is StoreUnavailable: nothing has happened."""
         place = partition_of(account_id)
         self._ask([(self.slot(place), command("SADD", self._key("accounts", place), account_id))])
 
-    def hint_of(self, account_id: str) -> tuple[int, bytes, int]:
-        """(slot, commands, number of replies) that tell workers of an account."""
-        place = partition_of(account_id)
-        told = command("SADD", self._key("hints", place), account_id)
-        return self.slot(place), told + command("SADD", self._key("accounts", place), account_id), 2
+    def hint_of(self, account_id: str) -> tuple[int, list[bytes]]:
+        """(slot, commands) that tell workers of an account; each has one reply."""
+        place, now = partition_of(account_id), time.monotonic()
+        told = [command("SADD", self._key("hints", place), account_id)]
+        if now - self._listed.get(account_id, -LISTED_S) >= LISTED_S:
+            self._listed[account_id] = now
+            told.append(command("SADD", self._key("accounts", place), account_id))
+        return self.slot(place), told
 
     def hint(self, account_ids: Iterable[str]) -> None:
         """Tell workers of accounts; a hint that is lost costs up to the next walk."""
         items = []
         for account_id in account_ids:
-            place = partition_of(account_id)
-            items.append((self.slot(place), command("SADD", self._key("hints", place), account_id)))
-            items.append((self.slot(place), command("SADD", self._key("accounts", place), account_id)))
+            slot, told = self.hint_of(account_id)
+            items += [(slot, one) for one in told]
         with contextlib.suppress(StoreError):
             self._book.each(items)
 
