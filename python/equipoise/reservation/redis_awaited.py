@@ -142,23 +142,36 @@ class RedisInLoop(AsyncReservationBook):
             if line is None:
                 return await self._in_thread(book.run, request)
         wait = book.wait
+        beside: list[bytes] = []
         if isinstance(request, Reserve) and line.busy:
             replies = await line.join(account_id, book.packed_part(request))
             if isinstance(replies[0], failures.NoScriptError):
                 line.load()
         else:
             head, tail = book.packed_step(request)
-            payload = b"%b%b%b%b" % (head, line.home_word, tail, wait)
-            replies = await line.ask(account_id, payload, 2 if wait else 1)
+            if isinstance(request, Reserve) and request.outbox:
+                beside = self._hint_beside(request)
+            payload = b"%b%b%b%b%b" % (head, line.home_word, tail, wait, b"".join(beside))
+            replies = await line.ask(account_id, payload, (2 if wait else 1) + len(beside))
         reply = replies[0]
         if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
             return await self._in_thread(book.run, request)
         if wait:
             book.check_wait(replies)
         outcome = outcome_from(request, str(reply, "utf-8"))
-        if isinstance(request, Reserve) and request.outbox and outcome.done:
+        if isinstance(request, Reserve) and request.outbox and outcome.done and not beside:
             self._hint(account_id)
         return outcome
+
+    def _hint_beside(self, request: Reserve) -> list[bytes]:
+        """The hint in the same write as the step, where the account's node has the hints and one is due."""
+        now = asyncio.get_running_loop().time()
+        if now < self._hinted.get(request.account_id, 0.0) + HINT_S:
+            return []
+        beside = self._redis.hint_beside(request)
+        if beside:
+            self._hinted[request.account_id] = now
+        return beside
 
     def _hint(self, account_id: str) -> None:
         """Tell workers of an account without waiting for it, at most once in `HINT_S`: the first of many at once."""

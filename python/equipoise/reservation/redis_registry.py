@@ -68,6 +68,10 @@ class Registry:
         """Slot of a partition's list and hints."""
         return _SLOTS[partition]
 
+    def slot_of_hints(self, account_id: str) -> int:
+        """Slot of the hints that name an account."""
+        return self.slot(partition_of(account_id))
+
     def add(self, account_id: str) -> None:
         """Put an account on the list, before it is opened. A failure is StoreUnavailable: nothing has happened."""
         place = partition_of(account_id)
