@@ -190,7 +190,7 @@ def test_a_sweep_and_a_scrape_look_at_what_is_due_and_not_at_what_rests(
     pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
     from prometheus_client import CollectorRegistry
 
-    from equipoise.reservation import memory, metrics, redis, sqlite, sqlite_view
+    from equipoise.reservation import memory, metrics, redis_reads, sqlite, sqlite_view
 
     proven.open_account(A, 1)
     for n in range(4):
@@ -206,7 +206,7 @@ def test_a_sweep_and_a_scrape_look_at_what_is_due_and_not_at_what_rests(
         return whole(self, order_id)
 
     monkeypatch.setattr(memory._Shelf, "order", counted)
-    for module in (redis, sqlite, sqlite_view):
+    for module in (redis_reads, sqlite, sqlite_view):
         make = module.order_of
 
         def seen(*values: Any, make: Any = make) -> Any:
