@@ -43,7 +43,7 @@ def client() -> Iterator[redis.Redis]:
 
 
 def everything(client: redis.Redis) -> dict[bytes, object]:
-    """Every key with its value, but for the hints to workers, which are given with a step whether or not it is done."""
+    """Every key with its value."""
     read: dict[bytes, Callable[[bytes], object]] = {
         b"hash": client.hgetall,
         b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
@@ -52,8 +52,7 @@ def everything(client: redis.Redis) -> dict[bytes, object]:
         b"list": lambda key: client.lrange(key, 0, -1),
         b"set": client.smembers,
     }
-    keys = [key for key in client.scan_iter(count=10_000) if not key.startswith(b"user_hints:")]
-    return {key: read[client.type(key)](key) for key in keys}
+    return {key: read[client.type(key)](key) for key in client.scan_iter(count=10_000)}
 
 
 def has_waitaof(client: redis.Redis) -> bool:

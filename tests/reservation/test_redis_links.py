@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -20,6 +21,7 @@ from equipoise.errors import StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis_links import Address, Link, Links, command, parse_target
 from equipoise.reservation.redis_wire import PENDING, Replies
 
 Make = Callable[..., Order]
@@ -155,3 +157,55 @@ def test_bytes_that_are_no_reply_end_the_connection() -> None:
     reader.feed(b"HTTP/1.1 400 Bad Request\r\n")
     with pytest.raises(failures.ConnectionError, match="not a reply"):
         reader.take()
+
+
+@pytest.fixture
+def link() -> Iterator[Link]:
+    with servers.shared().client() as client:
+        client.flushall()
+    links = Links(parse_target(servers.shared().url), 2.0, lambda _: None)
+    opened = links.take(Address("127.0.0.1", servers.shared().port))
+    yield opened
+    opened.close()
+
+
+def test_replies_that_nobody_needs_are_not_taken_for_others(link: Link) -> None:
+    for n in range(100):
+        # A reply of each kind, an error among them.
+        link.tell(command("SADD", "told", str(n)) + command("INCR", "told") + command("SMEMBERS", "told"), 3)
+        assert link.exchange(command("SCARD", "told") + command("PING"), 2) == [n + 1, b"PONG"]
+
+
+def test_an_idle_connection_that_was_told_something_is_used_again(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.reservation.redis_links.IDLE_S", 0.0)
+    for _ in range(20):
+        link.tell(command("SADD", "told", "x"), 1)
+        time.sleep(0.01)
+        assert not link.stale()
+        assert link.ask("PING") == b"PONG"
+    # What came in pieces is read in pieces.
+    link.tell(command("SET", "long", b"x" * 200_000) + command("GET", "long"), 2)
+    time.sleep(0.2)
+    assert not link.stale()
+    assert link.ask("PING") == b"PONG"
+
+
+def test_an_idle_connection_that_has_not_answered_or_was_closed_is_stale_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("equipoise.reservation.redis_links.IDLE_S", 0.0)
+    with servers.Server() as server:
+        links = Links(parse_target(server.url), 2.0, lambda _: None)
+        silent, closed = [links.take(Address("127.0.0.1", server.port)) for _ in range(2)]
+        closed.tell(command("QUIT"), 1)
+        time.sleep(0.05)
+        assert closed.stale()
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        silent.tell(command("PING"), 1)
+        began = time.monotonic()
+        assert silent.stale()
+        assert time.monotonic() - began < 0.5
+        server.process.send_signal(signal.SIGCONT)
+        silent.close()
+        closed.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -60,6 +61,22 @@ def test_a_book_over_tls(tls: Tls, order: Callable[..., Order]) -> None:
         assert book.audit("a").ok
     with tls.server.client() as client:
         assert client.exists("user_portfolio:{a}")
+
+
+def test_hints_over_tls_leave_the_connection_in_step(
+    tls: Tls, order: Callable[..., Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their replies are read before a connection that was idle is used again."""
+    monkeypatch.setattr("equipoise.reservation.redis_links.IDLE_S", 0.0)
+    with ReservationBook.connect(tls.url()) as book, tls.server.client() as client:
+        assert book.open_account("h", 100).ok
+        before = client.info("stats")["total_connections_received"]
+        for n in range(20):
+            assert book.reserve("h", [order()], request_id=f"r{n}", send="outbox").ok
+            time.sleep(0.01)
+            assert book.account("h").version == n + 2
+        assert client.info("stats")["total_connections_received"] - before <= 1
+        assert book.audit("h").ok
 
 
 def test_an_awaited_book_over_tls(tls: Tls, order: Callable[..., Order]) -> None:

@@ -132,6 +132,43 @@ def test_a_lost_hint_costs_time_and_no_order(shared_book: RedisBook, order: Make
     assert time.monotonic() - began < 3
 
 
+def test_entries_of_the_same_second_are_handed_over_without_a_walk(shared_book: RedisBook, order: Make) -> None:
+    """The second hint and those after it are told in passing: nobody waits for their replies."""
+    book = shared_book
+    book.open_account("acc", 1)
+    assert book.reserve("acc", [order(hold=1)], request_id="whole", send="outbox").ok
+    worker = book.worker("w")
+    walked = time.monotonic()
+    assert [delivery.entry.request_id for delivery in worker.take()] == ["whole"]
+    for n in range(5):
+        assert book.reserve("acc", [order(hold=1)], request_id=f"r{n}", send="outbox").ok
+        found: tuple[Any, ...] = ()
+        while not found and time.monotonic() < walked + 0.9:
+            found = worker.take()
+        assert [delivery.entry.request_id for delivery in found] == [f"r{n}"]
+    assert time.monotonic() < walked + 0.9
+
+
+def test_now_and_then_a_hint_puts_an_account_on_the_list_that_has_lost_it(
+    shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = shared_book
+    book.open_account("acc", 1)
+    place = partition_of("acc")
+
+    def listed_after_a_reserve(name: str) -> bool:
+        key = f"user_accounts:{{p{place}}}"
+        book.each([(book.registry.slot(place), command("SREM", key, "acc"))])
+        assert book.reserve("acc", [order(hold=1)], request_id=name, send="outbox").ok
+        return bool(book.each([(book.registry.slot(place), command("SISMEMBER", key, "acc"))])[0])
+
+    assert listed_after_a_reserve("first")
+    # Within a second a hint is one command whose reply nobody waits for.
+    assert not listed_after_a_reserve("second")
+    monkeypatch.setattr("equipoise.reservation.redis_registry.WHOLE_S", 0.0)
+    assert listed_after_a_reserve("third")
+
+
 def test_a_list_of_accounts_that_was_lost_is_found_again(shared_book: RedisBook, order: Make) -> None:
     book = shared_book
     accounts = tuple(sorted(f"acc{n}" for n in range(40)))

@@ -8,6 +8,7 @@ becomes of each failure.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -18,9 +19,7 @@ import redis.exceptions as failures
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.codes import Code
 from equipoise.reservation.contract import Clock, system_clock
-from equipoise.reservation.records import (
-    Outcome,
-)
+from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis_links import (
     Address,
     Link,
@@ -35,9 +34,7 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_reads import ATTEMPTS, CHUNK, RedisReads
-from equipoise.reservation.redis_records import (
-    pairs,
-)
+from equipoise.reservation.redis_records import pairs
 from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
@@ -200,17 +197,8 @@ class RedisBook(RedisReads):
         )
         return head, packed(["1" if self._wait else "", ident, print_, *values])
 
-    def _script(
-        self,
-        name: str,
-        account_id: str,
-        ids: list[str],
-        values: list[str],
-        ident: str,
-        print_: str,
-        beside: Sequence[bytes] = (),
-    ) -> str:
-        """Run a script on the node that has the account; its reply. `beside`: commands for the same node after it."""
+    def _script(self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str) -> str:
+        """Run a script on the node that has the account; its reply."""
         script = SCRIPTS[name]
         head, tail = self._packed(name, account_id, ids, values, ident, print_)
         slot = slot_of(account_id)
@@ -218,10 +206,10 @@ class RedisBook(RedisReads):
         def payload(link: Link) -> bytes:
             return b"%b%b%b" % (head, link.home_word, tail)
 
-        reply = self._settled(slot, script, payload, beside)
+        reply = self._settled(slot, script, payload)
         while reply[:1] == "H":
             self._settle_home(account_id, reply[1:])
-            reply = self._settled(slot, script, payload, beside)
+            reply = self._settled(slot, script, payload)
         return reply
 
     def _settle_home(self, account_id: str, home: str) -> None:
@@ -238,17 +226,13 @@ class RedisBook(RedisReads):
 
         self._settled(slot, script, payload)
 
-    def _settled(
-        self, slot: int, script: Script, payload: Callable[[Link], bytes], beside: Sequence[bytes] = ()
-    ) -> str:
+    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> str:
         """One step on the node of a slot, following the slot, with the durability that was named."""
-        if not self._wait and not beside:
+        if not self._wait:
             return str(self._exchange(slot, payload, 1, script)[0], "utf-8")
-        after = [self._wait, *beside] if self._wait else beside
-        found = self._exchange(slot, lambda link: payload(link) + b"".join(after), 1 + len(after), script)
-        if self._wait:
-            self.check_wait(found)
-        return str(found[0], "utf-8")
+        reply = self._exchange(slot, lambda link: payload(link) + self._wait, 2, script)
+        self.check_wait(reply)
+        return str(reply[0], "utf-8")
 
     # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
 
@@ -293,16 +277,6 @@ class RedisBook(RedisReads):
             packed(["1" if self._wait else ""]),
             b"".join([part.words for part in parts]),
         )
-
-    def hint_beside(self, request: Reserve) -> list[bytes]:
-        """Commands that tell workers of a reservation, where the node of its account has the hints too; else none.
-
-        They follow the step in the same write, so they are given whether or not it is granted: a worker looks in vain.
-        """
-        slot = self.registry.slot_of_hints(request.account_id)
-        if not request.outbox or self.address_of(slot) != self.address_of(slot_of(request.account_id)):
-            return []
-        return self.registry.hint_of(request.account_id)[1]
 
     @property
     def wait(self) -> bytes:
@@ -503,23 +477,34 @@ class RedisBook(RedisReads):
             return self._repair(request)
         if isinstance(request, OpenAccount):
             self.registry.add(account_id)
-        beside = self.hint_beside(request) if isinstance(request, Reserve) else ()
         real_id = ""
         for _ in range(ATTEMPTS):
             if isinstance(request, Archive | Sweep):
                 ids, values = arguments(request, "", self._candidates(request))
             else:
                 ids, values = arguments(request, real_id)
-            reply = self._script(request.op, account_id, ids, values, request.ident, request.fingerprint, beside)
+            reply = self._script(request.op, account_id, ids, values, request.ident, request.fingerprint)
             if reply[:1] != "K":
                 break
             real_id = reply[1:]
         else:
             raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
         outcome = outcome_from(request, reply)
-        if isinstance(request, Reserve) and request.outbox and outcome.done and not beside:
-            self.registry.hint([account_id])
+        if isinstance(request, Reserve) and request.outbox and outcome.done:
+            self._hint(account_id)
         return outcome
+
+    def _hint(self, account_id: str) -> None:
+        """Tell workers of an account, without waiting for an answer; a hint that is lost costs up to the next walk."""
+        hint = self.registry.passing_hint(account_id)
+        if hint is None:
+            self.registry.hint([account_id])
+            return
+        slot, told = hint
+        with contextlib.suppress(StoreError, failures.RedisError):
+            link = self._links.take(self._route.address(slot))
+            link.tell(told, 1)
+            self._links.put(link)
 
     def _candidates(self, request: Archive | Sweep) -> Candidates:
         """What a sweep or an archive will have to look at.

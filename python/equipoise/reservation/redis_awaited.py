@@ -33,6 +33,8 @@ THREADS = 4
 """For reads and for what a step could not settle in the loop."""
 HINT_S = 0.002
 """Between two hints to workers of the same account; they look for hints every 10 ms."""
+HINTED_MAX = 10_000
+"""Accounts whose last hint is remembered; beyond, the next hint of each is given at once."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
 """Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
@@ -69,7 +71,7 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._threads.submit(self._redis.registry.hint, self._hints_left())
+            self._hints_left()
             self._loop, self._lines, self._opening, self._hinted = loop, {}, {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
@@ -142,36 +144,23 @@ class RedisInLoop(AsyncReservationBook):
             if line is None:
                 return await self._in_thread(book.run, request)
         wait = book.wait
-        beside: list[bytes] = []
         if isinstance(request, Reserve) and line.busy:
             replies = await line.join(account_id, book.packed_part(request))
             if isinstance(replies[0], failures.NoScriptError):
                 line.load()
         else:
             head, tail = book.packed_step(request)
-            if isinstance(request, Reserve) and request.outbox:
-                beside = self._hint_beside(request)
-            payload = b"%b%b%b%b%b" % (head, line.home_word, tail, wait, b"".join(beside))
-            replies = await line.ask(account_id, payload, (2 if wait else 1) + len(beside))
+            payload = b"%b%b%b%b" % (head, line.home_word, tail, wait)
+            replies = await line.ask(account_id, payload, 2 if wait else 1)
         reply = replies[0]
         if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
             return await self._in_thread(book.run, request)
         if wait:
             book.check_wait(replies)
         outcome = outcome_from(request, str(reply, "utf-8"))
-        if isinstance(request, Reserve) and request.outbox and outcome.done and not beside:
+        if isinstance(request, Reserve) and request.outbox and outcome.done:
             self._hint(account_id)
         return outcome
-
-    def _hint_beside(self, request: Reserve) -> list[bytes]:
-        """The hint in the same write as the step, where the account's node has the hints and one is due."""
-        now = asyncio.get_running_loop().time()
-        if now < self._hinted.get(request.account_id, 0.0) + HINT_S:
-            return []
-        beside = self._redis.hint_beside(request)
-        if beside:
-            self._hinted[request.account_id] = now
-        return beside
 
     def _hint(self, account_id: str) -> None:
         """Tell workers of an account without waiting for it, at most once in `HINT_S`: the first of many at once."""
@@ -186,20 +175,23 @@ class RedisInLoop(AsyncReservationBook):
     def _tell(self, account_id: str, now: float) -> None:
         """Send a hint; one that is lost costs up to the next walk."""
         self._hinting.pop(account_id, None)
+        if len(self._hinted) > HINTED_MAX:
+            self._hinted.clear()
         self._hinted[account_id] = now
-        slot, told = self._redis.registry.hint_of(account_id)
-        line = self._lines.get(self._redis.address_of(slot))
-        if line is not None and not line.broken:
-            line.tell(b"".join(told), len(told))
-        else:
+        hint = self._redis.registry.passing_hint(account_id)
+        line = None if hint is None else self._lines.get(self._redis.address_of(hint[0]))
+        if hint is None or line is None or line.broken:
             self._threads.submit(self._redis.registry.hint, [account_id])
+        else:
+            line.tell(hint[1], 1)
 
-    def _hints_left(self) -> list[str]:
-        """Accounts whose hints were put off; they are not sent any more."""
+    def _hints_left(self) -> None:
+        """Give the hints that were put off; their timers run in a loop that has ended, or is about to."""
         left, self._hinting = self._hinting, {}
         for timer in left.values():
             timer.cancel()
-        return list(left)
+        if left:
+            self._threads.submit(self._redis.registry.hint, list(left))
 
     async def _call(self, name: str, *values: Any, **named: Any) -> Any:
         return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
@@ -215,6 +207,6 @@ class RedisInLoop(AsyncReservationBook):
         for line in [*self._lines.values(), *self._retired]:
             line.close()
         self._lines.clear()
-        self._threads.submit(self._redis.registry.hint, self._hints_left())
+        self._hints_left()
         await asyncio.to_thread(self._threads.shutdown)
         self._redis.close_book()

@@ -215,7 +215,7 @@ _socket_of: Callable[[redis.connection.AbstractConnection], socket.socket] = att
 class Link:
     """One connection to one node, and who that node is."""
 
-    __slots__ = ("_replies", "address", "connection", "home", "home_word", "known", "used")
+    __slots__ = ("_owed", "_replies", "address", "connection", "home", "home_word", "known", "used")
 
     def __init__(self, address: Address, connection: redis.connection.AbstractConnection) -> None:
         self.address = address
@@ -226,6 +226,13 @@ class Link:
         """`home` in the protocol, as every step has it."""
         self.known = self.used
         self._replies = Replies()
+        self._owed = 0
+        """Replies to what was told: nobody needs them, and they come before those of the next exchange."""
+
+    def tell(self, payload: bytes, replies: int) -> None:
+        """Send commands whose replies nobody needs; they are read and dropped by the way, errors among them."""
+        self._owed += replies
+        self.exchange(payload, 0)
 
     def exchange(self, payload: bytes, replies: int) -> list[Any]:
         """Send commands in one piece and read their replies; an error reply is returned, not raised.
@@ -244,10 +251,12 @@ class Link:
             wire.sendall(payload)
             while len(found) < replies:
                 reply = ready.take()
-                if reply is not PENDING:
+                if reply is PENDING:
+                    ready.feed(wire.recv(PIECE))
+                elif self._owed:
+                    self._owed -= 1
+                else:
                     found.append(reply)
-                    continue
-                ready.feed(wire.recv(PIECE))
         except (OSError, ValueError, failures.RedisError) as error:
             self.close()
             if isinstance(error, TimeoutError):
@@ -296,13 +305,29 @@ class Link:
         return bool(_word(self.ask("INFO", "replication").decode(), "master_replid2").strip("0"))
 
     def stale(self) -> bool:
-        """Whether an idle connection was closed from the other side."""
+        """Whether an idle connection was closed from the other side, or has not answered all that it was told."""
         if time.monotonic() - self.used < IDLE_S:
             return False
         try:
+            if self._owed:
+                self._drop_owed()
             return bool(self.connection.can_read(0))
-        except (failures.ConnectionError, OSError):
+        except (failures.RedisError, ValueError, OSError):
             return True
+
+    def _drop_owed(self) -> None:
+        """Read the replies that nobody needs; OSError where they are not all there."""
+        wire = _socket_of(self.connection)
+        patience = wire.gettimeout()
+        wire.settimeout(0)
+        try:
+            while self._owed:
+                if self._replies.take() is PENDING:
+                    self._replies.feed(wire.recv(PIECE))
+                else:
+                    self._owed -= 1
+        finally:
+            wire.settimeout(patience)
 
     def close(self) -> None:
         """Drop the connection."""

@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 __all__ = ["Registry"]
 
 CHUNK = 500
-LISTED_S = 1.0
-"""How often a hint puts an account on the list as well, which may have lost it."""
+WHOLE_S = 1.0
+"""How often the hint for an account is a whole one: it follows a slot that has moved, and puts the account on the list
+as well, which may have lost it."""
+LISTED_MAX = 10_000
+"""Accounts whose last whole hint is remembered; beyond, all of them are given one more."""
 WALK_MS = 900
 """How long one worker has a partition to itself: every account is looked at about once a second."""
 
@@ -58,7 +61,7 @@ class Registry:
         self._book = book
         self._prefix = book.target.prefix
         self._listed: dict[str, float] = {}
-        """When hints last put an account on its list."""
+        """When an account was last given a whole hint."""
 
     def _key(self, name: str, partition: int) -> str:
         return f"{self._prefix}user_{name}:{{p{partition}}}"
@@ -68,30 +71,31 @@ class Registry:
         """Slot of a partition's list and hints."""
         return _SLOTS[partition]
 
-    def slot_of_hints(self, account_id: str) -> int:
-        """Slot of the hints that name an account."""
-        return self.slot(partition_of(account_id))
-
     def add(self, account_id: str) -> None:
         """Put an account on the list, before it is opened. A failure is StoreUnavailable: nothing has happened."""
         place = partition_of(account_id)
         self._ask([(self.slot(place), command("SADD", self._key("accounts", place), account_id))])
 
-    def hint_of(self, account_id: str) -> tuple[int, list[bytes]]:
-        """(slot, commands) that tell workers of an account; each has one reply."""
-        place, now = partition_of(account_id), time.monotonic()
-        told = [command("SADD", self._key("hints", place), account_id)]
-        if now - self._listed.get(account_id, -LISTED_S) >= LISTED_S:
-            self._listed[account_id] = now
-            told.append(command("SADD", self._key("accounts", place), account_id))
-        return self.slot(place), told
+    def passing_hint(self, account_id: str) -> tuple[int, bytes] | None:
+        """(slot, command) that tells workers of an account and whose reply nobody needs; None: give a whole hint.
+
+        A passing hint that is sent to a node which no longer has its slot is lost, and nobody learns where the slot is.
+        """
+        if time.monotonic() - self._listed.get(account_id, -WHOLE_S) >= WHOLE_S:
+            return None
+        place = partition_of(account_id)
+        return self.slot(place), command("SADD", self._key("hints", place), account_id)
 
     def hint(self, account_ids: Iterable[str]) -> None:
-        """Tell workers of accounts; a hint that is lost costs up to the next walk."""
-        items = []
+        """Tell workers of accounts and put them on their lists; a hint that is lost costs up to the next walk."""
+        items, now = [], time.monotonic()
+        if len(self._listed) > LISTED_MAX:
+            self._listed.clear()
         for account_id in account_ids:
-            slot, told = self.hint_of(account_id)
-            items += [(slot, one) for one in told]
+            place = partition_of(account_id)
+            told = [command("SADD", self._key(name, place), account_id) for name in ("hints", "accounts")]
+            items += [(self.slot(place), one) for one in told]
+            self._listed[account_id] = now
         with contextlib.suppress(StoreError):
             self._book.each(items)
 
