@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
@@ -17,6 +18,8 @@ from tests.warm import Child
 from equipoise.errors import StoreError
 from equipoise.orders import Order, Side
 from equipoise.reservation import ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis_scripts import SCRIPTS
 
 POINTS = int(os.environ.get("CRASH_POINTS", "20"))
 
@@ -121,3 +124,79 @@ def test_i17_a_server_killed_under_load_has_every_step_it_answered_and_none_twic
         assert set(answered) <= there
         assert len(answered) <= len(there) <= len(answered) + 1
         assert len(answered) > 10
+
+
+def test_i17_a_server_killed_while_tasks_wait_has_every_reservation_it_answered_and_none_twice(
+    server: servers.Server,
+) -> None:
+    """Reservations of tasks that wait for one another are one command: it is done as a whole, or not at all."""
+    rng = random.Random(19)
+    with server.client() as client:
+        client.flushall()
+    kills, tasks = max(3, POINTS // 4), 12
+    answered: list[str] = []
+    stop, pause = threading.Event(), threading.Event()
+
+    async def task(book: AsyncReservationBook, number: int) -> int:
+        count = 0
+        order = Order(symbol="S", side=Side.BID, lots=1, price_ticks=1, hold=1, price=Decimal(1), size=Decimal(1))
+        while not stop.is_set():
+            if pause.is_set():
+                await asyncio.sleep(0.005)
+                continue
+            issued = time.time_ns() // 1000
+            while True:
+                # The same request until it is known what became of it.
+                try:
+                    outcome = await book.reserve(
+                        "tasks",
+                        [order],
+                        request_id=f"{number}-{count}",
+                        issued_at_us=issued,
+                        not_after_us=issued + 60_000_000,
+                    )
+                    break
+                except StoreError:
+                    await asyncio.sleep(0.005)
+            assert outcome.done, outcome
+            answered.append(f"{number}-{count}:0")
+            count += 1
+        return count
+
+    async def main() -> int:
+        async with await AsyncReservationBook.connect(server.url, timeout_ms=1_000) as book:
+            await book.open_account("tasks", 1)
+            return sum(await asyncio.gather(*[task(book, number) for number in range(tasks)]))
+
+    asked: list[int] = []
+    runner = threading.Thread(target=lambda: asked.append(asyncio.run(main())))
+    runner.start()
+    try:
+        while not answered:
+            time.sleep(0.001)
+        for kill in range(kills):
+            time.sleep(0.05 + rng.random() * 0.25)
+            before = len(answered)
+            server.kill()
+            server.start()
+            with ReservationBook.connect(server.url) as book:
+                assert set(answered[:before]) <= {order.order_id for order in book.orders("tasks")}
+                if kill % (1 + kills // 10) == 0:
+                    # It reads everything, and at this rate would never be done.
+                    pause.set()
+                    time.sleep(0.2)
+                    assert book.audit("tasks").findings == ()
+                    pause.clear()
+    finally:
+        stop.set()
+        runner.join()
+    with ReservationBook.connect(server.url) as book:
+        there = [order.order_id for order in book.orders("tasks")]
+        assert sorted(there) == sorted(answered)
+        assert asked == [len(there)]
+        assert len(there) > 100
+        assert book.account("tasks").all_units == len(there)
+        assert book.audit("tasks").findings == ()
+    with server.client() as client:
+        # It was one command for several.
+        assert client.script_exists(SCRIPTS["reserves"].sha) == [True]

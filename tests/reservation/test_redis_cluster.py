@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,8 +17,10 @@ from tests import servers
 
 from equipoise.errors import StoreError, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order, Side
-from equipoise.reservation import AccountStatus, Code, ReservationBook, VenueOrder, VenueView
+from equipoise.reservation import AccountStatus, Code, Outcome, ReservationBook, VenueOrder, VenueView
+from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis_links import slot_of
+from equipoise.reservation.redis_scripts import SCRIPTS
 
 Make = Callable[..., Order]
 ROOM = 150
@@ -93,6 +96,62 @@ class Load:
         return done
 
 
+class TaskLoad(Load):
+    """The same by tasks of one loop, whose reservations that wait for one another go as one command."""
+
+    def __init__(self, url: str, account_id: str, order: Make, tasks: int = 20, timeout_ms: int = 1_000) -> None:
+        self.account_id, self.order = account_id, order
+        self.stopped = threading.Event()
+        self.granted = []
+        self.waits = []
+        self.pool = ThreadPoolExecutor(1)
+        self.done = self.pool.submit(asyncio.run, self._main(url, tasks, timeout_ms))
+
+    async def _main(self, url: str, tasks: int, timeout_ms: int) -> int:
+        async with await AsyncReservationBook.connect(url, timeout_ms=timeout_ms) as book:
+            return sum(await asyncio.gather(*[self._task(book, number) for number in range(tasks)]))
+
+    async def _settled(self, step: Callable[[], Coroutine[Any, Any, Outcome]]) -> Outcome:
+        until = time.monotonic() + 60
+        while True:
+            try:
+                return await step()
+            except (StoreTimeout, StoreUnavailable) as error:
+                self.waits.append(type(error).__name__)
+                if time.monotonic() > until:
+                    raise
+
+    async def _task(self, book: AsyncReservationBook, number: int) -> int:
+        done = 0
+        while not self.stopped.is_set():
+            name = f"{number}-{done}"
+            issued = time.time_ns() // 1000
+            long = {"issued_at_us": issued, "not_after_us": issued + 120_000_000}
+            outcome = await self._settled(
+                lambda name=name, long=long: book.reserve(  # type: ignore[misc]
+                    self.account_id, [self.order(lots=2, hold=10)], request_id=name, **long
+                )
+            )
+            if outcome.done:
+                self.granted.append(name)
+                if done % 3 == 0:
+                    ended = await self._settled(lambda name=name: book.cancel(self.account_id, f"{name}:0"))  # type: ignore[misc]
+                    assert ended.done
+            else:
+                assert outcome.code in (Code.INSUFFICIENT_MARGIN, Code.ACCOUNT_RECOVERING)
+            done += 1
+        return done
+
+    def stop(self) -> int:
+        self.stopped.set()
+        done = self.done.result()
+        self.pool.shutdown()
+        return done
+
+
+loads = pytest.mark.parametrize("load_of", [Load, TaskLoad], ids=["threads", "tasks"])
+
+
 CHECKER = """
 import sys
 from redis.cluster import RedisCluster
@@ -134,11 +193,14 @@ def opened(cluster: servers.Cluster, account_id: str) -> None:
         assert book.open_account(account_id, f"0.{ROOM * 10:06d}").ok
 
 
-def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(cluster: servers.Cluster, order: Make) -> None:
+@loads
+def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(
+    cluster: servers.Cluster, order: Make, load_of: type[Load]
+) -> None:
     account_id = account_on(cluster, 1)
     slot, source, target = slot_of(account_id), cluster.masters[1], cluster.masters[2]
     opened(cluster, account_id)
-    load = Load(cluster.url, account_id, order)
+    load = load_of(cluster.url, account_id, order)
     time.sleep(0.5)
     ask = cluster.ask
     ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[1])
@@ -155,6 +217,9 @@ def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(cluster: se
     time.sleep(0.5)
     assert load.stop() > 50
     assert moved > 20
+    if load_of is TaskLoad:
+        # Several went as one command on either side.
+        assert [ask(node, "SCRIPT", "EXISTS", SCRIPTS["reserves"].sha) for node in (source, target)] == [[1], [1]]
     # A step whose keys were on both sides was told to come again.
     assert any(b"errorstat_TRYAGAIN" in ask(node, "INFO", "errorstats") for node in (source, target))
     check(cluster, account_id, ROOM * 10)
@@ -166,11 +231,14 @@ def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(cluster: se
         assert book.deposit(account_id, 1, request_id="d").ok
 
 
-def test_slots_moved_by_the_server_under_load_lose_nothing(cluster: servers.Cluster, order: Make) -> None:
+@loads
+def test_slots_moved_by_the_server_under_load_lose_nothing(
+    cluster: servers.Cluster, order: Make, load_of: type[Load]
+) -> None:
     account_id = account_on(cluster, 1)
     slot, source, target = slot_of(account_id), cluster.masters[1], cluster.masters[2]
     opened(cluster, account_id)
-    load = Load(cluster.url, account_id, order)
+    load = load_of(cluster.url, account_id, order)
     time.sleep(0.3)
     words = ("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", cluster.ids[2])
     try:
@@ -197,12 +265,13 @@ def owner(cluster: servers.Cluster, account_id: str) -> str:
     return ""
 
 
+@loads
 def test_a_master_that_dies_under_load_is_followed_to_its_replica_and_the_account_recovers(
-    cluster: servers.Cluster, order: Make
+    cluster: servers.Cluster, order: Make, load_of: type[Load]
 ) -> None:
     account_id = account_on(cluster, 0)
     opened(cluster, account_id)
-    load = Load(cluster.url, account_id, order)
+    load = load_of(cluster.url, account_id, order)
     time.sleep(0.5)
     cluster.masters[0].kill()
     cluster.until(lambda: cluster.ids[3] in owner(cluster, account_id), 60)
