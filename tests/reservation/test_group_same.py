@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,59 +86,53 @@ def test_i18_steps_that_share_a_transaction_answer_and_keep_the_same_as_one_by_o
         assert rows.audit(A).findings == memory.audit(A).findings == ()
 
 
+@contextlib.contextmanager
+def opened(clock: Any, path: Path, **terms: Any) -> Iterator[Grouped]:
+    """A history by hand, on an account in memory and in a file; both are the same at the end."""
+    with (
+        ReservationBook.connect("memory:", clock=clock) as memory,
+        SqliteBook(str(path), durability="normal", clock=clock) as rows,
+    ):
+        history = Grouped(memory, rows, clock, 0, {"rule": "sum"})
+        assert history.ask("open_account", balance="0.000300", **terms).ok
+        history.run_group()
+        yield history
+        history.compare()
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_an_order_id_that_a_step_of_the_same_transaction_took_is_taken(
     clock: Any, sqlite_path: Path, order: Callable[..., Order], more: int
 ) -> None:
     """Asking for the age of the marks writes what the transaction has kept so far, between two looks at the ids."""
-    with (
-        ReservationBook.connect("memory:", clock=clock) as memory,
-        SqliteBook(str(sqlite_path), durability="normal", clock=clock) as rows,
-    ):
-        history = Grouped(memory, rows, clock, 0, {"rule": "sum"})
-        assert history.ask("open_account", balance="0.000300", mark_age_ms_max=1_000).ok
-        history.run_group()
+    with opened(clock, sqlite_path, mark_age_ms_max=1_000) as history:
         history.size = 2
         assert history.ask("reserve", [order(hold=5, order_id="o")], request_id="1").ok
         # Refused either way: what is granted would meet the order in the file.
         again = [order(hold=999, order_id="o"), *[order(hold=5)] * more]
         assert history.ask("reserve", again, request_id="2").code is Code.ORDER_EXISTS
         assert history.waiting == []
-        history.compare()
 
 
 def test_a_name_that_a_step_of_the_same_transaction_gave_to_an_order_is_taken(
     clock: Any, sqlite_path: Path, order: Callable[..., Order]
 ) -> None:
-    with (
-        ReservationBook.connect("memory:", clock=clock) as memory,
-        SqliteBook(str(sqlite_path), durability="normal", clock=clock) as rows,
-    ):
-        history = Grouped(memory, rows, clock, 0, {"rule": "sum"})
-        assert history.ask("open_account", balance="0.000300").ok
+    with opened(clock, sqlite_path) as history:
         assert history.ask("reserve", [order(hold=5, order_id="o")], request_id="1", send="caller").ok
         history.run_group()
         history.size = 2
         assert history.ask("acknowledge", "o", "v").ok
         assert history.ask("reserve", [order(hold=5, order_id="v")], request_id="2").code is Code.ORDER_EXISTS
         assert history.waiting == []
-        history.compare()
 
 
 def test_a_request_id_that_a_step_of_the_same_transaction_used_is_used(
     clock: Any, sqlite_path: Path, order: Callable[..., Order]
 ) -> None:
     """Asking for the age of the marks writes what the transaction has kept so far, the request id with it."""
-    with (
-        ReservationBook.connect("memory:", clock=clock) as memory,
-        SqliteBook(str(sqlite_path), durability="normal", clock=clock) as rows,
-    ):
-        history = Grouped(memory, rows, clock, 0, {"rule": "sum"})
-        assert history.ask("open_account", balance="0.000300", mark_age_ms_max=1_000).ok
-        history.run_group()
+    with opened(clock, sqlite_path, mark_age_ms_max=1_000) as history:
         history.size = 3
         assert history.ask("reserve", [order(hold=5)], request_id="1").ok
         assert history.ask("reserve", [order(hold=5)], request_id="2").ok
         assert history.ask("reserve", [order(hold=5)], request_id="1").code is Code.DUPLICATE
         assert history.waiting == []
-        history.compare()

@@ -50,6 +50,29 @@ async def together(book: AsyncReservationBook, calls: list[Coroutine[Any, Any, O
     return found
 
 
+def of_the_account(client: redis.Redis) -> dict[bytes, bytes | None]:
+    """Every key of the account, with what it holds."""
+    found = {key: client.dump(key) for key in client.scan_iter(f"user_*:{{{A}}}*", count=10_000)}
+    assert len(found) > 5
+    return found
+
+
+def answers(
+    runner: asyncio.Runner,
+    calls: Callable[[AsyncReservationBook], list[Coroutine[Any, Any, Outcome]]],
+    balance: object = 1,
+) -> list[Any]:
+    """The same on the account that every test has, opened for it."""
+
+    async def main() -> list[Any]:
+        async with await AsyncReservationBook.connect(servers.shared().url) as book:
+            await book.open_account(A, balance)
+            await book.cancel(A, "nobody")  # so that the server knows the script
+            return await together(book, calls(book))
+
+    return list(runner.run(main()))
+
+
 class Joined(History):
     """A random history, step by step in memory; on the server, reservations that follow one another as one command."""
 
@@ -177,53 +200,37 @@ def test_reservations_of_one_turn_and_account_are_one_command(
 def test_a_step_of_the_account_between_two_reservations_stays_between_them(
     client: redis.Redis, runner: asyncio.Runner, order: Make
 ) -> None:
-    async def main() -> list[Any]:
-        async with await AsyncReservationBook.connect(servers.shared().url) as book:
-            await book.open_account(A, "0.00001")
-            await book.cancel(A, "nobody")  # so that the server knows the script
-            return await together(
-                book,
-                [
-                    book.reserve(A, [order(hold=10)], request_id="a"),
-                    book.reserve(A, [order(hold=10)], request_id="b"),
-                    book.cancel(A, "a:0"),
-                    book.reserve(A, [order(hold=10)], request_id="c"),
-                    book.reserve(A, [order(hold=10)], request_id="c"),
-                ],
-            )
-
-    codes = [outcome.code for outcome in runner.run(main())]
+    found = answers(
+        runner,
+        lambda book: [
+            book.reserve(A, [order(hold=10)], request_id="a"),
+            book.reserve(A, [order(hold=10)], request_id="b"),
+            book.cancel(A, "a:0"),
+            book.reserve(A, [order(hold=10)], request_id="c"),
+            book.reserve(A, [order(hold=10)], request_id="c"),
+        ],
+        balance="0.00001",
+    )
+    codes = [outcome.code for outcome in found]
     assert codes == [Code.OK, Code.INSUFFICIENT_MARGIN, Code.OK, Code.OK, Code.DUPLICATE]
 
 
 def test_nobody_s_account_is_said_to_each(client: redis.Redis, runner: asyncio.Runner, order: Make) -> None:
-    async def main() -> list[Any]:
-        async with await AsyncReservationBook.connect(servers.shared().url) as book:
-            await book.open_account(A, 1)
-            calls = [book.reserve("nobody", [order(hold=1)], request_id=f"r{n}") for n in range(3)]
-            return await together(book, calls)
-
-    assert [outcome.code for outcome in runner.run(main())] == [Code.ACCOUNT_NOT_FOUND] * 3
+    found = answers(
+        runner, lambda book: [book.reserve("nobody", [order(hold=1)], request_id=f"r{n}") for n in range(3)]
+    )
+    assert [outcome.code for outcome in found] == [Code.ACCOUNT_NOT_FOUND] * 3
     assert not list(client.scan_iter("user_*{nobody}*"))
 
 
 def test_an_id_used_twice_in_one_command_is_used_twice(
     client: redis.Redis, runner: asyncio.Runner, order: Make
 ) -> None:
-    async def main() -> list[Any]:
-        async with await AsyncReservationBook.connect(servers.shared().url) as book:
-            await book.open_account(A, 1)
-            return await together(
-                book,
-                [
-                    book.reserve(A, [order(hold=1, order_id="o")], request_id="a"),
-                    book.reserve(A, [order(hold=1, order_id="o")], request_id="b"),
-                    book.reserve(A, [order(hold=2, order_id="o")], request_id="a"),
-                    book.reserve(A, [order(hold=1, order_id="o")], request_id="a"),
-                ],
-            )
-
-    first, second, third, fourth = runner.run(main())
+    asked = (("a", 1), ("b", 1), ("a", 2), ("a", 1))
+    first, second, third, fourth = answers(
+        runner,
+        lambda book: [book.reserve(A, [order(hold=hold, order_id="o")], request_id=name) for name, hold in asked],
+    )
     assert [first.code, second.code, third.code] == [Code.OK, Code.ORDER_EXISTS, Code.REQUEST_CONFLICT]
     assert fourth.code is Code.DUPLICATE
     assert fourth.orders == first.orders
@@ -276,7 +283,7 @@ def test_a_wrong_type_at_any_key_of_a_command_is_corrupt_and_writes_nothing(
                 await book.abandon(A, "to have a connection")
                 client.delete(key)
                 client.set(key, "of another kind")
-                before = {name: client.dump(name) for name in client.scan_iter("user_*") if b"registry" not in name}
+                before = of_the_account(client)
                 (line,) = book._lines.values()  # type: ignore[attr-defined]
                 line.ask("", command("PING"), 1)
                 calls = [
@@ -284,7 +291,7 @@ def test_a_wrong_type_at_any_key_of_a_command_is_corrupt_and_writes_nothing(
                 ]
                 found[key] = await asyncio.gather(*calls, return_exceptions=True)
                 if not all(isinstance(answer, Outcome) for answer in found[key]):
-                    assert {name: client.dump(name) for name in before} == before, key
+                    assert of_the_account(client) == before, key
         return found
 
     for key, answers in runner.run(main()).items():
@@ -310,14 +317,14 @@ def test_a_figure_of_the_account_that_is_none_is_corrupt_and_writes_nothing(
                 await book.open_account(A, 1)
                 await book.reserve(A, [order(hold=1)], request_id="first")
                 client.hset(f"user_portfolio:{{{A}}}", name, torn)
-                before = {key: client.dump(key) for key in client.scan_iter("user_*:{*")}
+                before = of_the_account(client)
                 (line,) = book._lines.values()  # type: ignore[attr-defined]
                 line.ask("", command("PING"), 1)
                 calls = [book.reserve(A, [order(hold=1)], request_id=f"r{n}") for n in range(3)]
                 alone = book.cancel(A, "first:0")
                 found = await asyncio.gather(*calls, alone, return_exceptions=True)
                 assert [type(one) for one in found] == [StoreCorrupt] * 4, name
-                assert {key: client.dump(key) for key in client.scan_iter("user_*:{*")} == before, name
+                assert of_the_account(client) == before, name
 
     runner.run(main())
 
@@ -411,12 +418,9 @@ def test_a_durability_that_is_not_met_is_unknown_for_each(runner: asyncio.Runner
 def test_an_id_that_cannot_be_sent_is_refused_before_the_others_are_kept_waiting(
     client: redis.Redis, runner: asyncio.Runner, order: Make
 ) -> None:
-    async def main() -> list[Any]:
-        async with await AsyncReservationBook.connect(servers.shared().url) as book:
-            await book.open_account(A, 1)
-            calls = [book.reserve(A, [order(hold=1)], request_id=name) for name in ("a", "b\x1fc", "Ж∞", 'q"\\')]
-            return await together(book, calls)
-
-    first, wrong, third, fourth = runner.run(main())
+    names = ("a", "b\x1fc", "Ж∞", 'q"\\')
+    first, wrong, third, fourth = answers(
+        runner, lambda book: [book.reserve(A, [order(hold=1)], request_id=name) for name in names]
+    )
     assert isinstance(wrong, InputError)
     assert [first.code, third.code, fourth.code] == [Code.OK] * 3
