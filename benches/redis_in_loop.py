@@ -129,7 +129,7 @@ async def _rates(server: servers.Server, callers: int, calls: int, rounds: int) 
         async def caller(kind: str, name: str) -> None:
             for n in range(calls):
                 if kind == "book":
-                    done(await book.reserve("pool", [order(1)], request_id=f"{name}-{n}"))
+                    done(await book.reserve("pool", [order(1)], request_id=f"{name}-{n}", send="outbox"))
                 else:
                     reply = await plain.execute_command(*_words_of(inner, f"{name}-{n}"))
                     assert reply[:1] == b"O", reply
@@ -150,7 +150,7 @@ def _words_of(book: RedisBook, ident: str) -> list[bytes]:
     now = time.time_ns() // 1000
     until = now + 10**7
     ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
-    content: Any = ((ask,), False, True, None, "", False, "limit", until, None)
+    content: Any = ((ask,), False, True, None, "", False, "limit", until, None, True)
     head, tail = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
     return (head + packed([""]) + tail).split(b"\r\n")[2::2]
 

@@ -236,6 +236,25 @@ def test_an_id_used_twice_in_one_command_is_used_twice(
     assert fourth.orders == first.orders
 
 
+def test_an_archived_id_whose_entry_is_open_is_not_used_again_by_one_of_several(
+    client: redis.Redis, runner: asyncio.Runner, order: Make, clock: Any
+) -> None:
+    async def main() -> list[Any]:
+        async with await AsyncReservationBook.connect(servers.shared().url, clock=clock) as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1, order_id="o")], request_id="old", send="outbox")
+            clock.advance(90_000)
+            assert (await book.archive(A)).ok
+            names = ("new", "old", "newer")
+            found = await together(book, [book.reserve(A, [order(hold=1)], request_id=n, send="outbox") for n in names])
+            assert [entry.request_id for entry in await book.outbox(A)] == ["old", "new", "newer"]
+            assert [entry.open_orders for entry in await book.outbox(A)] == [1, 1, 1]
+            assert (await book.audit(A)).findings == ()
+            return found
+
+    assert [outcome.code for outcome in runner.run(main())] == [Code.OK, Code.REQUEST_CONFLICT, Code.OK]
+
+
 def test_a_record_that_cannot_be_read_fails_its_own_reservation_only(
     client: redis.Redis, runner: asyncio.Runner, order: Make
 ) -> None:

@@ -164,12 +164,14 @@ class RedisInLoop(AsyncReservationBook):
 
     def _hint(self, account_id: str) -> None:
         """Tell workers of an account without waiting for it, at most once in `HINT_S`: the first of many at once."""
+        if account_id in self._hinting:
+            return
         loop = asyncio.get_running_loop()
         now = loop.time()
         wait_s = self._hinted.get(account_id, 0.0) + HINT_S - now
         if wait_s <= 0:
             self._tell(account_id, now)
-        elif account_id not in self._hinting:
+        else:
             self._hinting[account_id] = loop.call_later(wait_s, self._tell, account_id, now + wait_s)
 
     def _tell(self, account_id: str, now: float) -> None:

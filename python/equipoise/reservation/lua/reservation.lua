@@ -6,13 +6,15 @@ local best_effort, in_micros, outbox, terms_version, owner, state, order_type, d
 )
 best_effort, in_micros, outbox = best_effort == '1', in_micros == '1', outbox == '1'
 
+local batch = D and D.batch
 local refusal = away or gate()
     -- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
-    or (outbox and call('HEXISTS', WAITING, ident) == 1 and answer('REQUEST_CONFLICT')) or growth_gate()
+    or (outbox and (batch and batch.waiting[ident] or not batch and call('HEXISTS', WAITING, ident) == 1)
+        and answer('REQUEST_CONFLICT')) or growth_gate()
 if refusal then
     return refusal
 end
-local limits, batch = A.limits, D.batch
+local limits = A.limits
 
 -- Read: which ids are taken, and the symbols' totals.
 if not batch then
@@ -243,7 +245,9 @@ if owner ~= '' then
 end
 if outbox then
     detail('send', '"outbox"')
-    call('XLEN', OUTBOX)
+    if not batch then
+        call('XLEN', OUTBOX)
+    end
     common[#common + 1] = 'outbox'
     common[#common + 1] = '1'
 end
@@ -281,7 +285,13 @@ if outbox then
         'XADD', OUTBOX, version .. '-0', 'request_id', ident, 'created_us', now_text, 'deadline_us', deadline,
         'order_ids', '[' .. concat(names, ',') .. ']'
     )
-    call('HSET', WAITING, ident, version .. ' ' .. text(#granted))
+    local left = version .. ' ' .. text(#granted)
+    if batch then
+        local n = #batch.entries
+        batch.entries[n + 1], batch.entries[n + 2] = ident, left
+    else
+        call('HSET', WAITING, ident, left)
+    end
 end
 if batch then
     local n = #batch.places

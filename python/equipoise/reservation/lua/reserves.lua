@@ -14,18 +14,25 @@ local function reserve()
 end
 
 -- What is kept under the ids, and whether a record may be there already.
-local heads, idents, at = {}, {}, 5
+local heads, idents, at, outboxes = {}, {}, 5, false
 while at <= #ARGV do
     local head = { match(ARGV[at], '^([^\31]*)\31([^\31]*)\31(%-?%d+)\31(%-?%d+)\31(%d+)\31(.*)$') }
     heads[#heads + 1], idents[#idents + 1] = head, head[1]
+    outboxes = outboxes or find(head[6], '^1?\0311?\0311') ~= nil
     at = at + 1 + head[5]
 end
 batch = {
-    rows = {}, requests = {}, kept = {}, places = {}, dues = {}, stood = 0,
+    rows = {}, requests = {}, kept = {}, waiting = {}, entries = {}, places = {}, dues = {}, stood = 0,
     taken = call('EXISTS', unpack(KEYS, RECORD)),
 }
 for i, kept in ipairs(call('HMGET', REQUESTS, unpack(idents))) do
     batch.requests[idents[i]] = kept
+end
+if outboxes then
+    call('XLEN', OUTBOX)
+    for i, left in ipairs(call('HMGET', WAITING, unpack(idents))) do
+        batch.waiting[idents[i]] = left
+    end
 end
 local seen = {}
 for place = RECORD, #KEYS do
@@ -65,5 +72,8 @@ if A and A.version > version then
     call('ZADD', ORDERS, unpack(batch.places))
     call('ZADD', DUE, unpack(batch.dues))
     call('HSET', REQUESTS, unpack(batch.kept))
+    if batch.entries[1] then
+        call('HSET', WAITING, unpack(batch.entries))
+    end
 end
 return replies
