@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import nlargest
 from typing import Any
 
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreUnavailable
+from equipoise.reservation.as_of import orders_as_of
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.contract import ReservationBook, Which
 from equipoise.reservation.money import MICRO_SCALE
@@ -198,50 +200,58 @@ class RedisReads(ReservationBook):
         """Everything kept of an account, at one version.
 
         The account is not held still for it: orders are read while steps go on, and those that have changed meanwhile
-        once more, few enough by then to be read in one step with everything else.
+        are put back by the journal. Where it does not tell enough of one (trimmed at its beginning, adopted),
+        the orders most likely to change are read in one step with everything else.
         """
-        view = self._snapshot(account_id)
-        version = view.account.version
-        journal = self._journal(account_id, 0, f"{version}-0", 10**9)
-        orders = self.orders_by_id(account_id, [*view.order_ids, *missed_by(view.order_ids, view.base, journal)])
-        missed: list[str] = []
+        orders: dict[str, BookOrder] = {}
+        journal: list[JournalRecord] = []
+        asked: list[str] = []
+        since, trimmed = 0, -1
         for _ in range(ATTEMPTS):
-            last, changed = self._changed(account_id, version, "+")
-            again = list(dict.fromkeys([*missed, *changed]))
-            if not again and version == view.account.version:
-                break
-            if len(again) > CHUNK:
-                found, missed, version = self.orders_by_id(account_id, again), [], max(version, last)
+            view = self._snapshot(account_id, asked)
+            version = view.account.version
+            if view.base.version != trimmed:
+                # What is gone from the journal may have changed what was read before: everything anew.
+                orders, journal, since, trimmed = {}, [], 0, view.base.version
+            self._read_on(account_id, journal, version)
+            if since:
+                names = {change.order_id for one in journal if one.version > since for change in one.orders}
             else:
-                view = self._snapshot(account_id, again)
-                found = view.orders
-                between = self._changed(account_id, version, f"{view.account.version}-0")[1]
-                missed, version = [name for name in between if name not in set(again)], view.account.version
-            for name in again:
+                names = {*view.order_ids, *missed_by(view.order_ids, view.base, journal)}
+            since = version
+            for name in names:
                 orders.pop(name, None)
-            orders.update(found)
-            if version == view.account.version and not missed:
+            orders.update(self.orders_by_id(account_id, names.difference(asked)))
+            orders.update(view.orders)
+            # No further than to what the orders show: the journal may grow faster than it can be read.
+            self._read_on(account_id, journal, self._number(account_id, 0, "version"))
+            then, untold = orders_as_of(version, orders, journal)
+            if not untold and self._number(account_id, 11, "version") == trimmed:
                 break
+            working = [order for order in orders.values() if not order.terminal]
+            asked = [order.order_id for order in nlargest(CHUNK, working, key=lambda order: order.version)]
         else:
             raise StoreUnavailable(f"orders of {account_id} change faster than they can be read")
         return Holdings(
             view.account,
             view.symbols,
-            orders,
+            then,
             view.live_ids,
             view.aliases,
             view.owners,
             view.rates,
-            list(self._journal(account_id, 0, f"{view.account.version}-0", 10**9)),
+            [one for one in journal if one.version <= version],
             view.base,
             view.outbox,
             view.requests,
         )
 
-    def _changed(self, account_id: str, after: int, last: str) -> tuple[int, list[str]]:
-        """(version of the last record, orders that records above a version have changed)."""
-        records = list(self._journal(account_id, after, last, 10**9))
-        return records[-1].version if records else 0, [change.order_id for one in records for change in one.orders]
+    def _read_on(self, account_id: str, journal: list[JournalRecord], last: int) -> None:
+        journal += self._journal(account_id, journal[-1].version if journal else 0, f"{last}-0", 10**9)
+
+    def _number(self, account_id: str, place: int, field: str) -> int:
+        """A figure of one of an account's hashes, by the place of its key; 0: there is none."""
+        return int(self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[place], field) or 0)
 
     def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> Snapshot:
         script = SCRIPTS["snapshot"]
