@@ -235,7 +235,7 @@ class RedisReads(ReservationBook):
         return Holdings(
             view.account,
             view.symbols,
-            then,
+            {name: then[name] for name in dict.fromkeys([*view.order_ids, *sorted(then)]) if name in then},
             view.live_ids,
             view.aliases,
             view.owners,
