@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import time
 from collections.abc import Callable, Coroutine
@@ -15,7 +14,8 @@ from redis.asyncio.cluster import RedisCluster
 from tests import servers
 
 from benches.earlier_flows import EarlierInLoop, fill_up
-from benches.redis_places import cluster_in_memory, done, middle_account, on_cores, one_core, order
+from benches.harness import cores
+from benches.redis_places import cluster_in_memory, done, middle_account, on_cores, order
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_links import packed
@@ -69,11 +69,12 @@ class _Pair:
             await asyncio.sleep(0)
 
 
-def as_they_ran(counts: list[int], rounds: int) -> dict[str, dict[str, float]]:
+def as_they_ran(counts: list[int], rounds: int) -> dict[str, dict[str, dict[str, float]]]:
     """Medians, in seconds, of each earlier flow, of a bare command of its client, and of the book.
 
-    All on one Cluster of three masters and on one core. One flow after the other: in every round the flow runs once,
-    then its client's HINCRBY once, then the book's call `EACH` times, each of them counted.
+    All on one Cluster of three masters, on one core and then where the system puts them. One flow after the other: in
+    every round the flow runs once, then its client's HINCRBY once, then the book's call `EACH` times, each of them
+    counted.
     """
 
     async def main(cluster: servers.Cluster, node: redis.Redis) -> dict[str, dict[str, float]]:
@@ -100,19 +101,24 @@ def as_they_ran(counts: list[int], rounds: int) -> dict[str, dict[str, float]]:
                 found[name] = {who: statistics.median(values) for who, values in pair.seconds.items()}
             return found
 
-    with cluster_in_memory() as cluster, cluster.masters[1].client() as node, one_core(*cluster.nodes):
-        return asyncio.run(main(cluster, node))
+    found = {}
+    for name, those in {"one core": {max(cores(), default=0)}, "free": set(cores())}.items():
+        with cluster_in_memory() as cluster, cluster.masters[1].client() as node:
+            cluster.flush()
+            with on_cores(those, those, *cluster.nodes):
+                found[name] = asyncio.run(main(cluster, node))
+    return found
 
 
 def many_callers(server: servers.Server, callers: int, calls: int, rounds: int) -> dict[str, dict[str, float]]:
     """Reserves a second of many tasks, through the book and by the same script through a plain pool, and the part of
     the time that the server was busy: all on one core, and the server on one core and the callers on another.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    places = {"one core": (cores[-1:], cores[-1:]), "two cores": (cores[-1:], cores[:1])}
+    there = sorted(cores())
+    places = {"one core": (there[-1:], there[-1:]), "two cores": (there[-1:], there[:1])}
     found = {}
     for name, (ours, its) in places.items():
-        if name == "one core" or len(cores) > 1:
+        if name == "one core" or len(there) > 1:
             with on_cores(set(ours), set(its), server):
                 found[name] = asyncio.run(_rates(server, callers, calls, rounds))
     return found

@@ -17,7 +17,8 @@ from equipoise.errors import StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
-from equipoise.reservation.redis_links import command
+from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import command, slot_of
 
 Make = Callable[..., Order]
 A = "acc"
@@ -202,7 +203,7 @@ def test_hints_of_a_burst_are_few_and_the_last_entry_does_not_wait_for_a_walk(cl
                 client.config_resetstat()
                 calls = [book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox") for n in range(300)]
                 await asyncio.gather(*calls)
-                # One at once, which is a whole hint of two commands, and one each 2 ms of the burst.
+                # One at once, which is a whole hint of two commands, and one each 5 ms of the burst.
                 assert client.info("commandstats")["cmdstat_sadd"]["calls"] < 40
                 began, found = time.monotonic(), set[str]()
                 while len(found) < 300 and time.monotonic() < began + 5:
@@ -228,3 +229,59 @@ def test_a_hint_that_was_put_off_is_given_when_the_book_is_closed(client: redis.
 
     run(main())
     assert len(client.keys("user_hints:*")) == 1
+
+
+def other_node(account: str, url: str) -> bool:
+    """Whether the hints of an account are on another node than the account."""
+    with ReservationBook.connect(url) as book:
+        assert isinstance(book, RedisBook)
+        return book.address_of(slot_of(account)) != book.address_of(book.registry.hint_slot(account))
+
+
+def test_hints_to_another_node_go_by_a_line_of_their_own_after_the_first(order: Make) -> None:
+    servers.shared_cluster().flush()
+    url = servers.shared_cluster().url
+    account = next(name for n in range(100) if other_node(name := f"hints{n}", url))
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(url) as book:
+            await book.open_account(account, 1)
+            # So that the node knows the script, and no step goes to a thread.
+            await book.reserve(account, [order(hold=1)], request_id="before")
+            inner: Any = book
+            told: list[object] = []
+            submit = inner._threads.submit
+            inner._threads.submit = lambda call, *values: (told.append(call), submit(call, *values))[1]
+            assert (await book.reserve(account, [order(hold=1)], request_id="first", send="outbox")).ok
+            whole = inner._redis.registry.hint
+            assert told.count(whole) == 1
+            until = time.monotonic() + 5
+            while len(inner._lines) < 2 and time.monotonic() < until:
+                await asyncio.sleep(0.001)
+            assert len(inner._lines) == 2
+            for n in range(20):
+                assert (await book.reserve(account, [order(hold=1)], request_id=f"r{n}", send="outbox")).ok
+            assert told.count(whole) <= 2  # one more where a second has passed
+
+    run(main())
+
+
+def test_a_line_that_opens_while_the_book_is_closed_is_closed_too(order: Make) -> None:
+    servers.shared_cluster().flush()
+    url = servers.shared_cluster().url
+    account = next(name for n in range(100) if other_node(name := f"closing{n}", url))
+
+    async def main() -> None:
+        book = await AsyncReservationBook.connect(url)
+        await book.open_account(account, 1)
+        await book.reserve(account, [order(hold=1)], request_id="before")
+        assert (await book.reserve(account, [order(hold=1)], request_id="first", send="outbox")).ok
+        opening = list(book._opening.values())  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        await book.close_book()
+        assert len(opening) == 1
+        with pytest.raises(StoreUnavailable):
+            await opening[0]
+        assert not book._lines  # type: ignore[attr-defined]
+
+    run(main())

@@ -500,10 +500,9 @@ class RedisBook(RedisReads):
         if hint is None:
             self.registry.hint([account_id])
             return
-        slot, told = hint
         with contextlib.suppress(StoreError, failures.RedisError):
-            link = self._links.take(self._route.address(slot))
-            link.tell(told, 1)
+            link = self._links.take(self._route.address(self.registry.hint_slot(account_id)))
+            link.tell(hint, 1)
             self._links.put(link)
 
     def _candidates(self, request: Archive | Sweep) -> Candidates:

@@ -22,7 +22,7 @@ from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.forks import generation
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_line import Line
+from equipoise.reservation.redis_line import Line, seen
 from equipoise.reservation.redis_links import KNOWN_S, Address, connection_settings, slot_of
 from equipoise.reservation.redis_steps import outcome_from
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
@@ -31,8 +31,8 @@ __all__ = ["RedisInLoop"]
 
 THREADS = 4
 """For reads and for what a step could not settle in the loop."""
-HINT_S = 0.002
-"""Between two hints to workers of the same account; they look for hints every 10 ms."""
+HINT_S = 0.005
+"""Between two hints to workers of the same account: half of the time between two of their looks for hints."""
 HINTED_MAX = 10_000
 """Accounts whose last hint is remembered; beyond, the next hint of each is given at once."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
@@ -97,12 +97,16 @@ class RedisInLoop(AsyncReservationBook):
                 line.name(await self._in_thread(self._redis.home_of, address))
                 line.known = time.monotonic()
             return line
+        return await asyncio.shield(self._open(address))
+
+    def _open(self, address: Address) -> asyncio.Task[Line]:
+        """A new line to a node, once for all who want it."""
         opening = self._opening.get(address)
         if opening is None:
             opening = asyncio.get_running_loop().create_task(self._connect(address))
             self._opening[address] = opening
             opening.add_done_callback(lambda _: self._opening.pop(address, None))
-        return await asyncio.shield(opening)
+        return opening
 
     async def _connect(self, address: Address) -> Line:
         # Asked first: it may raise, and then there is no connection to close.
@@ -124,6 +128,9 @@ class RedisInLoop(AsyncReservationBook):
             if isinstance(error, TimeoutError | failures.RedisError):
                 raise StoreUnavailable(f"{address}: {str(error) or 'no answer in time'}") from error
             raise
+        if self._closed:
+            await connection.disconnect(nowait=True)
+            raise StoreUnavailable("the book is closed")
         # A node that waits for a disk or a replica gives up before this does: what it says then is known.
         line = Line(connection, self._redis, home, self._timeout_s + (0 if target.durability == "memory" else 1))
         before = self._lines.get(address)
@@ -180,12 +187,17 @@ class RedisInLoop(AsyncReservationBook):
         if len(self._hinted) > HINTED_MAX:
             self._hinted.clear()
         self._hinted[account_id] = now
-        hint = self._redis.registry.passing_hint(account_id)
-        line = None if hint is None else self._lines.get(self._redis.address_of(hint[0]))
-        if hint is None or line is None or line.broken:
-            self._threads.submit(self._redis.registry.hint, [account_id])
-        else:
-            line.tell(hint[1], 1)
+        registry = self._redis.registry
+        address = self._redis.address_of(registry.hint_slot(account_id))
+        line = self._lines.get(address)
+        hint = registry.passing_hint(account_id)
+        if hint is not None and line is not None and not line.broken:
+            line.tell(hint, 1)
+            return
+        self._threads.submit(registry.hint, [account_id])
+        if hint is None and (line is None or line.broken):
+            # For the next ones: handing something to a thread costs nearly as much as a step.
+            self._open(address).add_done_callback(seen)
 
     def _hints_left(self) -> None:
         """Give the hints that were put off; their timers run in a loop that has ended, or is about to."""

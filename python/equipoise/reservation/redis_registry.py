@@ -76,15 +76,18 @@ class Registry:
         place = partition_of(account_id)
         self._ask([(self.slot(place), command("SADD", self._key("accounts", place), account_id))])
 
-    def passing_hint(self, account_id: str) -> tuple[int, bytes] | None:
-        """(slot, command) that tells workers of an account and whose reply nobody needs; None: give a whole hint.
+    def hint_slot(self, account_id: str) -> int:
+        """Slot of the hints of an account."""
+        return self.slot(partition_of(account_id))
+
+    def passing_hint(self, account_id: str) -> bytes | None:
+        """The command that tells workers of an account and whose reply nobody needs; None: give a whole hint.
 
         A passing hint that is sent to a node which no longer has its slot is lost, and nobody learns where the slot is.
         """
         if time.monotonic() - self._listed.get(account_id, -WHOLE_S) >= WHOLE_S:
             return None
-        place = partition_of(account_id)
-        return self.slot(place), command("SADD", self._key("hints", place), account_id)
+        return command("SADD", self._key("hints", partition_of(account_id)), account_id)
 
     def hint(self, account_ids: Iterable[str]) -> None:
         """Tell workers of accounts and put them on their lists; a hint that is lost costs up to the next walk."""
