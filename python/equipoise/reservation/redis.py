@@ -34,7 +34,7 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_reads import ATTEMPTS, CHUNK, RedisReads
-from equipoise.reservation.redis_records import pairs
+from equipoise.reservation.redis_records import pairs, texts, understood
 from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
@@ -528,7 +528,7 @@ class RedisBook(RedisReads):
         """Orders by their score in user_due."""
         name, *more = words
         key = keys_of(self._target.prefix, request.account_id)[3]
-        return [found.decode() for found in self._command(request.account_id, name, key, *more)]
+        return texts(self._command(request.account_id, name, key, *more))
 
     def _old_ids(self, request: Archive) -> list[str]:
         """Request ids issued before the horizon, at most IDS_MAX; the rest waits for the next archive."""
@@ -537,9 +537,9 @@ class RedisBook(RedisReads):
         cursor, old = "0", dict[str, None]()
         while True:
             reply = self._command(request.account_id, "HSCAN", key, cursor, "COUNT", str(CHUNK))
-            for ident, value in pairs(reply[1]).items():
-                if int(value.split(" ", 1)[0]) <= watermark:
-                    old[ident] = None
+            with understood(f"an id of {request.account_id}"):
+                kept = pairs(reply[1]).items()
+                old |= dict.fromkeys([ident for ident, value in kept if int(value.split(" ", 1)[0]) <= watermark])
             cursor = reply[0].decode()
             if cursor == "0" or len(old) >= IDS_MAX:
                 return list(old)

@@ -19,12 +19,15 @@ from equipoise.reservation.redis_links import Link, Target, command, failure_of,
 from equipoise.reservation.redis_records import (
     Snapshot,
     account_of,
+    entries_of,
     entry_of,
     in_order_made,
     missed_by,
     order_of,
     pairs,
     symbol_of,
+    texts,
+    understood,
 )
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
 from equipoise.reservation.redis_steps import journal_of
@@ -68,13 +71,14 @@ class RedisReads(ReservationBook):
             found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[0], "scale")
             if found is None:
                 return MICRO_SCALE
-            scale = self._scales[account_id] = int(found)
+            with understood(f"the scale of {account_id}"):
+                scale = self._scales[account_id] = int(found)
         return scale
 
     def waiting_of(self, account_id: str, request_ids: list[str]) -> list[str | None]:
         """What user_waiting says of entries; None where an entry has been settled meanwhile."""
         found = self._command(account_id, "HMGET", keys_of(self._target.prefix, account_id)[10], *request_ids)
-        return [None if left is None else left.decode() for left in found]
+        return [None if left is None else texts([left])[0] for left in found]
 
     def _account_fields(self, account_id: str) -> dict[str, str]:
         fields = pairs(self._command(account_id, "HGETALL", keys_of(self._target.prefix, account_id)[0]))
@@ -92,7 +96,7 @@ class RedisReads(ReservationBook):
             found = self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[4], order_id)
             if found is None:
                 return None
-            order_id = found.decode()
+            (order_id,) = texts([found])
             fields = pairs(self._command(account_id, "HGETALL", self._key(account_id, order_id)))
         return order_of(order_id, self._scale(account_id), fields) if fields else None
 
@@ -104,8 +108,7 @@ class RedisReads(ReservationBook):
         if live_only and due is not None:
             ids = self._made_in_order(account_id, self._ids_due(account_id, f"({due}"))
         elif live_only:
-            names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
-            ids = [name.decode() for name in names]
+            ids = texts(self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf"))
         else:
             ids = in_order_made(self._command(account_id, "ZRANGE", key, "0", "-1", "WITHSCORES"))
         found = self.orders_by_id(account_id, ids)
@@ -115,7 +118,7 @@ class RedisReads(ReservationBook):
     def _ids_due(self, account_id: str, before: str) -> list[str]:
         """Orders whose answer is due before a time, +inf: ever."""
         key = keys_of(self._target.prefix, account_id)[3]
-        return [name.decode() for name in self._command(account_id, "ZRANGEBYSCORE", key, "(0", before)]
+        return texts(self._command(account_id, "ZRANGEBYSCORE", key, "(0", before))
 
     def _made_in_order(self, account_id: str, ids: list[str]) -> list[str]:
         """The ids in the order in which the orders were made; of those that have ended meanwhile none."""
@@ -130,14 +133,15 @@ class RedisReads(ReservationBook):
 
     def _held(self, account_id: str) -> int:
         key = keys_of(self._target.prefix, account_id)[2]
-        names = self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf")
+        names = texts(self._command(account_id, "ZRANGEBYSCORE", key, "(0", "+inf"))
         slot = slot_of(account_id)
-        asked = [(slot, command("HGET", self._key(account_id, name.decode()), "reserved_margin")) for name in names]
+        asked = [(slot, command("HGET", self._key(account_id, name), "reserved_margin")) for name in names]
         held = 0
         for reply in self.each(asked):
             if isinstance(reply, Exception):
                 raise reply if isinstance(reply, StoreError) else failure_of(reply)
-            held += int(reply or 0)
+            with understood("a hold"):
+                held += int(reply or 0)
         return held
 
     def orders_by_id(self, account_id: str, ids: Iterable[str]) -> dict[str, BookOrder]:
@@ -170,7 +174,9 @@ class RedisReads(ReservationBook):
             count = min(limit, CHUNK)
             part = self._command(account_id, "XRANGE", key, f"({after}-0", last, "COUNT", str(count))
             for _, fields in part:
-                yield journal_record(journal_of(pairs(fields)["r"]))
+                with understood(f"a journal record of {account_id}"):
+                    record = journal_record(journal_of(pairs(fields)["r"]))
+                yield record
             if len(part) < count:
                 return
             after = int(part[-1][0].split(b"-")[0])
@@ -180,7 +186,7 @@ class RedisReads(ReservationBook):
         self._account_fields(account_id)
         keys = keys_of(self._target.prefix, account_id)
         words = ("XRANGE", keys[9], f"({after_version}-0", "+", "COUNT", str(limit))
-        found = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in self._command(account_id, *words)]
+        found = entries_of(self._command(account_id, *words))
         if not found:
             return ()
         waiting = self.waiting_of(account_id, [fields["request_id"] for _, fields in found])
@@ -225,7 +231,8 @@ class RedisReads(ReservationBook):
             orders.update(view.orders)
             # No further than to what the orders show: the journal may grow faster than it can be read.
             self._read_on(account_id, journal, self._number(account_id, 0, "version"))
-            then, untold = orders_as_of(version, orders, journal)
+            with understood(f"a journal record of {account_id}"):
+                then, untold = orders_as_of(version, orders, journal)
             if not untold and self._number(account_id, 11, "version") == trimmed:
                 break
             working = [order for order in orders.values() if not order.terminal]
@@ -251,7 +258,8 @@ class RedisReads(ReservationBook):
 
     def _number(self, account_id: str, place: int, field: str) -> int:
         """A figure of one of an account's hashes, by the place of its key; 0: there is none."""
-        return int(self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[place], field) or 0)
+        with understood(f"{field} of {account_id}"):
+            return int(self._command(account_id, "HGET", keys_of(self._target.prefix, account_id)[place], field) or 0)
 
     def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> Snapshot:
         script = SCRIPTS["snapshot"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from equipoise.errors import StoreCorrupt
@@ -25,6 +26,7 @@ __all__ = [
     "Snapshot",
     "account_of",
     "base_of",
+    "entries_of",
     "entry_of",
     "in_order_made",
     "missed_by",
@@ -32,15 +34,34 @@ __all__ = [
     "pairs",
     "rates_of",
     "symbol_of",
+    "texts",
+    "understood",
 ]
 
 PLACES = 1000
 """`seq` of an order is version * PLACES + place in its ladder."""
 
 
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Makes StoreCorrupt of whatever reading fails with that the book cannot have written."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise StoreCorrupt(f"{what} is not as the book writes it ({error!r})") from error
+
+
+def texts(found: Iterable[Any]) -> list[str]:
+    """Words of a reply."""
+    try:
+        return [item.decode() if isinstance(item, bytes) else item for item in found]
+    except UnicodeDecodeError as error:
+        raise StoreCorrupt(f"{error.object[:80]!r} is no text of the book") from error
+
+
 def pairs(flat: list[Any]) -> dict[str, str]:
     """A flat reply of names and values as a dictionary."""
-    words = iter([item.decode() if isinstance(item, bytes) else item for item in flat])
+    words = iter(texts(flat))
     return dict(zip(words, words, strict=True))
 
 
@@ -145,14 +166,21 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
 
 def entry_of(version: int, fields: Mapping[str, str], waiting: str) -> OutboxEntry:
     """An entry of user_outbox, with what user_waiting says of it."""
-    try:
-        ids = tuple(json.loads(fields["order_ids"]))
+    with understood(f"user_outbox has {fields!r}, user_waiting {waiting!r}, which"):
+        ids = tuple(texts(json.loads(fields["order_ids"])))
         open_orders = int(waiting.split(" ")[1])
         return OutboxEntry(
             fields["request_id"], version, int(fields["created_us"]), int(fields["deadline_us"]), ids, open_orders
         )
-    except (KeyError, ValueError, IndexError) as error:
-        raise StoreCorrupt(f"user_outbox has {fields!r}, user_waiting {waiting!r}") from error
+
+
+def entries_of(raw: Iterable[Any]) -> list[tuple[int, dict[str, str]]]:
+    """Version and fields of entries of user_outbox; one that was deleted while it was pending has no fields."""
+    found = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in raw if fields]
+    for version, fields in found:
+        if "request_id" not in fields:
+            raise StoreCorrupt(f"user_outbox has {fields!r} at {version}")
+    return found
 
 
 def base_of(fields: Mapping[str, str]) -> JournalBase:
@@ -160,27 +188,26 @@ def base_of(fields: Mapping[str, str]) -> JournalBase:
     base = JournalBase()
     if "version" not in fields:
         return base
-    base.version, base.totals = int(fields["version"]), Totals(*json.loads(fields["totals"]))
-    for name, value in fields.items():
-        if name.startswith("s:"):
-            symbol, _, leg = name[2:].partition("\x1f")
-            base.symbols[symbol, leg] = tuple(json.loads(value))
-        elif name.startswith("o:"):
-            state, *figures = json.loads(value)
-            base.orders[name[2:]] = (OrderState(state), *figures)
+    with understood("user_base"):
+        base.version, base.totals = int(fields["version"]), Totals(*json.loads(fields["totals"]))
+        for name, value in fields.items():
+            if name.startswith("s:"):
+                symbol, _, leg = name[2:].partition("\x1f")
+                base.symbols[symbol, leg] = tuple(json.loads(value))
+            elif name.startswith("o:"):
+                state, *figures = json.loads(value)
+                base.orders[name[2:]] = (OrderState(state), *figures)
     return base
 
 
 def rates_of(members: list[bytes]) -> dict[RateKey, dict[int, int]]:
     """user_rates as counts per rate."""
     counts: dict[RateKey, dict[int, int]] = {}
-    for member in members:
-        try:
-            kind, symbol, rate, _ = member.decode().split("\x1f", 3)
+    for member in texts(members):
+        with understood(f"user_rates has {member!r}, which"):
+            kind, symbol, rate, _ = member.split("\x1f", 3)
             counted = counts.setdefault((symbol, "", kind), {})
             counted[int(rate)] = counted.get(int(rate), 0) + 1
-        except ValueError as error:
-            raise StoreCorrupt(f"user_rates has {member!r}") from error
     return counts
 
 
@@ -215,13 +242,13 @@ class Snapshot:
         scores = pairs(orders)
         self.live_ids = frozenset(name for name, score in scores.items() if float(score) > 0)
         self.aliases = pairs(aliases)
-        self.owners = {name: int(held) for name, held in pairs(owners).items()}
+        with understood("user_owners"):
+            self.owners = {name: int(held) for name, held in pairs(owners).items()}
         self.rates = rates_of(rates)
         self.base = base_of(pairs(base))
         left = pairs(waiting)
-        entries = [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in outbox]
         self.outbox = tuple(
-            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries]
+            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries_of(outbox)]
         )
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import redis.exceptions as failures
 
-from equipoise.errors import StoreError, StoreUnavailable
+from equipoise.errors import StoreError
 from equipoise.reservation.redis_links import command, failure_of, slot_of
-from equipoise.reservation.redis_records import entry_of, pairs
+from equipoise.reservation.redis_records import entries_of, entry_of
 from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_scripts import keys_of
 from equipoise.reservation.workers import Delivery, unclaimed
@@ -30,8 +30,8 @@ GROUP = "workers"
 """Name of the consumer group, in lua/prelude.lua too."""
 HINTS_MOST = 100
 WALK_S = 1.0
-_Entries = list[tuple[int, dict[str, str]]]
-"""Version and fields of entries of one stream."""
+_Entries = list[Any]
+"""Entries of one stream, as the server gives them."""
 
 
 class GroupReader:
@@ -67,7 +67,8 @@ class GroupReader:
         for account_id, entries in found:
             try:
                 deliveries += self._deliveries(account_id, entries)
-            except StoreUnavailable as error:
+            except StoreError as error:
+                # One account that cannot be read does not keep the others waiting.
                 lost = error
         # What was read and could not be completed is with this worker until the take-over time has passed.
         if lost is not None and not deliveries:
@@ -98,7 +99,7 @@ class GroupReader:
         found = []
         for name, reply in _answers(read):
             if reply:
-                found.append((name, _entries(reply[0][1])))
+                found.append((name, reply[0][1] or []))
         return found
 
     def _left(self, account_ids: Sequence[str], most: int) -> list[tuple[str, _Entries]]:
@@ -114,11 +115,12 @@ class GroupReader:
                 self._cursors.pop(name, None)
             else:
                 self._cursors[name] = cursor
-            found.append((name, _entries(reply[1])))
+            found.append((name, reply[1] or []))
         return found
 
-    def _deliveries(self, account_id: str, entries: _Entries) -> list[Delivery]:
+    def _deliveries(self, account_id: str, raw: _Entries) -> list[Delivery]:
         """The entries with those of their orders that nobody has claimed; without any, an entry waits for answers."""
+        entries = entries_of(raw)
         if not entries:
             return []
         waiting = self._book.waiting_of(account_id, [fields["request_id"] for _, fields in entries])
@@ -161,8 +163,3 @@ def _answers(read: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     if lost is not None and not heard:
         raise lost
     return good
-
-
-def _entries(raw: list[Any] | None) -> _Entries:
-    """Entries of a stream; one that was deleted while it was pending has no fields."""
-    return [(int(ident.split(b"-")[0]), pairs(fields)) for ident, fields in raw or () if fields]

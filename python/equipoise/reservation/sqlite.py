@@ -90,7 +90,7 @@ CHECKPOINT_PAGES = 4_000
 VIEWS_MAX = 1_000
 """Accounts whose totals are remembered from one transaction to the next, about."""
 
-_NOT_OURS: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, OverflowError)
+_NOT_OURS: tuple[type[Exception], ...] = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """What a step raises that meets a record it can make nothing of, or a figure that no column holds."""
 _UNREADABLE: tuple[type[Exception], ...] = (*FAILURES, *_NOT_OURS)
 

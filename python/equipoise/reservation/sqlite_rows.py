@@ -146,8 +146,8 @@ def _base(connection: Connection, account_id: str) -> JournalBase:
     return JournalBase(
         found[0][0],
         Totals(*json.loads(found[0][1])),
-        {(symbol, leg): tuples_of(json.loads(state)) for symbol, leg, state in rows},
-        {order_id: tuples_of(json.loads(state)) for order_id, state in orders},
+        {(symbol, leg): tuple(json.loads(state)) for symbol, leg, state in rows},
+        {order_id: tuple(json.loads(state)) for order_id, state in orders},
     )
 
 
