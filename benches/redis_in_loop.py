@@ -65,7 +65,7 @@ class _Pair:
             self.seconds["book"].append(await _timed(self.step))
         # A hint that the book has put off is not the earlier flow's to pay.
         inner: Any = self.book
-        while inner._hinting or any(line.busy for line in inner._lines.values()):
+        while inner._hints.waiting or any(line.busy for line in inner._lines.values()):
             await asyncio.sleep(0)
 
 

@@ -315,7 +315,7 @@ class Ledger:
 
     # What happens ----------------------------------------------------------------------------------------------------
 
-    def trade(self, paper: Paper, lots: int, margin: int, pnl: int, fee: int) -> None:
+    def trade(self, paper: Paper, lots: int, margin: int, pnl: int, fee: int, now: int) -> None:
         """Lots of an order change hands: those that oppose the position reduce it, the others open at `margin`."""
         self.balance += pnl - fee
         if self.tickets:
@@ -327,17 +327,19 @@ class Ledger:
         reduced = min(lots, abs(had)) if had * sign < 0 else 0
         if reduced:
             self.margin[place] = first(self.margin[place], abs(had), abs(had) - reduced)
-            self.shrink_pnl(place, abs(had), abs(had) - reduced)
+            self.shrink_pnl(place, abs(had), abs(had) - reduced, now)
         if lots > reduced:
             self.margin[place] = self.margin.get(place, 0) + margin
         self.lots[place] = had + sign * lots
 
-    def shrink_pnl(self, place: Place, had: int, kept: int) -> None:
-        """Open profit or loss goes with the lots it is on."""
+    def shrink_pnl(self, place: Place, had: int, kept: int, now: int) -> None:
+        """Open profit or loss goes with the lots it is on. That nothing is left of a position is a mark, of zero."""
         pnl = self.pnl.get(place, 0)
+        if not kept:
+            self.marked_us[place] = max(now, self.marked_us.get(place, now))
         self.pnl[place] = first(abs(pnl), had, kept) * (1 if pnl > 0 else -1)
 
-    def fill(self, name: str, lots: int, margin: int | None, pnl: int, fee: int) -> dict[str, bool]:
+    def fill(self, name: str, lots: int, margin: int | None, pnl: int, fee: int, now: int) -> dict[str, bool]:
         """Flags that go with it."""
         paper = self.papers[name]
         late, held = not paper.live, paper.hold
@@ -355,7 +357,7 @@ class Ledger:
             paper.state = "FILLED"
         else:
             paper.state = "LIVE"
-        self.trade(paper, lots, held - paper.hold if margin is None else margin, pnl, fee)
+        self.trade(paper, lots, held - paper.hold if margin is None else margin, pnl, fee, now)
         flags = {"late_fill": late and (taken > 0 or paper.state not in WHOLE), "overfill": lots > taken}
         self.late_fills += flags["late_fill"]
         self.overfills += flags["overfill"]
@@ -371,7 +373,7 @@ class Ledger:
         stands = paper.state == ENDS[event] or (event == "reject" and paper.refused and paper.state == "CANCELLED")
         return Code.DUPLICATE if stands else Code.ILLEGAL_TRANSITION
 
-    def close(self, name: str, lots: int | None, pnl: int, fee: int) -> Code:
+    def close(self, name: str, lots: int | None, pnl: int, fee: int, now: int) -> Code:
         """Lots of a ticket are closed, None: all of them."""
         paper = self.papers.get(name)
         if paper is None:
@@ -380,7 +382,7 @@ class Ledger:
         if not self.tickets or not 0 < count <= paper.open_lots:
             return Code.ILLEGAL_TRANSITION
         gross = self.open_lots(paper.wish.place)
-        self.shrink_pnl(paper.wish.place, gross, gross - count)
+        self.shrink_pnl(paper.wish.place, gross, gross - count, now)
         paper.margin = first(paper.margin, paper.open_lots, paper.open_lots - count)
         paper.open_lots -= count
         self.balance += pnl - fee

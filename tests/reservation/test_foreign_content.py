@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+import redis
 from tests import servers
 
-from equipoise.errors import StoreCorrupt
+from equipoise.errors import StoreCorrupt, StoreError
 from equipoise.orders import Order
 from equipoise.reservation import ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
 
 Make = Callable[..., Order]
 A = "acc"
@@ -115,15 +120,73 @@ def test_a_file_with_foreign_content_is_corrupt_and_no_other_error(clock: Any, o
     assert {table for table, corrupt in places.items() if corrupt} >= {"accounts", "orders", "journal", "base_orders"}
 
 
-def test_a_worker_passes_by_an_account_with_a_foreign_entry(clock: Any, order: Make) -> None:
+def plant_entry(client: redis.Redis) -> None:
+    client.xadd("user_outbox:{bad}", {"more": "x"}, id="9999-0")
+
+
+def plant_type(client: redis.Redis) -> None:
+    client.set("user_outbox:{bad}", "x")
+
+
+def plant_names(client: redis.Redis) -> None:
+    for number in range(16):
+        client.sadd(f"user_accounts:{{p{number}}}", b"\xff")
+        client.sadd(f"user_hints:{{p{number}}}", b"\xff")
+
+
+@pytest.mark.parametrize("plant", [plant_entry, plant_type, plant_names])
+def test_a_worker_passes_by_an_account_with_foreign_content(order: Make, plant: Callable[[redis.Redis], None]) -> None:
     server = servers.shared()
-    with server.client() as client, ReservationBook.connect(server.url, clock=clock) as book:
+    with server.client() as client, ReservationBook.connect(server.url) as book:
         client.flushall()
-        for name in ("bad", "good"):
+        for name in ("good", "bad", "fine"):
             book.open_account(name, "1")
-        client.xadd("user_outbox:{bad}", {"more": "x"}, id="1-0")
-        for name in ("bad", "good"):
+        book.reserve("bad", [order(hold=1)], request_id="before", send="outbox")
+        plant(client)
+        for name in ("good", "fine"):
             assert book.reserve(name, [order(hold=1)], request_id="r", send="outbox").ok
-        worker = book.worker("w")
-        handed = {delivery.account_id for delivery in worker.take()}
-        assert handed == {"good"}
+        worker = book.worker("w", takeover_ms=100)
+        # Not claimed: the second time they are taken over, which follows a walk.
+        for _ in range(2):
+            handed, until = set[str](), time.monotonic() + 5
+            while not handed >= {"good", "fine"} and time.monotonic() < until:
+                with suppress(StoreError):
+                    handed |= {delivery.account_id for delivery in worker.take()}
+                time.sleep(0.01)
+            assert handed >= {"good", "fine"}
+        assert set(book.accounts()) == {"good", "bad", "fine"}
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_step_whose_answer_is_foreign_may_have_been_done(order: Make, *, awaited: bool) -> None:
+    server = servers.shared()
+
+    async def in_loop(ask: Callable[[Any], Any]) -> object:
+        async with await AsyncReservationBook.connect(server.url) as book:
+            return await ask(book)
+
+    def corrupt(book: ReservationBook, ask: Callable[[Any], Any]) -> bool:
+        try:
+            outcome = asyncio.run(in_loop(ask)) if awaited else ask(book)
+        except StoreCorrupt:
+            return True
+        assert outcome.code
+        return False
+
+    with server.client() as client, ReservationBook.connect(server.url) as book:
+        found = []
+        for key, field, value, ask in (
+            ("user_portfolio:{acc}", "scale", "-1", lambda book: book.suspend(A, request_id="s")),
+            ("user_portfolio:{acc}", "scale", "x", lambda book: book.cancel(A, "r:0")),
+            ("user_portfolio:{acc}", "scale", "9007199254740993", lambda book: book.deposit(A, 1, request_id="d")),
+            ("user_holdings:{acc}:r:0", "state", "ODD", lambda book: book.claim(A, "r:0", event_id="c")),
+            ("user_holdings:{acc}:r:0", "symbol", b"\xff", lambda book: book.fill(A, "r:0", 1, fill_id="f")),
+        ):
+            client.flushall()
+            book.open_account(A, "1")
+            book.reserve(A, [order(lots=3, hold=9)], request_id="r")
+            client.hset(key, field, value)
+            # A book that has not asked for the scale before.
+            with ReservationBook.connect(server.url) as fresh:
+                found.append(corrupt(fresh, ask))
+        assert found == [True] * 5

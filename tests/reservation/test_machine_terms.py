@@ -257,7 +257,7 @@ class Accounts(RuleBasedStateMachine):
         reasons = before.standing(version, [wish])
         if not reasons:
             after.papers[wish.name] = Paper(wish, opened, owner, "FILLED", filled=wish.lots)
-            after.trade(after.papers[wish.name], wish.lots, wish.hold, pnl, fee)
+            after.trade(after.papers[wish.name], wish.lots, wish.hold, pnl, fee, self.clock())
             if after.all > before.all or wish.lots > against:
                 reasons += before.marks(self.clock())
             reasons += after.beyond(before, [wish], owner, opened=opened, reduces=wish.lots <= against)
@@ -323,7 +323,7 @@ class Accounts(RuleBasedStateMachine):
         late = data.draw(st.integers(0, 4)) == 4
         paper = data.draw(st.sampled_from([p for p in papers if p.live != late] or papers))
         named = None if self.ledger.tickets and not told else margin
-        flags = self.ledger.fill(paper.wish.name, lots, named, pnl, fee)
+        flags = self.ledger.fill(paper.wish.name, lots, named, pnl, fee, self.clock())
         outcome = self.ask(
             "fill",
             paper.wish.name,
@@ -349,7 +349,7 @@ class Accounts(RuleBasedStateMachine):
         open_ones = [p for p in papers if p.open_lots] or papers
         paper = data.draw(st.sampled_from(open_ones))
         name = paper.wish.name if unknown else "nobody"
-        code = self.ledger.close(name, lots, pnl, fee)
+        code = self.ledger.close(name, lots, pnl, fee, self.clock())
         outcome = self.ask("close", name, lots, event_id=self.fresh(), realised_pnl=micros(pnl), fee=micros(fee))
         is_said(outcome, code)
 

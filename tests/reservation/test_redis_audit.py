@@ -63,7 +63,8 @@ def test_an_order_read_later_is_put_back_to_what_it_was(clock: Any, terms: dict[
             assert found.keys() <= then.orders.keys()
             for name, order in found.items():
                 was = then.orders[name]
-                # An archive that has compacted it since has left what the journal keeps.
+                # One that had ended may have been compacted since: an archive leaves what the journal keeps.
+                assert was.terminal or not order.compacted
                 fields = BookOrder._fields[STATE_AT:STATE_END] if order.compacted else PUT_BACK
                 assert [getattr(order, field) for field in fields] == [getattr(was, field) for field in fields]
             read_since = [name for name, order in read.items() if order and order.version > then.account.version]
@@ -219,6 +220,52 @@ def test_an_audit_ends_where_orders_change_whose_beginning_the_journal_has_let_g
             reports = [book.audit(A) for _ in range(8)]
         assert [report.findings for report in reports] == [()] * 8
         assert between.looks > 8
+
+
+def test_an_audit_ends_where_an_order_ends_and_is_compacted_between_its_reads(
+    client: redis.Redis, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ReservationBook.connect(servers.shared().url, clock=clock) as book:
+        book.open_account(A, "1", rule="larger_leg")
+        book.reserve(A, [order(hold=9)] * 8, request_id="r", owner="ann", send="outbox")
+        count = 0
+
+        def step() -> None:
+            nonlocal count
+            if count < 8:
+                assert book.cancel(A, f"r:{count}").ok
+            count += 1
+            clock.advance(1)
+            assert book.archive(A, compact_after_s=0).ok
+
+        with monkeypatch.context() as patch:
+            between = Between(patch, step)
+            assert book.audit(A).findings == ()
+        assert between.looks > 1
+        assert book.orders(A, every=True)[0].compacted
+
+
+def test_an_audit_ends_beside_an_ended_ticket_that_is_closed_lot_by_lot(
+    client: redis.Redis, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ReservationBook.connect(servers.shared().url, clock=clock) as book:
+        book.open_account(A, "1", positions="tickets")
+        book.reserve(A, [order(lots=900, hold=900)], request_id="t")
+        book.fill(A, "t:0", 900, fill_id="f", margin="0.000900")
+        clock.advance(2 * 86_400)
+        book.export(A, confirmed_version=book.account(A).version)
+        assert book.archive(A).ok
+        count = 0
+
+        def step() -> None:
+            nonlocal count
+            count += 1
+            assert book.close(A, "t:0", 1, event_id=f"c{count}", realised_pnl=0).ok
+
+        with monkeypatch.context() as patch:
+            between = Between(patch, step)
+            assert book.audit(A).findings == ()
+        assert between.looks <= 3
 
 
 def test_what_was_tampered_with_is_found_while_steps_go_on(

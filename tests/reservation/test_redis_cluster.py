@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from equipoise.errors import StoreError, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order, Side
 from equipoise.reservation import AccountStatus, Code, Outcome, ReservationBook, VenueOrder, VenueView
 from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_links import slot_of
 from equipoise.reservation.redis_scripts import SCRIPTS
 
@@ -359,6 +361,36 @@ def test_a_master_that_was_started_again_may_have_lost_steps_and_its_accounts_re
         assert book.account(account_id).status is AccountStatus.RECOVERING
         assert book.reserve(account_id, [order(hold=1)], request_id="s").code is Code.ACCOUNT_RECOVERING
         assert book.audit(account_id).findings == ()
+
+
+def test_a_master_of_hints_that_stands_still_does_not_stop_the_tasks_of_another(
+    cluster: servers.Cluster, order: Make
+) -> None:
+    for node in cluster.nodes:
+        cluster.ask(node, "CONFIG", "SET", "cluster-node-timeout", "60000")
+    with ReservationBook.connect(cluster.url) as book:
+        assert isinstance(book, RedisBook)
+        silent = cluster.masters[2]
+        names = [account_on(cluster, 1, f"hinted{n}-") for n in range(40)]
+        port = int(silent.port)
+        account_id = next(name for name in names if book.address_of(book.registry.hint_slot(name)).port == port)
+
+    async def longest() -> float:
+        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=1_000) as book:
+            assert (await book.open_account(account_id, 1)).ok
+            assert (await book.reserve(account_id, [order(hold=1)], request_id="warm")).ok
+            silent.signal(signal.SIGSTOP)
+            worst, began, count = 0.0, time.monotonic(), 0
+            try:
+                while time.monotonic() < began + 4:
+                    count, asked = count + 1, time.monotonic()
+                    assert (await book.reserve(account_id, [order(hold=1)], request_id=f"r{count}", send="outbox")).ok
+                    worst = max(worst, time.monotonic() - asked)
+            finally:
+                silent.signal(signal.SIGCONT)
+            return worst
+
+    assert asyncio.run(longest()) < 0.9
 
 
 def settled(step: Callable[[], Any]) -> Any:

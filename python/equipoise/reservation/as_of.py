@@ -64,7 +64,8 @@ def _stories(journal: Iterable[JournalRecord], names: set[str]) -> dict[str, Sto
 
 def _put_back(version: int, order: BookOrder, story: Story) -> BookOrder | None:
     """An order that was read after a version, as it was then; None where its story does not tell."""
-    if story[0][1].before is not None or not all(record.op in TOLD for record, _ in story):
+    # An archive that compacts a record leaves its version, and less than its totals were made of.
+    if order.compacted or story[0][1].before is not None or not all(record.op in TOLD for record, _ in story):
         return None
     read = [change.after for record, change in story if record.version == order.version]
     joined = all(one.after == another.before for (_, one), (_, another) in pairwise(story))

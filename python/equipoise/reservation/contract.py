@@ -29,6 +29,7 @@ from equipoise.reservation.arguments import (
 from equipoise.reservation.audit import AuditReport, audit
 from equipoise.reservation.calls import Clock, system_clock
 from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.foreign import understood
 from equipoise.reservation.ids import account_id_of, id_of
 from equipoise.reservation.reconciling import Reconciling
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry
@@ -288,7 +289,9 @@ class ReservationBook(Reconciling):
 
     def audit(self, account_id: str) -> AuditReport:
         """Prove the account's totals from its orders alone and from its journal alone. Reads only; O(history)."""
-        return audit(self._holdings(account_id_of(account_id)))
+        kept = self._holdings(account_id_of(account_id))
+        with understood(f"what is kept of {account_id}"):
+            return audit(kept)
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.arguments import flag_of, leg_of, span_of, text_of
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.foreign import understood
 from equipoise.reservation.ids import account_id_of, derived_id, fingerprint
 from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.order_calls import OrderCalls
@@ -78,14 +79,15 @@ class Reconciling(AccountCalls, OrderCalls):
         scale = kept.account.scale
         if view is not None:
             view = checked_view(view, scale)
-        plans, unjudged = compare(
-            kept,
-            view,
-            self._clock(),
-            grace_us,
-            lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
-            lambda order_id, ident: self._knows_event(account_id, order_id, ident),
-        )
+        with understood(f"what is kept of {account_id}"):
+            plans, unjudged = compare(
+                kept,
+                view,
+                self._clock(),
+                grace_us,
+                lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
+                lambda order_id, ident: self._knows_event(account_id, order_id, ident),
+            )
         items = [plan.item for plan in plans]
         if apply:
             versions = {name: order.version for name, order in kept.orders.items()}

@@ -19,6 +19,7 @@ import redis.exceptions as failures
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.codes import Code
 from equipoise.reservation.contract import Clock, system_clock
+from equipoise.reservation.foreign import texts, understood
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis_links import (
     Address,
@@ -34,12 +35,12 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_reads import ATTEMPTS, CHUNK, RedisReads
-from equipoise.reservation.redis_records import pairs, texts, understood
+from equipoise.reservation.redis_records import pairs
 from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import Candidates, arguments, outcome_from, part_of
+from equipoise.reservation.redis_steps import Candidates, arguments, outcome_from, part_of, said
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.steps import STEPS
@@ -229,10 +230,10 @@ class RedisBook(RedisReads):
     def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> str:
         """One step on the node of a slot, following the slot, with the durability that was named."""
         if not self._wait:
-            return str(self._exchange(slot, payload, 1, script)[0], "utf-8")
+            return said(self._exchange(slot, payload, 1, script)[0])
         reply = self._exchange(slot, lambda link: payload(link) + self._wait, 2, script)
         self.check_wait(reply)
-        return str(reply[0], "utf-8")
+        return said(reply[0])
 
     # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
 

@@ -22,19 +22,16 @@ from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.forks import generation
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_hints import LoopHints
 from equipoise.reservation.redis_line import Line, seen
 from equipoise.reservation.redis_links import KNOWN_S, Address, connection_settings, slot_of
-from equipoise.reservation.redis_steps import outcome_from
+from equipoise.reservation.redis_steps import outcome_from, said
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 
 __all__ = ["RedisInLoop"]
 
 THREADS = 4
 """For reads and for what a step could not settle in the loop."""
-HINT_S = 0.005
-"""Between two hints to workers of the same account: half of the time between two of their looks for hints."""
-HINTED_MAX = 10_000
-"""Accounts whose last hint is remembered; beyond, the next hint of each is given at once."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
 """Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
@@ -51,12 +48,11 @@ class RedisInLoop(AsyncReservationBook):
         self._lines: dict[Address, Line] = {}
         self._retired: list[Line] = []
         self._opening: dict[Address, asyncio.Task[Line]] = {}
-        self._hinted: dict[str, float] = {}
-        """When workers were last told of an account."""
-        self._hinting: dict[str, asyncio.TimerHandle] = {}
-        """Accounts of which they are to be told in a moment."""
+        self._tried: dict[Address, float] = {}
+        """When a line for hints was last opened."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
+        self._hints = LoopHints(book.registry, self._threads, self._line_for_hints)
         self._generation = generation()
         self._closed = False
 
@@ -71,8 +67,8 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._hints_left()
-            self._loop, self._lines, self._opening, self._hinted = loop, {}, {}, {}
+            self._hints.give_all()
+            self._loop, self._lines, self._opening = loop, {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
         """The line to the node of an account; None: the synchronous book knows where to look, by a new connection."""
@@ -164,48 +160,23 @@ class RedisInLoop(AsyncReservationBook):
             return await self._in_thread(book.run, request)
         if wait:
             book.check_wait(replies)
-        outcome = outcome_from(request, str(reply, "utf-8"))
+        outcome = outcome_from(request, said(reply))
         if isinstance(request, Reserve) and request.outbox and outcome.done:
-            self._hint(account_id)
+            self._hints.give(account_id)
         return outcome
 
-    def _hint(self, account_id: str) -> None:
-        """Tell workers of an account without waiting for it, at most once in `HINT_S`: the first of many at once."""
-        if account_id in self._hinting:
-            return
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        wait_s = self._hinted.get(account_id, 0.0) + HINT_S - now
-        if wait_s <= 0:
-            self._tell(account_id, now)
-        else:
-            self._hinting[account_id] = loop.call_later(wait_s, self._tell, account_id, now + wait_s)
-
-    def _tell(self, account_id: str, now: float) -> None:
-        """Send a hint; one that is lost costs up to the next walk."""
-        self._hinting.pop(account_id, None)
-        if len(self._hinted) > HINTED_MAX:
-            self._hinted.clear()
-        self._hinted[account_id] = now
-        registry = self._redis.registry
-        address = self._redis.address_of(registry.hint_slot(account_id))
+    def _line_for_hints(self, slot: int) -> Line | None:
+        """The line to the node of a slot; where there is none it is being opened, at most once a second."""
+        address = self._redis.address_of(slot)
         line = self._lines.get(address)
-        hint = registry.passing_hint(account_id)
-        if hint is not None and line is not None and not line.broken:
-            line.tell(hint, 1)
-            return
-        self._threads.submit(registry.hint, [account_id])
-        if hint is None and (line is None or line.broken):
-            # For the next ones: handing something to a thread costs nearly as much as a step.
+        if line is not None and not line.broken:
+            return line
+        now = time.monotonic()
+        if not self._closed and now - self._tried.get(address, 0.0) > KNOWN_S:
+            self._tried[address] = now
+            # Handing a hint to a thread costs the loop nearly as much as a step.
             self._open(address).add_done_callback(seen)
-
-    def _hints_left(self) -> None:
-        """Give the hints that were put off; their timers run in a loop that has ended, or is about to."""
-        left, self._hinting = self._hinting, {}
-        for timer in left.values():
-            timer.cancel()
-        if left:
-            self._threads.submit(self._redis.registry.hint, list(left))
+        return None
 
     async def _call(self, name: str, *values: Any, **named: Any) -> Any:
         return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
@@ -218,9 +189,12 @@ class RedisInLoop(AsyncReservationBook):
         if self._closed or self._generation != generation():
             return
         self._closed = True
+        if self._loop is asyncio.get_running_loop():
+            # Each finds the book closed.
+            await asyncio.gather(*self._opening.values(), return_exceptions=True)
         for line in [*self._lines.values(), *self._retired]:
             line.close()
         self._lines.clear()
-        self._hints_left()
+        self._hints.give_all()
         await asyncio.to_thread(self._threads.shutdown)
         self._redis.close_book()

@@ -13,10 +13,12 @@ from equipoise.errors import InputError, StoreError, StoreUnavailable
 from equipoise.reservation.as_of import orders_as_of
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.contract import ReservationBook, Which
+from equipoise.reservation.foreign import texts, understood
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, journal_record
 from equipoise.reservation.redis_links import Link, Target, command, failure_of, packed, slot_of
 from equipoise.reservation.redis_records import (
+    SCALES,
     Snapshot,
     account_of,
     entries_of,
@@ -26,8 +28,6 @@ from equipoise.reservation.redis_records import (
     order_of,
     pairs,
     symbol_of,
-    texts,
-    understood,
 )
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
 from equipoise.reservation.redis_steps import journal_of
@@ -72,7 +72,7 @@ class RedisReads(ReservationBook):
             if found is None:
                 return MICRO_SCALE
             with understood(f"the scale of {account_id}"):
-                scale = self._scales[account_id] = int(found)
+                scale = self._scales[account_id] = SCALES[found.decode()]
         return scale
 
     def waiting_of(self, account_id: str, request_ids: list[str]) -> list[str | None]:
@@ -236,7 +236,8 @@ class RedisReads(ReservationBook):
             if not untold and self._number(account_id, 11, "version") == trimmed:
                 break
             working = [order for order in orders.values() if not order.terminal]
-            asked = [order.order_id for order in nlargest(CHUNK, working, key=lambda order: order.version)]
+            likely = nlargest(CHUNK, working, key=lambda order: order.version)
+            asked = list(dict.fromkeys([*untold, *[order.order_id for order in likely]]))[:CHUNK]
         else:
             raise StoreUnavailable(f"orders of {account_id} change faster than they can be read")
         return Holdings(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from equipoise.errors import StoreCorrupt
 from equipoise.reservation.audit import JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
+from equipoise.reservation.foreign import texts, understood
+from equipoise.reservation.money import SCALE_MAX
 from equipoise.reservation.records import (
     SHRINKS,
     BookAccount,
@@ -23,6 +24,7 @@ from equipoise.reservation.redis_steps import unpacked_terms
 from equipoise.reservation.steps import RateKey, standing
 
 __all__ = [
+    "SCALES",
     "Snapshot",
     "account_of",
     "base_of",
@@ -34,29 +36,12 @@ __all__ = [
     "pairs",
     "rates_of",
     "symbol_of",
-    "texts",
-    "understood",
 ]
 
+SCALES = {str(scale): scale for scale in range(SCALE_MAX + 1)}
+"""Scales, by how user_portfolio has them."""
 PLACES = 1000
 """`seq` of an order is version * PLACES + place in its ladder."""
-
-
-@contextmanager
-def understood(what: str) -> Iterator[None]:
-    """Makes StoreCorrupt of whatever reading fails with that the book cannot have written."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise StoreCorrupt(f"{what} is not as the book writes it ({error!r})") from error
-
-
-def texts(found: Iterable[Any]) -> list[str]:
-    """Words of a reply."""
-    try:
-        return [item.decode() if isinstance(item, bytes) else item for item in found]
-    except UnicodeDecodeError as error:
-        raise StoreCorrupt(f"{error.object[:80]!r} is no text of the book") from error
 
 
 def pairs(flat: list[Any]) -> dict[str, str]:
@@ -73,7 +58,7 @@ def account_of(account_id: str, fields: Mapping[str, str]) -> BookAccount:
         return BookAccount(
             account_id,
             fields["currency"],
-            int(fields["scale"]),
+            SCALES[fields["scale"]],
             int(fields["opened_us"]),
             AccountStatus(fields["status"]),
             int(fields["version"]),

@@ -28,6 +28,7 @@ import redis.exceptions as failures
 from redis.crc import key_slot
 
 from equipoise.errors import StoreError, StoreUnavailable
+from equipoise.reservation.foreign import known_texts
 from equipoise.reservation.redis_links import Address, command, failure_of, slot_of
 from equipoise.reservation.workers import PARTITIONS, partition_of
 
@@ -105,7 +106,7 @@ class Registry:
     def hinted(self, partitions: Sequence[int], most: int) -> list[str]:
         """Take hints out, up to so many a partition."""
         asked = [(self.slot(p), command("SPOP", self._key("hints", p), str(most))) for p in partitions]
-        return [name.decode() for reply in self._ask(asked, partly=True) for name in reply]
+        return known_texts(name for reply in self._ask(asked, partly=True) for name in reply)
 
     def walkable(self, partitions: Sequence[int], name: str) -> list[int]:
         """The partitions that nobody else walks this second."""
@@ -127,7 +128,7 @@ class Registry:
                 if whole:
                     raise
         asked = [(self.slot(p), command("SMEMBERS", self._key("accounts", p))) for p in partitions]
-        return {name.decode() for reply in self._ask(asked) for name in reply}
+        return set(known_texts(name for reply in self._ask(asked) for name in reply))
 
     def accounts(self) -> tuple[str, ...]:
         """Accounts that are open, sorted: the list may have some that never were."""
@@ -162,14 +163,14 @@ class Registry:
         cursor = b"0"
         while True:
             cursor, keys = self._book.at(address, command("SCAN", cursor, "MATCH", pattern, "COUNT", "5000"))
-            yield from (key.decode() for key in keys)
+            yield from known_texts(keys)
             if cursor == b"0":
                 return
 
     def _registered(self, partitions: Sequence[int]) -> list[str | None]:
         """For which node each list was last known to be whole."""
         asked = [(self.slot(p), command("GET", self._key("registered", p))) for p in partitions]
-        return [None if reply is None else reply.decode() for reply in self._ask(asked)]
+        return [None if reply is None else reply.decode(errors="replace") for reply in self._ask(asked)]
 
     def _home(self, partition: int) -> str:
         """Who the node of a partition's list is now; a single node cannot lose the list and keep the accounts."""

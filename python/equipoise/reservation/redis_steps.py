@@ -8,6 +8,7 @@ from typing import Any
 
 from equipoise.errors import InputError, StoreCorrupt
 from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.foreign import UNREADABLE
 from equipoise.reservation.records import Outcome, RawJournal, Terms, new_record
 from equipoise.reservation.requests import (
     Abandon,
@@ -36,7 +37,7 @@ from equipoise.reservation.requests import (
 from equipoise.reservation.steps import terms_content, terms_fault
 from equipoise.reservation.steps.events import ENDS
 
-__all__ = ["Candidates", "arguments", "journal_of", "outcome_from", "packed_terms", "part_of", "unpacked_terms"]
+__all__ = ["Candidates", "arguments", "journal_of", "outcome_from", "packed_terms", "part_of", "said", "unpacked_terms"]
 
 Arguments = tuple[list[str], list[str]]
 """(ids of the order records after the fixed keys, ARGV from the seventh on)."""
@@ -334,8 +335,28 @@ def _outcome_of_record(account_id: str, reply: str) -> Outcome:
     return new_record(Outcome, said + (flags, rows, None, None))  # noqa: RUF005 - see new_record
 
 
+def said(reply: bytes) -> str:
+    """The text of a script's reply."""
+    try:
+        return str(reply, "utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_ours(reply, error) from error
+
+
 def outcome_from(request: Request, reply: str) -> Outcome:
     """What a script answered. Replies that ask for another call (K, H) are not for here."""
+    # No context manager: every step comes through here.
+    try:
+        return _outcome_from(request, reply)
+    except UNREADABLE as error:
+        raise _not_ours(reply, error) from error
+
+
+def _not_ours(reply: str | bytes, error: Exception) -> StoreCorrupt:
+    return StoreCorrupt(f"the step may have been done, and its answer {reply[:200]!r} is not the book's ({error!r})")
+
+
+def _outcome_from(request: Request, reply: str) -> Outcome:
     kind, account_id = reply[0], request.account_id
     if kind == "E":
         code, op, version, before, after, order_id, state, flags = _decoded(reply, 2)[0]

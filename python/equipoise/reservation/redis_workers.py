@@ -147,19 +147,21 @@ def _busy_group(reply: object) -> bool:
 
 
 def _answers(read: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """What was answered. One master that cannot be reached does not stop the others; all of them do."""
+    """What was answered. One account, or one master, that cannot be read does not stop the others; all of them do."""
     good: list[tuple[str, Any]] = []
     lost: StoreError | None = None
     heard = False
     for name, reply in read:
         if isinstance(reply, StoreError):
             lost = reply
-            continue
-        heard = True
-        if not isinstance(reply, failures.RedisError):
+        elif _no_group(reply):
+            heard = True
+        elif isinstance(reply, failures.RedisError):
+            # A stream of another type, as a rule: what others have read is handed out all the same.
+            lost = failure_of(reply)
+        else:
+            heard = True
             good.append((name, reply))
-        elif not _no_group(reply):
-            raise failure_of(reply)
     if lost is not None and not heard:
         raise lost
     return good

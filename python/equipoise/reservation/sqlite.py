@@ -29,6 +29,7 @@ from typing import TypeVar
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.contract import Clock, ReservationBook, Which
+from equipoise.reservation.foreign import UNREADABLE
 from equipoise.reservation.forks import generation
 from equipoise.reservation.group import GroupMember, GroupQueue
 from equipoise.reservation.money import MICRO_SCALE
@@ -90,9 +91,8 @@ CHECKPOINT_PAGES = 4_000
 VIEWS_MAX = 1_000
 """Accounts whose totals are remembered from one transaction to the next, about."""
 
-_NOT_OURS: tuple[type[Exception], ...] = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""What a step raises that meets a record it can make nothing of, or a figure that no column holds."""
-_UNREADABLE: tuple[type[Exception], ...] = (*FAILURES, *_NOT_OURS)
+_FAULTS: tuple[type[Exception], ...] = (*FAILURES, *UNREADABLE)
+"""What a step raises that meets a record it can make nothing of, a figure that no column holds, or a failing file."""
 
 _Result = TypeVar("_Result")
 
@@ -307,7 +307,7 @@ class SqliteBook(ReservationBook):
                 # A refusal too may rest on what another member had written, so nobody's answer stands.
                 for member in group:
                     member.fail(failure_of(error, at_commit=committing), error)
-            except _NOT_OURS as error:
+            except UNREADABLE as error:
                 self._give_up(connection, reopen=False)
                 for member in group:
                     member.fail(self._not_ours(error), error)
@@ -339,7 +339,7 @@ class SqliteBook(ReservationBook):
                 foresee(writes, [member.request for member in group])
             wrote = [self._step(member, writes) for member in group].count(True) > 0
             writes.flush()
-        except _UNREADABLE as error:
+        except _FAULTS as error:
             if len(group) == 1 or not self._only_one(error):
                 raise
             self._forget_views()
@@ -366,7 +366,7 @@ class SqliteBook(ReservationBook):
         try:
             wrote = self._step(member, writes)
             writes.flush()
-        except _UNREADABLE as error:
+        except _FAULTS as error:
             if not self._only_one(error):
                 raise
             member.fail(self._defect(error), error)
@@ -421,7 +421,7 @@ class SqliteBook(ReservationBook):
             except InputError:
                 self._give_up(connection, reopen=False)
                 raise
-            except _NOT_OURS as error:
+            except UNREADABLE as error:
                 self._give_up(connection, reopen=False)
                 raise self._not_ours(error) from error
             except BaseException:
