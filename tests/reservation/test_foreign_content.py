@@ -124,6 +124,13 @@ def plant_entry(client: redis.Redis) -> None:
     client.xadd("user_outbox:{bad}", {"more": "x"}, id="9999-0")
 
 
+def plant_orders(client: redis.Redis) -> None:
+    client.hset("user_waiting:{bad}", "odd", "9999 1")
+    entry = {"request_id": "odd", "created_us": "1", "deadline_us": "1"}
+    client.xadd("user_outbox:{bad}", {**entry, "order_ids": "[[1]]"}, id="9999-0")
+    client.xadd("user_outbox:{bad}", {**entry, "order_ids": '["\\ud800"]'}, id="9999-1")
+
+
 def plant_type(client: redis.Redis) -> None:
     client.set("user_outbox:{bad}", "x")
 
@@ -134,7 +141,7 @@ def plant_names(client: redis.Redis) -> None:
         client.sadd(f"user_hints:{{p{number}}}", b"\xff")
 
 
-@pytest.mark.parametrize("plant", [plant_entry, plant_type, plant_names])
+@pytest.mark.parametrize("plant", [plant_entry, plant_orders, plant_type, plant_names])
 def test_a_worker_passes_by_an_account_with_foreign_content(order: Make, plant: Callable[[redis.Redis], None]) -> None:
     server = servers.shared()
     with server.client() as client, ReservationBook.connect(server.url) as book:

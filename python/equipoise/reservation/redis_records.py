@@ -152,7 +152,8 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
 def entry_of(version: int, fields: Mapping[str, str], waiting: str) -> OutboxEntry:
     """An entry of user_outbox, with what user_waiting says of it."""
     with understood(f"user_outbox has {fields!r}, user_waiting {waiting!r}, which"):
-        ids = tuple(texts(json.loads(fields["order_ids"])))
+        ids = tuple(json.loads(fields["order_ids"]))
+        _ = [name.encode() for name in ids]  # what is no text cannot be asked for
         open_orders = int(waiting.split(" ")[1])
         return OutboxEntry(
             fields["request_id"], version, int(fields["created_us"]), int(fields["deadline_us"]), ids, open_orders
