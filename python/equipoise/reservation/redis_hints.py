@@ -57,6 +57,8 @@ class LoopHints:
         if len(self._given) > HINTED_MAX:
             self._given.clear()
         self._given[account_id] = time.monotonic()
+        if self._registry.silent(account_id):
+            return
         hint = self._registry.passing_hint(account_id)
         line = self._line_to(self._registry.hint_slot(account_id))
         if hint is not None and line is not None:

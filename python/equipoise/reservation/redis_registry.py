@@ -43,6 +43,8 @@ WHOLE_S = 1.0
 as well, which may have lost it."""
 LISTED_MAX = 10_000
 """Accounts whose last whole hint is remembered; beyond, all of them are given one more."""
+SILENT_S = 5.0
+"""How long a node is given no hints after one that failed: a step would wait for its time-out each second."""
 WALK_MS = 900
 """How long one worker has a partition to itself: every account is looked at about once a second."""
 
@@ -63,6 +65,8 @@ class Registry:
         self._prefix = book.target.prefix
         self._listed: dict[str, float] = {}
         """When an account was last given a whole hint."""
+        self._failed: dict[int, float] = {}
+        """Of a slot: when a hint to its node last failed."""
 
     def _key(self, name: str, partition: int) -> str:
         return f"{self._prefix}user_{name}:{{p{partition}}}"
@@ -80,6 +84,10 @@ class Registry:
     def hint_slot(self, account_id: str) -> int:
         """Slot of the hints of an account."""
         return self.slot(partition_of(account_id))
+
+    def silent(self, account_id: str) -> bool:
+        """Whether nothing is hinted now, because the node for it gave no answer a moment ago."""
+        return time.monotonic() - self._failed.get(self.hint_slot(account_id), -SILENT_S) < SILENT_S
 
     def passing_hint(self, account_id: str) -> bytes | None:
         """The command that tells workers of an account and whose reply nobody needs; None: give a whole hint.
@@ -101,7 +109,9 @@ class Registry:
             items += [(self.slot(place), one) for one in told]
             self._listed[account_id] = now
         with contextlib.suppress(StoreError):
-            self._book.each(items)
+            for (slot, _), reply in zip(items, self._book.each(items), strict=True):
+                if isinstance(reply, StoreError):
+                    self._failed[slot] = time.monotonic()
 
     def hinted(self, partitions: Sequence[int], most: int) -> list[str]:
         """Take hints out, up to so many a partition."""
