@@ -61,10 +61,11 @@ def asked(book: ReservationBook, *, steps: bool) -> int:
     return corrupt
 
 
-def test_a_redis_key_with_foreign_content_is_corrupt_and_no_other_error(clock: Any, order: Make) -> None:
+def test_a_redis_key_with_foreign_content_is_corrupt_and_no_other_error(
+    client: redis.Redis, clock: Any, order: Make
+) -> None:
     server = servers.shared()
-    with server.client() as client, ReservationBook.connect(server.url, clock=clock) as book:
-        client.flushall()
+    with ReservationBook.connect(server.url, clock=clock) as book:
         written(book, clock, order)
         places: dict[str, int] = {}
         kinds = {key: client.type(key).decode() for key in sorted(client.keys(f"user_*:{{{A}}}*"))}
@@ -81,7 +82,8 @@ def test_a_redis_key_with_foreign_content_is_corrupt_and_no_other_error(clock: A
                     corrupt += asked(book, steps=False)
                     client.hdel(key, *more)
             elif kind == "stream":
-                for entry in ({"r": "x"}, {"more": "x"}, {"r": "[1,2]"}, {"r": "5"}, {b"\xff": b"\xff"}):
+                deep = "[" * 200_000
+                for entry in ({"r": "x"}, {"more": "x"}, {"r": "[1,2]"}, {"r": "5"}, {"r": deep}, {b"\xff": b"\xff"}):
                     last = client.xinfo_stream(key)["last-generated-id"]
                     ident = client.xadd(key, entry, id=f"{int(last.split(b'-')[0]) + 1}-0")
                     corrupt += asked(book, steps=False)
@@ -142,10 +144,11 @@ def plant_names(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("plant", [plant_entry, plant_orders, plant_type, plant_names])
-def test_a_worker_passes_by_an_account_with_foreign_content(order: Make, plant: Callable[[redis.Redis], None]) -> None:
+def test_a_worker_passes_by_an_account_with_foreign_content(
+    client: redis.Redis, order: Make, plant: Callable[[redis.Redis], None]
+) -> None:
     server = servers.shared()
-    with server.client() as client, ReservationBook.connect(server.url) as book:
-        client.flushall()
+    with ReservationBook.connect(server.url) as book:
         for name in ("good", "bad", "fine"):
             book.open_account(name, "1")
         book.reserve("bad", [order(hold=1)], request_id="before", send="outbox")
@@ -165,7 +168,7 @@ def test_a_worker_passes_by_an_account_with_foreign_content(order: Make, plant: 
 
 
 @pytest.mark.parametrize("awaited", [False, True])
-def test_a_step_whose_answer_is_foreign_may_have_been_done(order: Make, *, awaited: bool) -> None:
+def test_a_step_whose_answer_is_foreign_may_have_been_done(client: redis.Redis, order: Make, *, awaited: bool) -> None:
     server = servers.shared()
 
     async def in_loop(ask: Callable[[Any], Any]) -> object:
@@ -180,7 +183,7 @@ def test_a_step_whose_answer_is_foreign_may_have_been_done(order: Make, *, await
         assert outcome.code
         return False
 
-    with server.client() as client, ReservationBook.connect(server.url) as book:
+    with ReservationBook.connect(server.url) as book:
         found = []
         for key, field, value, ask in (
             ("user_portfolio:{acc}", "scale", "-1", lambda book: book.suspend(A, request_id="s")),
@@ -197,3 +200,32 @@ def test_a_step_whose_answer_is_foreign_may_have_been_done(order: Make, *, await
             with ReservationBook.connect(server.url) as fresh:
                 found.append(corrupt(fresh, ask))
         assert found == [True] * 5
+
+
+def test_a_ticket_that_was_given_another_symbol_is_corrupt_to_whoever_closes_it(
+    clock: Any, order: Make, sqlite_path: Path
+) -> None:
+    """Well-formed, and yet no share of the symbol's lots can be computed."""
+    with ReservationBook.connect(f"sqlite:///{sqlite_path}", clock=clock) as book:
+        book.open_account(A, "1", positions="tickets")
+        book.reserve(A, [order(lots=5, hold=9)], request_id="r")
+        book.fill(A, "r:0", 5, fill_id="f", margin="0.000009")
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as plain:
+        plain.execute("UPDATE orders SET symbol = 'OTHER'")
+    with ReservationBook.connect(f"sqlite:///{sqlite_path}", clock=clock) as book:
+        with pytest.raises(StoreCorrupt):
+            book.close(A, "r:0", 2, event_id="c", realised_pnl=0)
+        assert not book.audit(A).ok
+
+
+@pytest.mark.parametrize("plant", [plant_entry, plant_type])
+def test_a_worker_with_nothing_to_hand_out_says_what_it_could_not_read(
+    client: redis.Redis, order: Make, plant: Callable[[redis.Redis], None]
+) -> None:
+    server = servers.shared()
+    with ReservationBook.connect(server.url) as book:
+        for name in ("bad", "good"):
+            book.open_account(name, "1")
+        plant(client)
+        with pytest.raises(StoreError):
+            book.worker("w").take()

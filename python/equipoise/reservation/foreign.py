@@ -16,7 +16,7 @@ UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, RecursionErro
 
 @contextmanager
 def understood(what: str) -> Iterator[None]:
-    """Makes StoreCorrupt of it."""
+    """Makes StoreCorrupt of what reading such content, or computing with it, fails with. `what` begins the message."""
     try:
         yield
     except EquipoiseError:

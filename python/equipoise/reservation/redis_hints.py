@@ -26,7 +26,7 @@ class LoopHints:
         self._registry = registry
         self._threads = threads
         self._line_to = line_to
-        """Of a slot: the line there, if there is one; with a second's hint one is opened."""
+        """Of a slot: the line to its node, or None; then one may be on its way for the next hint."""
         self._given: dict[str, float] = {}
         """When workers were last told of an account."""
         self._timers: dict[str, asyncio.TimerHandle] = {}

@@ -46,12 +46,15 @@ class GroupReader:
         self._walk_at = 0.0
         # Where the look at what others hold goes on, by account; absent: from the beginning.
         self._cursors: dict[str, str] = {}
+        self._unread: StoreError | None = None
+        """What the server said of a stream that could not be read at this look."""
 
     def take(self, most: int) -> list[Delivery]:
         """New entries of the accounts that hints name; once a second, what any account of the partitions has."""
         found: list[tuple[str, _Entries]] = []
         deliveries: list[Delivery] = []
         lost: StoreError | None = None
+        self._unread = None
         try:
             found += self._new(self._registry.hinted(self._partitions, HINTS_MOST), most)
             if time.monotonic() >= self._walk_at:
@@ -62,6 +65,7 @@ class GroupReader:
                     found += look(sorted(members - {name for name, entries in found if entries}), most)
         except StoreError as error:
             lost = error
+        lost = lost or self._unread
         # More may be there: whoever comes next shall look again.
         self._registry.hint([account_id for account_id, entries in found if len(entries) >= most])
         for account_id, entries in found:
@@ -97,7 +101,7 @@ class GroupReader:
             *zip(ready, self._book.each(asked(ready)), strict=True),
         ]
         found = []
-        for name, reply in _answers(read):
+        for name, reply in self._answers(read):
             if reply:
                 found.append((name, reply[0][1] or []))
         return found
@@ -109,7 +113,7 @@ class GroupReader:
             words = ("XAUTOCLAIM", self._stream(name), GROUP, self._name, str(self._takeover_ms))
             asked.append((slot_of(name), command(*words, self._cursors.get(name, "0-0"), "COUNT", str(most))))
         found = []
-        for name, reply in _answers(zip(account_ids, self._book.each(asked), strict=True)):
+        for name, reply in self._answers(zip(account_ids, self._book.each(asked), strict=True)):
             cursor = reply[0].decode()
             if cursor == "0-0":
                 self._cursors.pop(name, None)
@@ -117,6 +121,25 @@ class GroupReader:
                 self._cursors[name] = cursor
             found.append((name, reply[1] or []))
         return found
+
+    def _answers(self, read: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """What was answered. An account, or a master, that cannot be read does not stop the others; all masters do."""
+        good: list[tuple[str, Any]] = []
+        lost: StoreError | None = None
+        heard = False
+        for name, reply in read:
+            if isinstance(reply, StoreError):
+                lost = reply
+            elif isinstance(reply, failures.RedisError) and not _no_group(reply):
+                # A stream of another type, as a rule. It is raised by a look that finds nothing to hand out.
+                self._unread = failure_of(reply)
+            else:
+                heard = True
+                if not _no_group(reply):
+                    good.append((name, reply))
+        if lost is not None and not heard:
+            raise lost
+        return good
 
     def _deliveries(self, account_id: str, raw: _Entries) -> list[Delivery]:
         """The entries with those of their orders that nobody has claimed; without any, an entry waits for answers."""
@@ -144,24 +167,3 @@ def _no_group(reply: object) -> bool:
 
 def _busy_group(reply: object) -> bool:
     return isinstance(reply, failures.ResponseError) and "BUSYGROUP" in str(reply)
-
-
-def _answers(read: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """What was answered. One account, or one master, that cannot be read does not stop the others; all of them do."""
-    good: list[tuple[str, Any]] = []
-    lost: StoreError | None = None
-    heard = False
-    for name, reply in read:
-        if isinstance(reply, StoreError):
-            lost = reply
-        elif _no_group(reply):
-            heard = True
-        elif isinstance(reply, failures.RedisError):
-            # A stream of another type, as a rule: what others have read is handed out all the same.
-            lost = failure_of(reply)
-        else:
-            heard = True
-            good.append((name, reply))
-    if lost is not None and not heard:
-        raise lost
-    return good
