@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import redis
 from tests import servers
 
 from equipoise.orders import Order, Side
@@ -75,6 +76,14 @@ def order() -> Callable[..., Order]:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def client() -> Iterator[redis.Redis]:
+    """A plain client of the shared server, emptied."""
+    with servers.shared().client() as opened:
+        opened.flushall()
+        yield opened
 
 
 @pytest.fixture

@@ -34,14 +34,6 @@ def server() -> Iterator[servers.Server]:
         yield own
 
 
-@pytest.fixture
-def client() -> Iterator[redis.Redis]:
-    """A plain client of the shared server, emptied."""
-    with servers.shared().client() as opened:
-        opened.flushall()
-        yield opened
-
-
 def everything(client: redis.Redis) -> dict[bytes, object]:
     """Every key with its value."""
     read: dict[bytes, Callable[[bytes], object]] = {

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -22,13 +22,6 @@ from equipoise.reservation.redis_links import command, slot_of
 
 Make = Callable[..., Order]
 A = "acc"
-
-
-@pytest.fixture
-def client() -> Iterator[redis.Redis]:
-    with servers.shared().client() as opened:
-        opened.flushall()
-        yield opened
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,13 +21,6 @@ from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder
 from equipoise.reservation.redis import RedisBook
 
 Make = Callable[..., Order]
-
-
-@pytest.fixture
-def client() -> Iterator[redis.Redis]:
-    with servers.shared().client() as opened:
-        opened.flushall()
-        yield opened
 
 
 PUT_BACK = ("outbox", "amend_id", "amend_lots", "amend_hold", "changed_us", "version")

@@ -25,13 +25,6 @@ Make = Callable[..., Order]
 
 
 @pytest.fixture
-def client() -> Iterator[redis.Redis]:
-    with servers.shared().client() as opened:
-        opened.flushall()
-        yield opened
-
-
-@pytest.fixture
 def runner() -> Iterator[asyncio.Runner]:
     with asyncio.Runner() as opened:
         yield opened
