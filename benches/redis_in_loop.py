@@ -18,7 +18,6 @@ from benches.harness import cores
 from benches.redis_places import cluster_in_memory, done, middle_account, on_cores, order
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import packed
 from equipoise.reservation.requests import Ask, Reserve
 
 __all__ = ["as_they_ran", "many_callers"]
@@ -157,8 +156,8 @@ def _words_of(book: RedisBook, ident: str) -> list[bytes]:
     until = now + 10**7
     ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
     content: Any = ((ask,), False, True, None, "", False, "limit", until, None, True)
-    head, tail = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content))
-    return (head + packed([""]) + tail).split(b"\r\n")[2::2]
+    payload = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content), "")
+    return payload.split(b"\r\n")[2::2]
 
 
 def _cpu(client: redis.Redis) -> float:

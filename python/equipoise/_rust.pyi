@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack, final, overload
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from equipoise.comparison import Comparison
 from equipoise.orders import Order, Side
+from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.requests import Reserve
 from equipoise.status import Binding, Reason, SidesStatus, SideStatus, Status
 
 __all__ = [
@@ -26,10 +28,13 @@ __all__ = [
     "Market",
     "Multipliers",
     "OrderMarginRule",
+    "PackedReserve",
     "PriceRule",
     "Quote",
     "QuoteSide",
+    "Replies",
     "Saturation",
+    "ScriptCalls",
     "Shape",
     "SideProblem",
     "SideResult",
@@ -42,6 +47,7 @@ __all__ = [
     "__version__",
     "certify",
     "open_interest_rate",
+    "outcome_fields",
     "position_max_from_equity",
     "solve_batch",
     "solve_side",
@@ -998,3 +1004,28 @@ class LadderEngine:
         bids: Levels | None,
         asks: Levels | None,
     ) -> Quote: ...
+
+# Reservations in Redis
+
+@final
+class PackedReserve:
+    @property
+    def orders(self) -> int: ...
+
+@final
+class ScriptCalls:
+    def __new__(cls, keys: Sequence[str], start: str) -> Self: ...
+    def call(self, script: bytes, order_ids: Sequence[str], arguments: Sequence[str]) -> bytes: ...
+    def reserve(self, script: bytes, request: Reserve, now: str, home: str, wait: bool) -> bytes: ...
+    def part(self, request: Reserve) -> PackedReserve: ...
+    def reserves(self, script: bytes, parts: Sequence[PackedReserve], now: str, home: str, wait: bool) -> bytes: ...
+
+@final
+class Replies:
+    def __new__(cls, pending: object, error_of: Callable[[str], Exception]) -> Self: ...
+    def feed(self, data: bytes) -> None: ...
+    def take(self) -> Any: ...
+
+def outcome_fields(
+    reply: bytes, account_id: str, codes: dict[str, Code], states: dict[str, OrderState]
+) -> tuple[Any, ...]: ...

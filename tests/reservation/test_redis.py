@@ -18,9 +18,8 @@ from tests.warm import Child
 
 from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation import Code, OrderState, ReservationBook, redis_links
 from equipoise.reservation.redis_scripts import SCRIPTS
-from equipoise.reservation.redis_wire import Replies
 from equipoise.reservation.requests import Adopt, Ask, Export
 
 Make = Callable[..., Order]
@@ -391,11 +390,16 @@ def test_an_interrupt_while_waiting_leaves_no_answer_behind_for_the_next_call(
     with ReservationBook.connect(servers.shared().url) as book:
         book.open_account(A, "1")
 
-        def interrupted(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
+        class Interrupted:
+            def __init__(self, connection: Any) -> None:
+                self.sendall = socket_of(connection).sendall
 
+            def recv(self, _: int) -> bytes:
+                raise KeyboardInterrupt
+
+        socket_of = redis_links._socket_of
         with monkeypatch.context() as patch:
-            patch.setattr(Replies, "take", interrupted)
+            patch.setattr(redis_links, "_socket_of", Interrupted)
             with pytest.raises(KeyboardInterrupt):
                 book.reserve(A, [order(hold=10)], request_id="r")
         assert book.account(A).all_units == 10

@@ -8,13 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
 
 import pytest
 import redis
-import redis.exceptions as failures
-from hypothesis import given
-from hypothesis import strategies as st
 from tests import servers
 
 from equipoise.errors import StoreUnavailable
@@ -22,7 +18,6 @@ from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis_links import Address, Link, Links, command, parse_target
-from equipoise.reservation.redis_wire import PENDING, Replies
 
 Make = Callable[..., Order]
 A = "acc"
@@ -97,66 +92,6 @@ def test_tasks_share_a_socket_on_this_host(order: Make) -> None:
 def test_a_socket_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match="/nowhere/socket"):
         ReservationBook.connect("unix:///nowhere/socket")
-
-
-def packed(value: Any) -> bytes:
-    """A reply as a server would write it."""
-    if value is None:
-        return b"$-1\r\n"
-    if isinstance(value, int):
-        return b":%d\r\n" % value
-    if isinstance(value, bytes):
-        return b"$%d\r\n%b\r\n" % (len(value), value)
-    return b"*%d\r\n%b" % (len(value), b"".join(map(packed, value)))
-
-
-replies = st.recursive(
-    st.none() | st.integers(-(2**60), 2**60) | st.binary(max_size=12) | st.just(b"\r\n$3\r\n"),
-    lambda inner: st.lists(inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(st.lists(replies, min_size=1, max_size=5), st.data())
-def test_replies_come_out_as_they_went_in_wherever_the_bytes_are_parted(values: list[Any], data: st.DataObject) -> None:
-    stream = b"".join(map(packed, values))
-    reader, found = Replies(), []
-    while stream:
-        size = data.draw(st.integers(1, len(stream)))
-        reader.feed(stream[:size])
-        stream = stream[size:]
-        while (reply := reader.take()) is not PENDING:
-            found.append(reply)
-    assert found == values
-
-
-@pytest.mark.parametrize(
-    ("said", "kind", "text"),
-    [
-        (b"-NOSCRIPT No matching script", failures.NoScriptError, "No matching script"),
-        (b"-MOVED 866 127.0.0.1:7001", failures.MovedError, "866 127.0.0.1:7001"),
-        (b"-TRYAGAIN Multiple keys", failures.TryAgainError, "Multiple keys"),
-        (b"-LOADING the dataset", failures.BusyLoadingError, "the dataset"),
-        (b"-OOM command not allowed", failures.OutOfMemoryError, "command not allowed"),
-        (b"-ERR unknown command", failures.ResponseError, "unknown command"),
-        (b"-CORRUPT terms", failures.ResponseError, "CORRUPT terms"),
-    ],
-)
-def test_error_replies_are_values_of_the_kinds_of_redis_py(said: bytes, kind: type, text: str) -> None:
-    reader = Replies()
-    reader.feed(said + b"\r\n*2\r\n+OK\r\n-ERR inside\r\n")
-    error = reader.take()
-    assert type(error) is kind
-    assert str(error) == text
-    first, second = reader.take()
-    assert (first, str(second)) == (b"OK", "inside")
-
-
-def test_bytes_that_are_no_reply_end_the_connection() -> None:
-    reader = Replies()
-    reader.feed(b"HTTP/1.1 400 Bad Request\r\n")
-    with pytest.raises(failures.ConnectionError, match="not a reply"):
-        reader.take()
 
 
 @pytest.fixture

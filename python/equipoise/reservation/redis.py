@@ -12,10 +12,11 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis.exceptions as failures
 
+from equipoise._rust import PackedReserve, ScriptCalls
 from equipoise.errors import InputError, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.codes import Code
 from equipoise.reservation.contract import Clock, system_clock
@@ -28,7 +29,6 @@ from equipoise.reservation.redis_links import (
     Target,
     command,
     failure_of,
-    packed,
     parse_target,
     retry_later,
     slot_of,
@@ -40,13 +40,13 @@ from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import Candidates, arguments, outcome_from, part_of, said
+from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.steps import STEPS
 from equipoise.reservation.workers import OutboxReader
 
-__all__ = ["Part", "RedisBook"]
+__all__ = ["RedisBook"]
 
 PAUSE_S = 0.02
 """Between two attempts at a node that said: not now."""
@@ -56,16 +56,6 @@ IDS_MAX = 50_000
 """Request ids a single archive lets go."""
 SEEN = 2**52
 """Added to that time once `archive` has seen whether the order shrinks (lua/archive.lua)."""
-NOTHING = packed([""])
-
-
-class Part(NamedTuple):
-    """A reservation in the protocol, as part of a call that takes several."""
-
-    orders: int
-    keys: bytes
-    """Those of its orders."""
-    words: bytes
 
 
 class RedisBook(RedisReads):
@@ -95,7 +85,7 @@ class RedisBook(RedisReads):
         # A server that waits for a disk or a replica must give up before the socket does: what it says then is known.
         grace_s = 0.0 if self._target.durability == "memory" else 1.0
         self._links = Links(self._target, self._timeout_s + grace_s, self._introduce)
-        self._heads: Callable[[str], tuple[bytes, int, str]] = lru_cache(maxsize=4096)(self._head)
+        self._calls: Callable[[str], ScriptCalls] = lru_cache(maxsize=4096)(self._calls_for)
         self._route: Route = self._routed()
         self._first()
         self.registry = Registry(self)
@@ -174,66 +164,45 @@ class RedisBook(RedisReads):
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def _head(self, account_id: str) -> tuple[bytes, int, str]:
-        """What every call for an account has: its first KEYS, packed, their number, and how its orders' keys begin."""
-        keys = keys_of(self._target.prefix, account_id)
-        return packed(keys), len(keys), self._key(account_id, "")
+    def _calls_for(self, account_id: str) -> ScriptCalls:
+        """What packs the calls of scripts for an account."""
+        return ScriptCalls(keys_of(self._target.prefix, account_id), self._key(account_id, ""))
 
-    def _packed(
-        self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str
-    ) -> tuple[bytes, bytes]:
-        """A call of a script up to the identity of the node, and from there on."""
-        keys, count, start = self._heads(account_id)
-        script = SCRIPTS[name]
-        number = b"%d" % (count + len(ids))
-        head = b"*%d\r\n%b$%d\r\n%b\r\n%b%b%b%b" % (
-            9 + count + len(ids) + len(values),
-            script.call,
-            len(number),
-            number,
-            keys,
-            packed([start + order_id for order_id in ids]),
-            script.word,
-            packed([str(self._clock())]) if self._injected else NOTHING,
-        )
-        return head, packed(["1" if self._wait else "", ident, print_, *values])
+    def _now(self) -> str:
+        """The time of a step; empty: the server's."""
+        return str(self._clock()) if self._injected else ""
 
-    def _script(self, name: str, account_id: str, ids: list[str], values: list[str], ident: str, print_: str) -> str:
-        """Run a script on the node that has the account; its reply."""
-        script = SCRIPTS[name]
-        head, tail = self._packed(name, account_id, ids, values, ident, print_)
-        slot = slot_of(account_id)
+    def _script(self, request: Request, told: Arguments | None = None) -> bytes:
+        """Run a step on the node that has the account; its reply. `told` as in `packed_step`."""
+        script, slot = SCRIPTS[request.op], slot_of(request.account_id)
 
         def payload(link: Link) -> bytes:
-            return b"%b%b%b" % (head, link.home_word, tail)
+            return self.packed_step(request, link.home, told)
 
         reply = self._settled(slot, script, payload)
-        while reply[:1] == "H":
-            self._settle_home(account_id, reply[1:])
+        while reply[:1] == b"H":
+            self._settle_home(request.account_id, said(reply[1:]))
             reply = self._settled(slot, script, payload)
         return reply
 
     def _settle_home(self, account_id: str, home: str) -> None:
         """The account was last written on another node: a planned move, or a promotion that may have lost steps."""
-        script, slot = SCRIPTS["home"], slot_of(account_id)
-        keys, count, _ = self._heads(account_id)
-        now = str(self._clock()) if self._injected else ""
+        script, calls, now = SCRIPTS["home"], self._calls(account_id), self._now()
+        wait = "1" if self._wait else ""
 
         def payload(link: Link) -> bytes:
-            words = ["promotion", now, link.home, "1" if self._wait else "", "", "", home]
             promoted = "1" if link.took_over(home) else ""
-            start = script.call + packed([str(count)])
-            return b"*%d\r\n%b%b%b" % (3 + count + 8, start, keys, packed([*words, promoted]))
+            words = ["promotion", now, link.home, wait, "", "", home, promoted]
+            return calls.call(script.call, [], words) + self._wait
 
-        self._settled(slot, script, payload)
+        self._settled(slot_of(account_id), script, payload)
 
-    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> str:
+    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> bytes:
         """One step on the node of a slot, following the slot, with the durability that was named."""
-        if not self._wait:
-            return said(self._exchange(slot, payload, 1, script)[0])
-        reply = self._exchange(slot, lambda link: payload(link) + self._wait, 2, script)
-        self.check_wait(reply)
-        return said(reply[0])
+        replies = self._exchange(slot, payload, self.replies, script)
+        self.check_wait(replies)
+        reply: bytes = replies[0]
+        return reply
 
     # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
 
@@ -251,38 +220,32 @@ class RedisBook(RedisReads):
         """Run one step."""
         return self._run(request)
 
-    def packed_step(self, request: Request) -> tuple[bytes, bytes]:
-        """A step up to the identity of the node, and from there on."""
-        ids, values = arguments(request)
-        return self._packed(request.op, request.account_id, ids, values, request.ident, request.fingerprint)
+    def packed_step(self, request: Request, home: str, told: Arguments | None = None) -> bytes:
+        """A step as the server gets it from a caller who takes it for the node `home`, and the wait for its durability.
 
-    def packed_part(self, request: Reserve) -> Part:
+        `told`: record ids and ARGV, where they are not what `arguments` makes of the request alone.
+        """
+        name, calls = request.op, self._calls(request.account_id)
+        script, now, wait = SCRIPTS[name].call, self._now(), bool(self._wait)
+        if isinstance(request, Reserve):
+            return calls.reserve(script, request, now, home, wait) + self._wait
+        ids, values = told or arguments(request)
+        head = [name, now, home, "1" if wait else "", request.ident, request.fingerprint]
+        return calls.call(script, ids, [*head, *values]) + self._wait
+
+    def packed_part(self, request: Reserve) -> PackedReserve:
         """A reservation as part of a call that takes several of one account."""
-        ids, values = part_of(request)
-        start = self._heads(request.account_id)[2]
-        return Part(len(ids), packed([start + order_id for order_id in ids]), packed(values))
+        return self._calls(request.account_id).part(request)
 
-    def packed_parts(self, account_id: str, parts: Sequence[Part], home: bytes) -> bytes:
+    def packed_parts(self, account_id: str, parts: Sequence[PackedReserve], home: str) -> bytes:
         """A call of `reserves` that takes them one after the other."""
-        keys, count, _ = self._heads(account_id)
-        orders = sum([part.orders for part in parts])
-        return b"*%d\r\n%b%b%b%b%b%b%b%b%b" % (
-            3 + count + orders + 4 + len(parts) + orders,
-            SCRIPTS["reserves"].call,
-            packed([str(count + orders)]),
-            keys,
-            b"".join([part.keys for part in parts]),
-            SCRIPTS["reserve"].word,
-            packed([str(self._clock())]) if self._injected else NOTHING,
-            home,
-            packed(["1" if self._wait else ""]),
-            b"".join([part.words for part in parts]),
-        )
+        script, wait = SCRIPTS["reserves"].call, self._wait
+        return self._calls(account_id).reserves(script, parts, self._now(), home, bool(wait)) + wait
 
     @property
-    def wait(self) -> bytes:
-        """The command after a step that waits for its durability; none for most."""
-        return self._wait
+    def replies(self) -> int:
+        """Replies to a step: the script's, and that of the wait for its durability where there is one."""
+        return 2 if self._wait else 1
 
     def address_of(self, slot: int) -> Address:
         """The node of a slot as far as known."""
@@ -468,9 +431,7 @@ class RedisBook(RedisReads):
         effect = STEPS[request.op](KeptView(kept), request, self._clock())
         if effect.journal is None:
             return effect.outcome
-        ids, values = written(kept, effect)
-        reply = self._script(request.op, request.account_id, ids, values, request.ident, request.fingerprint)
-        return outcome_from(request, reply)
+        return outcome_from(request, self._script(request, written(kept, effect)))
 
     def _run(self, request: Request) -> Outcome:
         account_id = request.account_id
@@ -480,14 +441,15 @@ class RedisBook(RedisReads):
             self.registry.add(account_id)
         real_id = ""
         for _ in range(ATTEMPTS):
+            told = None
             if isinstance(request, Archive | Sweep):
-                ids, values = arguments(request, "", self._candidates(request))
-            else:
-                ids, values = arguments(request, real_id)
-            reply = self._script(request.op, account_id, ids, values, request.ident, request.fingerprint)
-            if reply[:1] != "K":
+                told = arguments(request, "", self._candidates(request))
+            elif real_id:
+                told = arguments(request, real_id)
+            reply = self._script(request, told)
+            if reply[:1] != b"K":
                 break
-            real_id = reply[1:]
+            real_id = said(reply[1:])
         else:
             raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
         outcome = outcome_from(request, reply)

@@ -25,7 +25,7 @@ from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_hints import LoopHints
 from equipoise.reservation.redis_line import Line, seen
 from equipoise.reservation.redis_links import KNOWN_S, Address, connection_settings, slot_of
-from equipoise.reservation.redis_steps import outcome_from, said
+from equipoise.reservation.redis_steps import outcome_from
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 
 __all__ = ["RedisInLoop"]
@@ -90,7 +90,7 @@ class RedisInLoop(AsyncReservationBook):
         line = self._lines.get(address)
         if line is not None and not line.broken:
             if line.home and time.monotonic() - line.known > KNOWN_S:
-                line.name(await self._in_thread(self._redis.home_of, address))
+                line.home = await self._in_thread(self._redis.home_of, address)
                 line.known = time.monotonic()
             return line
         return await asyncio.shield(self._open(address))
@@ -146,21 +146,17 @@ class RedisInLoop(AsyncReservationBook):
             line = await self._line_for(account_id)
             if line is None:
                 return await self._in_thread(book.run, request)
-        wait = book.wait
         if isinstance(request, Reserve) and line.busy:
             replies = await line.join(account_id, book.packed_part(request))
             if isinstance(replies[0], failures.NoScriptError):
                 line.load()
         else:
-            head, tail = book.packed_step(request)
-            payload = b"%b%b%b%b" % (head, line.home_word, tail, wait)
-            replies = await line.ask(account_id, payload, 2 if wait else 1)
+            replies = await line.ask(account_id, book.packed_step(request, line.home), book.replies)
         reply = replies[0]
         if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
             return await self._in_thread(book.run, request)
-        if wait:
-            book.check_wait(replies)
-        outcome = outcome_from(request, said(reply))
+        book.check_wait(replies)
+        outcome = outcome_from(request, reply)
         if isinstance(request, Reserve) and request.outbox and outcome.done:
             self._hints.give(account_id)
         return outcome

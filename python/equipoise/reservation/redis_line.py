@@ -16,11 +16,12 @@ from typing import Any, cast
 import redis.asyncio as client
 import redis.exceptions as failures
 
+from equipoise._rust import PackedReserve, Replies
 from equipoise.errors import StoreTimeout
-from equipoise.reservation.redis import Part, RedisBook
-from equipoise.reservation.redis_links import PIECE, command, packed
+from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import PIECE, command
 from equipoise.reservation.redis_scripts import SCRIPTS
-from equipoise.reservation.redis_wire import PENDING, Replies
+from equipoise.reservation.redis_wire import PENDING, error_of
 
 __all__ = ["Line", "seen"]
 
@@ -68,7 +69,7 @@ class _Joined:
         self.replies = replies
         self.until = until
         self.futures: list[asyncio.Future[list[Any]]] = []
-        self.parts: list[Part] = []
+        self.parts: list[PackedReserve] = []
         self.orders = 0
 
     def answer(self, found: list[Any]) -> None:
@@ -104,7 +105,7 @@ class Line(asyncio.BufferedProtocol):
         self._book = book
         self.known = time.monotonic()
         self.broken = False
-        self.name(home)
+        self.home = home
         # Kept: a writer that is let go closes its transport.
         self._writer = _taken_from(connection)
         self._timeout_s = timeout_s
@@ -119,16 +120,11 @@ class Line(asyncio.BufferedProtocol):
         self._joined: dict[str, _Joined] = {}
         """By account: the command in `_out` that its next reservation may go with."""
         self._loading: asyncio.Future[list[Any]] | None = None
-        self._replies = Replies()
+        self._replies = Replies(PENDING, error_of)
         self._room = memoryview(bytearray(PIECE))
         self._found: list[Any] = []
         self._transport = cast(asyncio.Transport, self._writer.transport)
         self._transport.set_protocol(self)
-
-    def name(self, home: str) -> None:
-        """Note who the node is."""
-        self.home = home
-        self.home_word = packed([home])
 
     @property
     def busy(self) -> bool:
@@ -156,13 +152,13 @@ class Line(asyncio.BufferedProtocol):
         future.add_done_callback(seen)
         return future
 
-    def join(self, account_id: str, part: Part) -> asyncio.Future[list[Any]]:
+    def join(self, account_id: str, part: PackedReserve) -> asyncio.Future[list[Any]]:
         """Write a reservation with others of this turn and account; its replies, as of `ask`."""
         if self._loading is None:
             self.load()
         joined = self._joined.get(account_id)
         if joined is None or joined.orders + part.orders > JOINED_MAX:
-            joined = self._joined[account_id] = _Joined(account_id, 2 if self._book.wait else 1, self._until())
+            joined = self._joined[account_id] = _Joined(account_id, self._book.replies, self._until())
             self._waiting.append(joined)
             self._out.append(joined)
         future: asyncio.Future[list[Any]] = self._loop.create_future()
@@ -202,7 +198,7 @@ class Line(asyncio.BufferedProtocol):
     def _payload(self, call: _Call | _Joined) -> bytes:
         if isinstance(call, _Call):
             return call.payload
-        return self._book.packed_parts(call.account_id, call.parts, self.home_word) + self._book.wait
+        return self._book.packed_parts(call.account_id, call.parts, self.home)
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go. Kept: a transport that makes its own makes 256 kB for every reply."""

@@ -25,7 +25,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
@@ -37,10 +37,11 @@ import redis
 import redis.exceptions as failures
 from redis.crc import key_slot
 
+from equipoise._rust import Replies
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.contract import REDIS_SCHEMES
 from equipoise.reservation.forks import generation
-from equipoise.reservation.redis_wire import PENDING, Replies
+from equipoise.reservation.redis_wire import PENDING, error_of
 
 __all__ = [
     "Address",
@@ -50,7 +51,6 @@ __all__ = [
     "command",
     "connection_settings",
     "failure_of",
-    "packed",
     "parse_target",
     "retry_later",
     "slot_of",
@@ -177,14 +177,6 @@ def slot_of(account_id: str) -> int:
     return int(key_slot(account_id.encode()))
 
 
-def packed(words: Sequence[str]) -> bytes:
-    """Words in the protocol, without the array header."""
-    text = "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
-    if text.isascii():
-        return text.encode()
-    return b"".join([_bulk(word.encode()) for word in words])
-
-
 def _bulk(raw: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(raw), raw)
 
@@ -215,17 +207,15 @@ _socket_of: Callable[[redis.connection.AbstractConnection], socket.socket] = att
 class Link:
     """One connection to one node, and who that node is."""
 
-    __slots__ = ("_owed", "_replies", "address", "connection", "home", "home_word", "known", "used")
+    __slots__ = ("_owed", "_replies", "address", "connection", "home", "known", "used")
 
     def __init__(self, address: Address, connection: redis.connection.AbstractConnection) -> None:
         self.address = address
         self.connection = connection
         self.used = time.monotonic()
         self.home = ""
-        self.home_word = packed([""])
-        """`home` in the protocol, as every step has it."""
         self.known = self.used
-        self._replies = Replies()
+        self._replies = Replies(PENDING, error_of)
         self._owed = 0
         """Replies to what was told: nobody needs them, and they come before those of the next exchange."""
 
@@ -291,7 +281,6 @@ class Link:
             except failures.ResponseError:
                 shard = ""  # before 7.2: every move counts as a promotion
         self.home = f"{shard}/{node}/{_word(replication, 'master_replid')}"
-        self.home_word = packed([self.home])
         self.known = time.monotonic()
 
     def took_over(self, home: str) -> bool:

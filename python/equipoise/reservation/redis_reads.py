@@ -9,6 +9,7 @@ from typing import Any
 
 import redis.exceptions as failures
 
+from equipoise._rust import ScriptCalls
 from equipoise.errors import InputError, StoreError, StoreUnavailable
 from equipoise.reservation.as_of import orders_as_of
 from equipoise.reservation.audit import Holdings
@@ -16,7 +17,7 @@ from equipoise.reservation.contract import ReservationBook, Which
 from equipoise.reservation.foreign import texts, understood
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, journal_record
-from equipoise.reservation.redis_links import Link, Target, command, failure_of, packed, slot_of
+from equipoise.reservation.redis_links import Link, Target, command, failure_of, slot_of
 from equipoise.reservation.redis_records import (
     SCALES,
     Snapshot,
@@ -45,8 +46,8 @@ class RedisReads(ReservationBook):
 
     _target: Target
     _scales: dict[str, int]
-    _heads: Callable[[str], tuple[bytes, int, str]]
-    """Of an account: the first KEYS of its calls, packed, their number, and how its orders' keys begin."""
+    _calls: Callable[[str], ScriptCalls]
+    """Of an account: what packs the calls of scripts."""
 
     @abstractmethod
     def _exchange(
@@ -264,10 +265,7 @@ class RedisReads(ReservationBook):
 
     def _snapshot(self, account_id: str, order_ids: Sequence[str] = ()) -> Snapshot:
         script = SCRIPTS["snapshot"]
-        keys, count, start = self._heads(account_id)
-        count += len(order_ids)
-        keys += packed([start + order_id for order_id in order_ids])
-        payload = b"*%d\r\n%b%b%b" % (3 + count, script.call, packed([str(count)]), keys)
+        payload = self._calls(account_id).call(script.call, order_ids, [])
         found = self._exchange(slot_of(account_id), lambda _: payload, 1, script)[0]
         if not found[0]:
             raise InputError("account_id", None, "an open account", repr(account_id))

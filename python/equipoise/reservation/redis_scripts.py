@@ -41,8 +41,6 @@ class Script:
     sha: str
     call: bytes
     """EVALSHA and the address, in the protocol."""
-    word: bytes
-    """The name, in the protocol."""
 
 
 def keys_of(prefix: str, account_id: str) -> tuple[str, ...]:
@@ -165,8 +163,7 @@ def _assembled(name: str) -> Script:
     head = "#!lua flags=allow-oom\n" if when_full else "#!lua\n"
     text = (head + body).encode()
     sha = sha1(text).hexdigest()  # noqa: S324 - the server's own addressing, not a secret
-    call, word = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % sha.encode(), b"$%d\r\n%b\r\n" % (len(name), name.encode())
-    return Script(name, text, sha, call, word)
+    return Script(name, text, sha, b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % sha.encode())
 
 
 SCRIPTS: dict[str, Script] = {name: _assembled(name) for name in _FILES}

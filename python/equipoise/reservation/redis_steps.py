@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from equipoise._rust import outcome_fields
 from equipoise.errors import InputError, StoreCorrupt
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.foreign import UNREADABLE
@@ -15,7 +16,6 @@ from equipoise.reservation.requests import (
     Adopt,
     Amend,
     Archive,
-    Ask,
     Close,
     Execute,
     Export,
@@ -26,7 +26,6 @@ from equipoise.reservation.requests import (
     OpenAccount,
     OrderEvent,
     Request,
-    Reserve,
     Resolve,
     Revalue,
     SetTerms,
@@ -37,7 +36,16 @@ from equipoise.reservation.requests import (
 from equipoise.reservation.steps import terms_content, terms_fault
 from equipoise.reservation.steps.events import ENDS
 
-__all__ = ["Candidates", "arguments", "journal_of", "outcome_from", "packed_terms", "part_of", "said", "unpacked_terms"]
+__all__ = [
+    "Arguments",
+    "Candidates",
+    "arguments",
+    "journal_of",
+    "outcome_from",
+    "packed_terms",
+    "said",
+    "unpacked_terms",
+]
 
 Arguments = tuple[list[str], list[str]]
 """(ids of the order records after the fixed keys, ARGV from the seventh on)."""
@@ -132,38 +140,6 @@ def _revalue(r: Revalue) -> Arguments:
     return [], [str(r.issued_us), str(r.not_after_us), r.symbol, r.leg, str(r.margin), str(r.as_of_us)]
 
 
-def _packed_ask(ask: Ask) -> str:
-    order_id, symbol, leg, side, lots, price_ticks, hold, reduce_only = ask
-    only = "1" if reduce_only else ""
-    return f"{side}\x1f{lots}\x1f{price_ticks}\x1f{hold}\x1f{only}\x1f{leg}\x1f{symbol}\x1f{order_id}"
-
-
-def _how(r: Reserve) -> str:
-    terms, good_till = r.terms_version, r.good_till_us
-    return (
-        f"{'1' if r.best_effort else ''}\x1f{'1' if r.in_micros else ''}\x1f{'1' if r.outbox else ''}\x1f"
-        f"{'' if terms is None else terms}\x1f{r.owner}\x1f{'SENT' if r.sent else 'RESERVED'}\x1f{r.order_type}\x1f"
-        f"{r.deadline_us}\x1f{'' if good_till is None else good_till}"
-    )
-
-
-def _reserve(r: Reserve) -> Arguments:
-    asks = r.asks
-    values = [str(r.issued_us), str(r.not_after_us), _how(r), *[_packed_ask(ask) for ask in asks]]
-    return [ask[0] for ask in asks], values
-
-
-def part_of(r: Reserve) -> Arguments:
-    """Record ids and ARGV of a reservation among several of one call."""
-    asks = r.asks
-    head = f"{r.ident}\x1f{r.fingerprint}\x1f{r.issued_us}\x1f{r.not_after_us}\x1f{len(asks)}\x1f{_how(r)}"
-    ids, values = [], [head]
-    for ask in asks:
-        ids.append(ask[0])
-        values.append(_packed_ask(ask))
-    return ids, values
-
-
 def _execute(r: Execute) -> Arguments:
     ask = r.ask
     return [ask.order_id], [
@@ -249,7 +225,6 @@ _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {
     Money: _money,
     Mark: _mark,
     Revalue: _revalue,
-    Reserve: _reserve,
     Execute: _execute,
     Export: _export,
 }
@@ -301,8 +276,10 @@ def arguments(request: Request, real_id: str = "", candidates: Candidates = ([],
 
 _decoded = json.JSONDecoder().raw_decode
 """JSON without what `json.loads` does around it."""
+_DONE = b"OD"
+"""What replies begin with that have a journal entry: done now, and done before."""
 _CODES = {code.value: code for code in Code}
-_STATES: dict[str | None, OrderState | None] = {None: None, **{state.value: state for state in OrderState}}
+_STATES = {state.value: state for state in OrderState}
 
 
 def _tuples(value: Any) -> Any:
@@ -315,26 +292,6 @@ def journal_of(record: str) -> RawJournal:
     return tuple(_tuples(json.loads(record)[:11]))
 
 
-def _rows_of(orders: list[Any], refused: list[Any]) -> tuple[tuple[str, str, int, int, int], ...]:
-    """Rows of a ladder: what was held, in order, with what was refused at its place."""
-    rows = [(change[0], "OK", change[2][1], 0, 0) for change in orders]
-    for place, order_id, code, required, free in refused:
-        rows.insert(place, (order_id, code, 0, required, free))
-    return tuple(rows)
-
-
-def _outcome_of_record(account_id: str, reply: str) -> Outcome:
-    """The outcome that a journal entry stands for."""
-    version, _, op, _, order_id, code, before, after, _, orders, details, state, refused = _decoded(reply, 2)[0]
-    flags: tuple[str, ...] = ()
-    if details and details[-1][0] == "flags":
-        flags = tuple(details[-1][1])
-    code = Code.DUPLICATE if code == "OK" and reply[0] == "D" else _CODES[code]
-    rows = _rows_of(orders, refused) if op in ("reserve", "sweep") else ()
-    said = (code, op, account_id, version, int(reply[1]), tuple(before), tuple(after), order_id or None, _STATES[state])
-    return new_record(Outcome, said + (flags, rows, None, None))  # noqa: RUF005 - see new_record
-
-
 def said(reply: bytes) -> str:
     """The text of a script's reply."""
     try:
@@ -343,20 +300,23 @@ def said(reply: bytes) -> str:
         raise _not_ours(reply, error) from error
 
 
-def outcome_from(request: Request, reply: str) -> Outcome:
+def outcome_from(request: Request, reply: bytes) -> Outcome:
     """What a script answered. Replies that ask for another call (K, H) are not for here."""
-    # No context manager: every step comes through here.
+    # No context manager, and no call more than needed: every step comes through here.
     try:
-        return _outcome_from(request, reply)
+        if reply[0] in _DONE:
+            return new_record(Outcome, outcome_fields(reply, request.account_id, _CODES, _STATES))
+        return _outcome_of_answer(request, str(reply, "utf-8"))
     except UNREADABLE as error:
         raise _not_ours(reply, error) from error
 
 
-def _not_ours(reply: str | bytes, error: Exception) -> StoreCorrupt:
-    return StoreCorrupt(f"the step may have been done, and its answer {reply[:200]!r} is not the book's ({error!r})")
+def _not_ours(reply: bytes, error: Exception) -> StoreCorrupt:
+    return StoreCorrupt(f"the step may have been done, and its answer {reply!r:.200} is not the book's ({error!r})")
 
 
-def _outcome_from(request: Request, reply: str) -> Outcome:
+def _outcome_of_answer(request: Request, reply: str) -> Outcome:
+    """The outcome of what no journal entry stands for."""
     kind, account_id = reply[0], request.account_id
     if kind == "E":
         code, op, version, before, after, order_id, state, flags = _decoded(reply, 2)[0]
@@ -369,13 +329,11 @@ def _outcome_from(request: Request, reply: str) -> Outcome:
             tuple(before),
             tuple(after),
             order_id,
-            _STATES[state],
+            None if state is None else _STATES[state],
             tuple(flags),
         )
-    if kind in "OD":
-        return _outcome_of_record(account_id, reply)
     if kind != "R":
-        raise StoreCorrupt(f"a script answered {reply[:80]!r}")
+        raise StoreCorrupt(f"a script answered {reply!r:.80}")
     code, version, scale, before, after, order_id, state, flags, rows, required, free = _decoded(reply, 1)[0]
     return Outcome(
         _CODES[code],
@@ -386,7 +344,7 @@ def _outcome_from(request: Request, reply: str) -> Outcome:
         None if before is None else tuple(before),
         None if after is None else tuple(after),
         order_id,
-        _STATES[state],
+        None if state is None else _STATES[state],
         tuple(flags),
         tuple([tuple(row) for row in rows]),
         required,

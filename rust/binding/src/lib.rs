@@ -1,6 +1,7 @@
 //! PyO3 glue for `equipoise._rust`: exports only, one file per family.
 
 mod arrays;
+mod book;
 mod error;
 mod margin;
 mod market;
@@ -22,6 +23,7 @@ mod _rust {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        book::register(module)?;
         margin::register(module)?;
         market::register(module)?;
         quoter::register(module)?;
