@@ -9,6 +9,9 @@ mod imported {
 }
 use imported::ConnectionError;
 
+/// Bytes of room that a connection keeps.
+const ROOM_KEPT: usize = 1 << 16;
+
 /// Replies of one connection in their order; an error reply is a value.
 ///
 /// Parameters
@@ -25,6 +28,17 @@ pub(crate) struct PyReplies {
     at: usize,
     /// Arrays that have begun, each with its length.
     open: Vec<(Vec<Py<PyAny>>, usize)>,
+}
+
+impl PyReplies {
+    /// When everything has been read: let go of it, and of room that a large reply took.
+    fn let_go(&mut self) {
+        if self.at == self.data.len() {
+            self.at = 0;
+            self.data.clear();
+            self.data.shrink_to(ROOM_KEPT);
+        }
+    }
 }
 
 fn not_a_reply(line: &[u8]) -> PyErr {
@@ -94,7 +108,10 @@ impl PyReplies {
             };
             self.at += next;
             loop {
-                let Some((items, size)) = self.open.last_mut() else { return Ok(value) };
+                let Some((items, size)) = self.open.last_mut() else {
+                    self.let_go();
+                    return Ok(value);
+                };
                 items.push(value);
                 if items.len() < *size {
                     break;
