@@ -225,13 +225,13 @@ class RedisBook(RedisReads):
 
         `told`: record ids and ARGV, where they are not what `arguments` makes of the request alone.
         """
-        name, calls = request.op, self._calls(request.account_id)
-        script, now, wait = SCRIPTS[name].call, self._now(), bool(self._wait)
+        name, calls, wait = request.op, self._calls(request.account_id), self._wait
+        script, now = SCRIPTS[name].call, self._now() if self._injected else ""
         if isinstance(request, Reserve):
-            return calls.reserve(script, request, now, home, wait) + self._wait
+            return calls.reserve(script, request, now, home, wait != b"") + wait
         ids, values = told or arguments(request)
         head = [name, now, home, "1" if wait else "", request.ident, request.fingerprint]
-        return calls.call(script, ids, [*head, *values]) + self._wait
+        return calls.call(script, ids, [*head, *values]) + wait
 
     def packed_part(self, request: Reserve) -> PackedReserve:
         """A reservation as part of a call that takes several of one account."""

@@ -1,41 +1,74 @@
 //! Calls of scripts as the server gets them: EVALSHA with KEYS and ARGV, an array of bulk strings.
 
-use std::io::Write;
-
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyTuple};
 
 /// Between the parts of one argument: each argument of a call costs the server more than to part it in the script.
-const PART: char = '\x1f';
+const PART: u8 = 0x1f;
 /// Arguments that every step has in front: operation, time, home, wait, id, fingerprint.
 const STEP_WORDS: usize = 6;
 
+fn number(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// The head of an array or of a bulk string: its kind and its length.
+fn head(out: &mut Vec<u8>, kind: u8, length: usize) {
+    out.push(kind);
+    number(out, length);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Text as a bulk string.
 fn word(out: &mut Vec<u8>, text: &[u8]) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "${}\r\n", text.len());
+    head(out, b'$', text.len());
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
 }
 
-/// What is displayed, as a bulk string. `scratch` is overwritten.
-fn shown(out: &mut Vec<u8>, scratch: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    scratch.clear();
-    let _ = scratch.write_fmt(text);
-    word(out, scratch);
+/// A number as a bulk string.
+fn number_word(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    word(out, itoa::Buffer::new().format(value).as_bytes());
 }
 
 fn flag(on: bool) -> &'static str {
     if on { "1" } else { "" }
 }
 
-/// A value that may be absent, which is empty text.
-struct Optional(Option<i64>);
+/// One argument of several parts.
+struct Parts(Vec<u8>);
 
-impl std::fmt::Display for Optional {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.map_or(Ok(()), |value| value.fmt(f))
+impl Parts {
+    fn new() -> Self {
+        Self(Vec::with_capacity(256))
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(PART);
+        self
+    }
+
+    fn number(&mut self, value: impl itoa::Integer) -> &mut Self {
+        number(&mut self.0, value);
+        self.0.push(PART);
+        self
+    }
+
+    /// A value that may be absent, which is empty text.
+    fn optional(&mut self, value: Option<i64>) -> &mut Self {
+        match value {
+            Some(value) => self.number(value),
+            None => self.text(""),
+        }
+    }
+
+    /// The argument as a bulk string; the next one begins.
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.0.pop();
+        word(out, &self.0);
+        self.0.clear();
     }
 }
 
@@ -66,34 +99,26 @@ impl Reserve<'_> {
         self.asks.iter().map(|ask| ask.extract()).collect()
     }
 
-    /// Everything but the orders and the id's own, in one argument; see lua/reserve.lua.
-    fn how(&self) -> impl std::fmt::Display {
-        format!(
-            "{}{PART}{}{PART}{}{PART}{}{PART}{}{PART}{}{PART}{}{PART}{}{PART}{}",
-            flag(self.best_effort),
-            flag(self.in_micros),
-            flag(self.outbox),
-            Optional(self.terms_version),
-            &*self.owner,
-            if self.sent { "SENT" } else { "RESERVED" },
-            &*self.order_type,
-            self.deadline_us,
-            Optional(self.good_till_us),
-        )
+    /// Everything but the orders and the id's own; see lua/reserve.lua.
+    fn how<'a>(&self, parts: &'a mut Parts) -> &'a mut Parts {
+        parts
+            .text(flag(self.best_effort))
+            .text(flag(self.in_micros))
+            .text(flag(self.outbox))
+            .optional(self.terms_version)
+            .text(&self.owner)
+            .text(if self.sent { "SENT" } else { "RESERVED" })
+            .text(&self.order_type)
+            .number(self.deadline_us)
+            .optional(self.good_till_us)
     }
 }
 
 /// An order, in one argument.
-fn asked(out: &mut Vec<u8>, scratch: &mut Vec<u8>, ask: &Ask) {
+fn asked<'a>(parts: &'a mut Parts, ask: &Ask) -> &'a mut Parts {
     let (order_id, symbol, leg, side, lots, price_ticks, hold, reduce_only) = ask;
-    let only = flag(*reduce_only);
-    shown(
-        out,
-        scratch,
-        format_args!(
-            "{side}{PART}{lots}{PART}{price_ticks}{PART}{hold}{PART}{only}{PART}{leg}{PART}{symbol}{PART}{order_id}"
-        ),
-    );
+    let parts = parts.text(side).number(*lots).number(*price_ticks).number(*hold);
+    parts.text(flag(*reduce_only)).text(leg).text(symbol).text(order_id)
 }
 
 /// A reservation packed as one of several in a call.
@@ -127,16 +152,19 @@ impl PyScriptCalls {
         let record = self.start.len() + 40;
         let mut out = Vec::with_capacity(script.len() + self.keys.len() + 64 + orders * record + room);
         let keys = self.count + orders;
-        let _ = write!(out, "*{}\r\n", 3 + keys + words);
+        head(&mut out, b'*', 3 + keys + words);
         out.extend_from_slice(script);
-        word(&mut out, keys.to_string().as_bytes());
+        number_word(&mut out, keys);
         out.extend_from_slice(&self.keys);
         out
     }
 
     /// The key of an order's record.
     fn record(&self, out: &mut Vec<u8>, order_id: &str) {
-        let _ = write!(out, "${}\r\n{}{order_id}\r\n", self.start.len() + order_id.len(), self.start);
+        head(out, b'$', self.start.len() + order_id.len());
+        out.extend_from_slice(self.start.as_bytes());
+        out.extend_from_slice(order_id.as_bytes());
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -175,33 +203,28 @@ impl PyScriptCalls {
         wait: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let asks = request.asks()?;
-        let (mut scratch, how) = (Vec::with_capacity(256), request.how());
+        let mut parts = Parts::new();
         let mut out = self.begun(script, asks.len(), STEP_WORDS + 3 + asks.len(), 512 + asks.len() * 128);
         asks.iter().for_each(|ask| self.record(&mut out, &ask.0));
         for text in ["reserve", now, home, flag(wait), &request.ident, &request.fingerprint] {
             word(&mut out, text.as_bytes());
         }
-        shown(&mut out, &mut scratch, format_args!("{}", request.issued_us));
-        shown(&mut out, &mut scratch, format_args!("{}", request.not_after_us));
-        shown(&mut out, &mut scratch, format_args!("{how}"));
-        asks.iter().for_each(|ask| asked(&mut out, &mut scratch, ask));
+        number_word(&mut out, request.issued_us);
+        number_word(&mut out, request.not_after_us);
+        request.how(&mut parts).end(&mut out);
+        asks.iter().for_each(|ask| asked(&mut parts, ask).end(&mut out));
         Ok(PyBytes::new(py, &out))
     }
 
     /// A `Reserve` as one of several; see lua/reserves.lua.
     fn part(&self, request: Reserve<'_>) -> PyResult<PyPackedReserve> {
         let asks = request.asks()?;
-        let (mut scratch, mut keys, mut words) = (Vec::with_capacity(256), Vec::new(), Vec::new());
+        let (mut parts, mut keys, mut words) = (Parts::new(), Vec::new(), Vec::with_capacity(256 + asks.len() * 128));
         asks.iter().for_each(|ask| self.record(&mut keys, &ask.0));
-        let Reserve { ident, fingerprint, issued_us, not_after_us, .. } = &request;
-        let (count, how) = (asks.len(), request.how());
-        shown(
-            &mut words,
-            &mut scratch,
-            format_args!("{ident}{PART}{fingerprint}{PART}{issued_us}{PART}{not_after_us}{PART}{count}{PART}{how}"),
-        );
-        asks.iter().for_each(|ask| asked(&mut words, &mut scratch, ask));
-        Ok(PyPackedReserve { keys, words, orders: count })
+        parts.text(&request.ident).text(&request.fingerprint).number(request.issued_us).number(request.not_after_us);
+        request.how(parts.number(asks.len())).end(&mut words);
+        asks.iter().for_each(|ask| asked(&mut parts, ask).end(&mut words));
+        Ok(PyPackedReserve { keys, words, orders: asks.len() })
     }
 
     /// A call of lua/reserves.lua.
