@@ -62,9 +62,9 @@ class _Pair:
         )
         for _ in range(EACH):
             self.seconds["book"].append(await _timed(self.step))
-        # A hint that the book has put off is not the earlier flow's to pay.
+        # The answer to a hint is not the earlier flow's to pay.
         inner: Any = self.book
-        while inner._hints.waiting or any(line.busy for line in inner._lines.values()):
+        while any(line.busy for line in inner._lines.values()):
             await asyncio.sleep(0)
 
 

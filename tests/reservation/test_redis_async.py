@@ -18,7 +18,7 @@ from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import command, slot_of
+from equipoise.reservation.redis_links import slot_of
 
 Make = Callable[..., Order]
 A = "acc"
@@ -196,8 +196,8 @@ def test_hints_of_a_burst_are_few_and_the_last_entry_does_not_wait_for_a_walk(cl
                 client.config_resetstat()
                 calls = [book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox") for n in range(300)]
                 await asyncio.gather(*calls)
-                # One at once, which is a whole hint of two commands, and one each 5 ms of the burst.
-                assert client.info("commandstats")["cmdstat_sadd"]["calls"] < 40
+                # One at once, which is a whole hint of two commands, and one each 20 ms of the burst.
+                assert client.info("commandstats")["cmdstat_sadd"]["calls"] < 15
                 began, found = time.monotonic(), set[str]()
                 while len(found) < 300 and time.monotonic() < began + 5:
                     await asyncio.sleep(0.005)
@@ -209,21 +209,6 @@ def test_hints_of_a_burst_are_few_and_the_last_entry_does_not_wait_for_a_walk(cl
     assert run(main()) < 0.8
 
 
-def test_a_hint_that_was_put_off_is_given_when_the_book_is_closed(client: redis.Redis, order: Make) -> None:
-    async def main() -> None:
-        async with await AsyncReservationBook.connect(servers.shared().url) as book:
-            await book.open_account(A, 1)
-            for n in range(2):
-                await book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox")
-                await asyncio.sleep(0)
-            (line,) = book._lines.values()  # type: ignore[attr-defined]
-            await line.ask("", command("DEL", *client.keys("user_hints:*")), 1)
-            await book.reserve(A, [order(hold=1)], request_id="last", send="outbox")
-
-    run(main())
-    assert len(client.keys("user_hints:*")) == 1
-
-
 def other_node(account: str, url: str) -> bool:
     """Whether the hints of an account are on another node than the account."""
     with ReservationBook.connect(url) as book:
@@ -231,7 +216,10 @@ def other_node(account: str, url: str) -> bool:
         return book.address_of(slot_of(account)) != book.address_of(book.registry.hint_slot(account))
 
 
-def test_hints_to_another_node_go_by_a_line_of_their_own_after_the_first(order: Make) -> None:
+def test_hints_to_another_node_go_by_a_line_of_their_own_after_the_first(
+    order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.reservation.redis_registry.HINT_S", 0.0)
     servers.shared_cluster().flush()
     url = servers.shared_cluster().url
     account = next(name for n in range(100) if other_node(name := f"hints{n}", url))

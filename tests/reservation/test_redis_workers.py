@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -132,8 +133,75 @@ def test_a_lost_hint_costs_time_and_no_order(shared_book: RedisBook, order: Make
     assert time.monotonic() - began < 3
 
 
-def test_entries_of_the_same_second_are_handed_over_without_a_walk(shared_book: RedisBook, order: Make) -> None:
+def hints_of(book: RedisBook, account_id: str) -> int:
+    place = partition_of(account_id)
+    (count,) = book.each([(book.registry.slot(place), command("SCARD", f"user_hints:{{p{place}}}"))])
+    return int(count)
+
+
+def test_an_entry_without_a_hint_of_its_own_is_found_by_the_worker_that_took_the_last_one(
+    shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.reservation.redis_registry.HINT_S", 1.0)
+    monkeypatch.setattr("equipoise.reservation.redis_workers.WALK_S", 60.0)
+    book = shared_book
+    book.open_account("acc", 1)
+    worker, other = book.worker("w"), book.worker("other")
+    assert worker.take() == other.take() == ()
+
+    def handed(*names: str) -> list[str]:
+        for name in names:
+            assert book.reserve("acc", [order(hold=1)], request_id=name, send="outbox").ok
+        return [delivery.entry.request_id for delivery in worker.take()]
+
+    # Whoever has taken the hint looks at once, again at its next look, and once more when the time is over.
+    assert handed("hinted") == ["hinted"]
+    assert handed("second") == ["second"]
+    assert handed() == []
+    assert handed("third", "fourth") == ["third", "fourth"]
+    assert hints_of(book, "acc") == 0
+    assert book.reserve("acc", [order(hold=1)], request_id="fifth", send="outbox").ok
+    assert other.take() == ()
+    time.sleep(1.0)
+    assert handed() == ["fifth"]
+    # From then on it needs another hint, and steps give it.
+    assert book.reserve("acc", [order(hold=1)], request_id="sixth", send="outbox").ok
+    assert hints_of(book, "acc") == 1
+    assert [delivery.entry.request_id for delivery in other.take()] == ["sixth"]
+    # Now it is the other one's.
+    assert handed("seventh") == []
+    assert [delivery.entry.request_id for delivery in other.take()] == ["seventh"]
+
+
+def test_what_steps_of_many_threads_leave_in_the_outbox_needs_no_walk(
+    shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hints are due to one of them at a time; a worker that looks all the while finds every entry."""
+    monkeypatch.setattr("equipoise.reservation.redis_workers.WALK_S", 60.0)
+    book = shared_book
+    book.open_account("acc", 1)
+    worker, found = book.worker("w"), set[str]()
+    assert worker.take() == ()
+
+    def asks(thread: int) -> None:
+        for n in range(100):
+            assert book.reserve("acc", [order(hold=1)], request_id=f"{thread}-{n}", send="outbox").ok
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(asks, n) for n in range(4)]
+        until = time.monotonic() + 20
+        while len(found) < 400 and time.monotonic() < until:
+            found |= {delivery.entry.request_id for delivery in worker.take()}
+        for asked in asking:
+            asked.result()
+    assert len(found) == 400
+
+
+def test_entries_of_the_same_second_are_handed_over_without_a_walk(
+    shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second hint and those after it are told in passing: nobody waits for their replies."""
+    monkeypatch.setattr("equipoise.reservation.redis_registry.HINT_S", 0.0)
     book = shared_book
     book.open_account("acc", 1)
     assert book.reserve("acc", [order(hold=1)], request_id="whole", send="outbox").ok
@@ -152,6 +220,7 @@ def test_entries_of_the_same_second_are_handed_over_without_a_walk(shared_book: 
 def test_now_and_then_a_hint_puts_an_account_on_the_list_that_has_lost_it(
     shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("equipoise.reservation.redis_registry.HINT_S", 0.0)
     book = shared_book
     book.open_account("acc", 1)
     place = partition_of("acc")

@@ -459,7 +459,7 @@ class RedisBook(RedisReads):
 
     def _hint(self, account_id: str) -> None:
         """Tell workers of an account, without waiting for an answer; a hint that is lost costs up to the next walk."""
-        if self.registry.silent(account_id):
+        if not self.registry.due(account_id):
             return
         hint = self.registry.passing_hint(account_id)
         if hint is None:

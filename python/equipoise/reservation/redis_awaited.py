@@ -67,7 +67,6 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._hints.give_all()
             self._loop, self._lines, self._opening = loop, {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
@@ -191,6 +190,5 @@ class RedisInLoop(AsyncReservationBook):
         for line in [*self._lines.values(), *self._retired]:
             line.close()
         self._lines.clear()
-        self._hints.give_all()
         await asyncio.to_thread(self._threads.shutdown)
         self._redis.close_book()

@@ -35,16 +35,20 @@ from equipoise.reservation.workers import PARTITIONS, partition_of
 if TYPE_CHECKING:
     from equipoise.reservation.redis import RedisBook
 
-__all__ = ["Registry"]
+__all__ = ["Hinted", "Registry"]
 
 CHUNK = 500
+HINT_S = 0.02
+"""Between two hints for the same account: two looks of a worker. A step in between gives none, because the worker that
+takes the last one looks at the account once more so long after it has taken it (`Hinted`), and finds the entry then."""
 WHOLE_S = 1.0
 """How often the hint for an account is a whole one: it follows a slot that has moved, and puts the account on the list
 as well, which may have lost it."""
 LISTED_MAX = 10_000
-"""Accounts whose last whole hint is remembered; beyond, all of them are given one more."""
+"""Accounts whose last hint is remembered; beyond, all of them are given one more."""
 SILENT_S = 5.0
 """How long a node is given no hints after one that failed: a step would wait for its time-out each second."""
+HINTS_MOST = 100
 WALK_MS = 900
 """How long one worker has a partition to itself: every account is looked at about once a second."""
 
@@ -63,8 +67,10 @@ class Registry:
     def __init__(self, book: RedisBook) -> None:
         self._book = book
         self._prefix = book.target.prefix
+        self._given: dict[str, float] = {}
+        """When an account was last given a hint."""
         self._listed: dict[str, float] = {}
-        """When an account was last given a whole hint."""
+        """When it was last given a whole one."""
         self._failed: dict[int, float] = {}
         """Of a slot: when a hint to its node last failed."""
 
@@ -85,9 +91,18 @@ class Registry:
         """Slot of the hints of an account."""
         return self.slot(partition_of(account_id))
 
-    def silent(self, account_id: str) -> bool:
-        """Whether nothing is hinted now, because the node for it gave no answer a moment ago."""
-        return time.monotonic() - self._failed.get(self.hint_slot(account_id), -SILENT_S) < SILENT_S
+    def due(self, account_id: str) -> bool:
+        """Whether who asks is to give a hint for an account now: none was given a moment ago, and its node answers."""
+        now = time.monotonic()
+        if now - self._given.get(account_id, -HINT_S) < HINT_S:
+            return False
+        if now - self._failed.get(self.hint_slot(account_id), -SILENT_S) < SILENT_S:
+            return False
+        if len(self._given) > LISTED_MAX:
+            self._given.clear()
+        # Before the hint is given: what is written from here on is written before it is taken, or it is due again.
+        self._given[account_id] = now
+        return True
 
     def passing_hint(self, account_id: str) -> bytes | None:
         """The command that tells workers of an account and whose reply nobody needs; None: give a whole hint.
@@ -113,9 +128,9 @@ class Registry:
                 if isinstance(reply, StoreError):
                     self._failed[slot] = time.monotonic()
 
-    def hinted(self, partitions: Sequence[int], most: int) -> list[str]:
-        """Take hints out, up to so many a partition."""
-        asked = [(self.slot(p), command("SPOP", self._key("hints", p), str(most))) for p in partitions]
+    def take_hints(self, partitions: Sequence[int]) -> list[str]:
+        """Take hints out, up to `HINTS_MOST` a partition."""
+        asked = [(self.slot(p), command("SPOP", self._key("hints", p), str(HINTS_MOST))) for p in partitions]
         return known_texts(name for reply in self._ask(asked, partly=True) for name in reply)
 
     def walkable(self, partitions: Sequence[int], name: str) -> list[int]:
@@ -195,3 +210,21 @@ class Registry:
                 raise failure_of(reply) if isinstance(reply, failures.RedisError) else reply
         good = [None if isinstance(reply, Exception) else reply for reply in replies]
         return good if gaps or not failed else [reply for reply in good if reply is not None]
+
+
+class Hinted:
+    """The accounts that hints name to one worker."""
+
+    def __init__(self, registry: Registry, partitions: Sequence[int]) -> None:
+        self._registry, self._partitions = registry, partitions
+        self._taken: dict[str, float] = {}
+        """When the hint for an account was taken."""
+
+    def names(self) -> list[str]:
+        """Accounts to be looked at now: each until the first call that begins `HINT_S` after its hint was taken."""
+        began = time.monotonic()
+        hints = self._registry.take_hints(self._partitions)
+        self._taken.update(dict.fromkeys(hints, time.monotonic()))
+        names = list(self._taken)
+        self._taken = {name: at for name, at in self._taken.items() if began - at < HINT_S}
+        return names

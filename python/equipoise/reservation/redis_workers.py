@@ -17,7 +17,7 @@ import redis.exceptions as failures
 from equipoise.errors import StoreError
 from equipoise.reservation.redis_links import command, failure_of, slot_of
 from equipoise.reservation.redis_records import entries_of, entry_of
-from equipoise.reservation.redis_registry import Registry
+from equipoise.reservation.redis_registry import Hinted, Registry
 from equipoise.reservation.redis_scripts import keys_of
 from equipoise.reservation.workers import Delivery, unclaimed
 
@@ -28,7 +28,6 @@ __all__ = ["GroupReader"]
 
 GROUP = "workers"
 """Name of the consumer group, in lua/prelude.lua too."""
-HINTS_MOST = 100
 WALK_S = 1.0
 _Entries = list[Any]
 """Entries of one stream, as the server gives them."""
@@ -42,6 +41,7 @@ class GroupReader:
     ) -> None:
         self._book, self._registry, self._name = book, registry, name
         self._partitions = sorted(partitions)
+        self._hinted = Hinted(registry, self._partitions)
         self._takeover_ms = takeover_ms
         self._walk_at = 0.0
         # Where the look at what others hold goes on, by account; absent: from the beginning.
@@ -56,7 +56,7 @@ class GroupReader:
         lost: StoreError | None = None
         self._unread = None
         try:
-            found += self._new(self._registry.hinted(self._partitions, HINTS_MOST), most)
+            found += self._new(self._hinted.names(), most)
             if time.monotonic() >= self._walk_at:
                 self._walk_at = time.monotonic() + WALK_S
                 walked = self._registry.walkable(self._partitions, self._name)
