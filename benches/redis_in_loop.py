@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import redis
@@ -16,6 +16,7 @@ from tests import servers
 from benches.earlier_flows import EarlierInLoop, fill_up
 from benches.harness import cores
 from benches.redis_places import cluster_in_memory, done, middle_account, on_cores, order
+from equipoise.reservation import Outcome
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.requests import Ask, Reserve
@@ -26,12 +27,6 @@ EACH = 5
 """Calls of the book after each earlier call: the first finds the caches as the earlier one left them."""
 WARM = 3
 """Rounds before the first that counts."""
-
-
-async def _timed(call: Callable[[], Coroutine[Any, Any, object]]) -> float:
-    start = time.perf_counter()
-    await call()
-    return time.perf_counter() - start
 
 
 class _Pair:
@@ -46,22 +41,26 @@ class _Pair:
         """Start counting."""
         self.seconds: dict[str, list[float]] = {"earlier": [], "HINCRBY": [], "book": []}
 
-    async def step(self) -> None:
+    def step(self) -> Coroutine[Any, Any, Outcome]:
         self.calls += 1
         ident = f"{self.kind}{self.calls}"
         if self.kind == "provider":
-            done(await self.book.reserve(self.account, [order(1)], request_id=ident, send="outbox"))
-        else:
-            done(await self.book.execute(self.account, order(1), request_id=ident, realised_pnl=0))
+            return self.book.reserve(self.account, [order(1)], request_id=ident, send="outbox")
+        return self.book.execute(self.account, order(1), request_id=ident, realised_pnl=0)
+
+    async def timed(self, name: str, call: Coroutine[Any, Any, Any]) -> Any:
+        """What a call returns; nothing is timed but the call."""
+        start = time.perf_counter()
+        answer = await call
+        self.seconds[name].append(time.perf_counter() - start)
+        return answer
 
     async def round(self, node: redis.Redis) -> None:
-        self.seconds["earlier"].append(await _timed(lambda: self.flows.place(self.kind)))
+        await self.timed("earlier", self.flows.place(self.kind))
         self.flows.take_back(node)
-        self.seconds["HINCRBY"].append(
-            await _timed(lambda: self.flows.client.hincrby(f"bare{{{self.account}}}", "field", 1))
-        )
+        await self.timed("HINCRBY", self.flows.client.hincrby(f"bare{{{self.account}}}", "field", 1))
         for _ in range(EACH):
-            self.seconds["book"].append(await _timed(self.step))
+            done(await self.timed("book", self.step()))
         # The answer to a hint is not the earlier flow's to pay.
         inner: Any = self.book
         while any(line.busy for line in inner._lines.values()):
