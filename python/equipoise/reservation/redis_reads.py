@@ -77,7 +77,7 @@ class RedisReads(ReservationBook):
         return scale
 
     def waiting_of(self, account_id: str, request_ids: list[str]) -> list[str | None]:
-        """What user_waiting says of entries; None where an entry has been settled meanwhile."""
+        """What user_waiting says of entries; None: all orders of the entry are unanswered, or it has been settled."""
         found = self._command(account_id, "HMGET", keys_of(self._target.prefix, account_id)[10], *request_ids)
         return [None if left is None else texts([left])[0] for left in found]
 
@@ -191,12 +191,13 @@ class RedisReads(ReservationBook):
         if not found:
             return ()
         waiting = self.waiting_of(account_id, [fields["request_id"] for _, fields in found])
-        # Without a count the entry has gone between the two reads.
+        # One without a count that has gone meanwhile was settled before the count was asked for.
+        there = {version for version, _ in entries_of(self._command(account_id, *words))} if None in waiting else set()
         return tuple(
             [
                 entry_of(version, fields, left)
                 for (version, fields), left in zip(found, waiting, strict=True)
-                if left is not None
+                if left is not None or version in there
             ]
         )
 

@@ -149,12 +149,12 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
         raise StoreCorrupt(f"user_holdings of {order_id} is not a record of the book ({error!r})") from error
 
 
-def entry_of(version: int, fields: Mapping[str, str], waiting: str) -> OutboxEntry:
-    """An entry of user_outbox, with what user_waiting says of it."""
+def entry_of(version: int, fields: Mapping[str, str], waiting: str | None) -> OutboxEntry:
+    """An entry of user_outbox, with what user_waiting says of it: nothing while none of its orders is answered."""
     with understood(f"user_outbox has {fields!r}, user_waiting {waiting!r}, which"):
         ids = tuple(json.loads(fields["order_ids"]))
         _ = [name.encode() for name in ids]  # what is no text cannot be asked for
-        open_orders = int(waiting.split(" ")[1])
+        open_orders = len(ids) if waiting is None else int(waiting.split(" ")[1])
         return OutboxEntry(
             fields["request_id"], version, int(fields["created_us"]), int(fields["deadline_us"]), ids, open_orders
         )
@@ -234,7 +234,7 @@ class Snapshot:
         self.base = base_of(pairs(base))
         left = pairs(waiting)
         self.outbox = tuple(
-            [entry_of(version, fields, left.get(fields["request_id"], "")) for version, fields in entries_of(outbox)]
+            [entry_of(version, fields, left.get(fields["request_id"])) for version, fields in entries_of(outbox)]
         )
 
 

@@ -147,11 +147,7 @@ class GroupReader:
         if not entries:
             return []
         waiting = self._book.waiting_of(account_id, [fields["request_id"] for _, fields in entries])
-        made = [
-            entry_of(version, fields, left)
-            for (version, fields), left in zip(entries, waiting, strict=True)
-            if left is not None
-        ]
+        made = [entry_of(version, fields, left) for (version, fields), left in zip(entries, waiting, strict=True)]
         orders = self._book.orders_by_id(account_id, [name for entry in made for name in entry.order_ids])
         deliveries = []
         for entry in made:

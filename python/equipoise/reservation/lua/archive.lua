@@ -64,10 +64,17 @@ for i = count + 1, count + ended do
 end
 table.sort(gone, function(a, b) return a.seq < b.seq end)
 local old_ids = {}
+-- An id that is let go while its outbox entry is open is not used again before it is settled: then this says so.
+local open_entries, has_entries = {}, call('XLEN', OUTBOX) > 0
+call('HLEN', WAITING)
 for i = 11 + count + ended, #ARGV do
-    local at = match(call('HGET', REQUESTS, ARGV[i]) or '', '^(%-?%d+) ')
+    local at, version = match(call('HGET', REQUESTS, ARGV[i]) or '', '^(%-?%d+) (%d+) ')
     if at and tonumber(at) <= watermark then
         old_ids[#old_ids + 1] = ARGV[i]
+        local open = has_entries and entry_orders(version)
+        if open and call('HEXISTS', WAITING, ARGV[i]) == 0 then
+            open_entries[#open_entries + 1] = { ARGV[i], version .. ' ' .. text(open) }
+        end
     end
 end
 
@@ -166,6 +173,9 @@ if written then
     end
     for _, alias in ipairs(aliases) do
         call('HDEL', ALIASES, alias)
+    end
+    for _, item in ipairs(open_entries) do
+        call('HSET', WAITING, item[1], item[2])
     end
     for _, name in ipairs(old_ids) do
         call('HDEL', REQUESTS, name)

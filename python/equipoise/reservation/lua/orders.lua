@@ -107,7 +107,7 @@ local function journal_order(was, o)
     end
     if o.outbox and not AWAITING[o.state] then
         o.outbox = nil
-        settle_outbox(o.request)
+        settle_outbox(o.request, o.seq)
     end
 end
 

@@ -16,7 +16,8 @@
 --   5 user_aliases:{a}    hash: venue id to order  6 user_requests:{a}  hash: ids of account-level requests
 --   7 user_journal:{a}    stream                   8 user_owners:{a}    hash: hold per owner tag
 --   9 user_rates:{a}      zset, lexical: charge per lot of each order and ticket (larger_leg)
---  10 user_outbox:{a}     stream: orders to be sent  11 user_waiting:{a}  hash: how many of an entry are unanswered
+--  10 user_outbox:{a}     stream: orders to be sent  11 user_waiting:{a}  hash: how many of an entry are unanswered, once
+--                                                                         that is less than all
 --  12 user_base:{a}       hash: what the journal said up to the last record that was trimmed
 --  13 …                   records of orders
 -- ARGV of every script
@@ -327,14 +328,30 @@ local function digest_of(order_id, snapshot, sign)
     D.stood = fmod((D.stood or 0) + sign * tonumber(sub(hash, 1, 12), 16), WRAP)
 end
 
--- One order of an outbox entry needs no sender any more; the last one takes the entry away.
-local function settle_outbox(request_id)
+-- Orders of the outbox entry that a version wrote; nil where it is gone.
+local function entry_orders(version)
+    local entry = call('XRANGE', OUTBOX, version .. '-0', version .. '-0')[1]
+    local fields = entry and entry[2] or {}
+    for i = 1, #fields, 2 do
+        if fields[i] == 'order_ids' then
+            return #cjson.decode(fields[i + 1])
+        end
+    end
+    return nil
+end
+
+-- One order of an outbox entry needs no sender any more; the last one takes the entry away. `seq`: the order's.
+local function settle_outbox(request_id, seq)
     local entries = D.entries or {}
     local entry = entries[request_id]
     if not entry then
         call('XLEN', OUTBOX)
         local version, open = match(call('HGET', WAITING, request_id) or '', '^(%d+) (%d+)$')
         if not version then
+            version = text((seq - fmod(seq, 1000)) / 1000)
+            open = entry_orders(version)
+        end
+        if not open then
             return
         end
         entry = { version, tonumber(open) }

@@ -285,13 +285,6 @@ if outbox then
         'XADD', OUTBOX, version .. '-0', 'request_id', ident, 'created_us', now_text, 'deadline_us', deadline,
         'order_ids', '[' .. concat(names, ',') .. ']'
     )
-    local left = version .. ' ' .. text(#granted)
-    if batch then
-        local n = #batch.entries
-        batch.entries[n + 1], batch.entries[n + 2] = ident, left
-    else
-        call('HSET', WAITING, ident, left)
-    end
 end
 if batch then
     local n = #batch.places

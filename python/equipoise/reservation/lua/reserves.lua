@@ -22,7 +22,7 @@ while at <= #ARGV do
     at = at + 1 + head[5]
 end
 batch = {
-    rows = {}, requests = {}, kept = {}, waiting = {}, entries = {}, places = {}, dues = {}, stood = 0,
+    rows = {}, requests = {}, kept = {}, waiting = {}, places = {}, dues = {}, stood = 0,
     taken = call('EXISTS', unpack(KEYS, RECORD)),
 }
 for i, kept in ipairs(call('HMGET', REQUESTS, unpack(idents))) do
@@ -72,8 +72,5 @@ if A and A.version > version then
     call('ZADD', ORDERS, unpack(batch.places))
     call('ZADD', DUE, unpack(batch.dues))
     call('HSET', REQUESTS, unpack(batch.kept))
-    if batch.entries[1] then
-        call('HSET', WAITING, unpack(batch.entries))
-    end
 end
 return replies
