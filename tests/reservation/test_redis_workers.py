@@ -133,6 +133,32 @@ def test_a_lost_hint_costs_time_and_no_order(shared_book: RedisBook, order: Make
     assert time.monotonic() - began < 3
 
 
+def test_an_entry_that_is_settled_while_the_outbox_is_read_is_not_shown(
+    shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many orders of an entry are unanswered is kept apart from the entry, and only once that is less than all."""
+    book = shared_book
+    book.open_account("acc", 1)
+    for name, count in (("three", 3), ("two", 2), ("one", 1)):
+        assert book.reserve("acc", [order(hold=1)] * count, request_id=name, send="outbox").ok
+    assert book._command("acc", "HGETALL", "user_waiting:{acc}") == []
+    assert book.cancel("acc", "three:0").ok
+    assert book.cancel("acc", "two:0").ok
+    assert book._command("acc", "HGETALL", "user_waiting:{acc}") == [b"three", b"2 2", b"two", b"3 1"]
+    counts = book.waiting_of
+
+    def settled_before(account_id: str, request_ids: list[str]) -> list[str | None]:
+        assert book.cancel(account_id, "two:1").ok
+        return counts(account_id, request_ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(book, "waiting_of", settled_before)
+        found = book.outbox("acc")
+    assert [(entry.request_id, entry.open_orders) for entry in found] == [("three", 2), ("one", 1)]
+    assert book.outbox("acc") == found
+    assert book.audit("acc").findings == ()
+
+
 def hints_of(book: RedisBook, account_id: str) -> int:
     place = partition_of(account_id)
     (count,) = book.each([(book.registry.slot(place), command("SCARD", f"user_hints:{{p{place}}}"))])
