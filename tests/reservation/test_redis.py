@@ -473,6 +473,24 @@ def test_connect_refuses_a_server_that_may_evict(server: servers.Server) -> None
             ReservationBook.connect(server.url)
 
 
+def test_a_node_that_needs_a_wait_when_it_is_met_again_leaves_no_answer_behind(server: servers.Server) -> None:
+    with server.client() as client:
+        client.config_set("appendonly", "yes")
+        client.config_set("appendfsync", "always")
+        with ReservationBook.connect(f"{server.url}?durability=aof") as opened:
+            book: Any = opened
+            assert book.open_account(A, 1).ok
+            client.config_set("appendfsync", "everysec")
+            book._checked.clear()
+            for address in list(book._links._idle):
+                book._links.drop(address)
+            # The first is on its way before the wait is known.
+            assert book.suspend(A, request_id="s").ok
+            assert book.suspend(A, False, request_id="t").ok
+            assert book.account(A).version == 3
+            assert book._wait
+
+
 def test_connect_refuses_a_durability_the_server_does_not_give_and_says_when_it_cannot_look(
     server: servers.Server,
 ) -> None:

@@ -192,14 +192,15 @@ class RedisBook(RedisReads):
 
         def payload(link: Link) -> bytes:
             promoted = "1" if link.took_over(home) else ""
-            words = ["promotion", now, link.home, wait, "", "", home, promoted]
-            return calls.call(script.call, [], words) + self._wait
+            return calls.call(script.call, [], ["promotion", now, link.home, wait, "", "", home, promoted])
 
         self._settled(slot_of(account_id), script, payload)
 
     def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> bytes:
         """One step on the node of a slot, following the slot, with the durability that was named."""
-        replies = self._exchange(slot, payload, self.replies, script)
+        # Taken once: a node that is met for the first time on the way may make it another.
+        wait = self._wait
+        replies = self._exchange(slot, lambda link: payload(link) + wait, 2 if wait else 1, script)
         self.check_wait(replies)
         reply: bytes = replies[0]
         return reply
@@ -221,17 +222,17 @@ class RedisBook(RedisReads):
         return self._run(request)
 
     def packed_step(self, request: Request, home: str, told: Arguments | None = None) -> bytes:
-        """A step as the server gets it from a caller who takes it for the node `home`, and the wait for its durability.
+        """A step as the server gets it from a caller who takes it for the node `home`.
 
         `told`: record ids and ARGV, where they are not what `arguments` makes of the request alone.
         """
         name, calls, wait = request.op, self._calls(request.account_id), self._wait
         script, now = SCRIPTS[name].call, self._now() if self._injected else ""
         if isinstance(request, Reserve):
-            return calls.reserve(script, request, now, home, wait != b"") + wait
+            return calls.reserve(script, request, now, home, wait != b"")
         ids, values = told or arguments(request)
         head = [name, now, home, "1" if wait else "", request.ident, request.fingerprint]
-        return calls.call(script, ids, [*head, *values]) + wait
+        return calls.call(script, ids, [*head, *values])
 
     def packed_part(self, request: Reserve) -> PackedReserve:
         """A reservation as part of a call that takes several of one account."""
@@ -239,13 +240,13 @@ class RedisBook(RedisReads):
 
     def packed_parts(self, account_id: str, parts: Sequence[PackedReserve], home: str) -> bytes:
         """A call of `reserves` that takes them one after the other."""
-        script, wait = SCRIPTS["reserves"].call, self._wait
-        return self._calls(account_id).reserves(script, parts, self._now(), home, bool(wait)) + wait
+        script = SCRIPTS["reserves"].call
+        return self._calls(account_id).reserves(script, parts, self._now(), home, self._wait != b"")
 
     @property
-    def replies(self) -> int:
-        """Replies to a step: the script's, and that of the wait for its durability where there is one."""
-        return 2 if self._wait else 1
+    def wait(self) -> bytes:
+        """The command after a step that waits for its durability; none for most."""
+        return self._wait
 
     def address_of(self, slot: int) -> Address:
         """The node of a slot as far as known."""

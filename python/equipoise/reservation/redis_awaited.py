@@ -150,7 +150,8 @@ class RedisInLoop(AsyncReservationBook):
             if isinstance(replies[0], failures.NoScriptError):
                 line.load()
         else:
-            replies = await line.ask(account_id, book.packed_step(request, line.home), book.replies)
+            wait = book.wait
+            replies = await line.ask(account_id, book.packed_step(request, line.home) + wait, 2 if wait else 1)
         reply = replies[0]
         if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
             return await self._in_thread(book.run, request)

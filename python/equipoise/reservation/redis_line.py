@@ -62,11 +62,13 @@ class _Call:
 class _Joined:
     """Several reservations of one account as one command, each with who awaits its reply."""
 
-    __slots__ = ("account_id", "futures", "orders", "parts", "replies", "until")
+    __slots__ = ("account_id", "futures", "orders", "parts", "replies", "until", "wait")
 
-    def __init__(self, account_id: str, replies: int, until: float) -> None:
+    def __init__(self, account_id: str, wait: bytes, until: float) -> None:
         self.account_id = account_id
-        self.replies = replies
+        self.wait = wait
+        """The command that waits for their durability, if any: it is asked for once, and packed later."""
+        self.replies = 2 if wait else 1
         self.until = until
         self.futures: list[asyncio.Future[list[Any]]] = []
         self.parts: list[PackedReserve] = []
@@ -158,7 +160,7 @@ class Line(asyncio.BufferedProtocol):
             self.load()
         joined = self._joined.get(account_id)
         if joined is None or joined.orders + part.orders > JOINED_MAX:
-            joined = self._joined[account_id] = _Joined(account_id, self._book.replies, self._until())
+            joined = self._joined[account_id] = _Joined(account_id, self._book.wait, self._until())
             self._waiting.append(joined)
             self._out.append(joined)
         future: asyncio.Future[list[Any]] = self._loop.create_future()
@@ -198,7 +200,7 @@ class Line(asyncio.BufferedProtocol):
     def _payload(self, call: _Call | _Joined) -> bytes:
         if isinstance(call, _Call):
             return call.payload
-        return self._book.packed_parts(call.account_id, call.parts, self.home)
+        return self._book.packed_parts(call.account_id, call.parts, self.home) + call.wait
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Where the next bytes go. Kept: a transport that makes its own makes 256 kB for every reply."""

@@ -100,7 +100,7 @@ class Registry:
             return False
         if len(self._given) > LISTED_MAX:
             self._given.clear()
-        # Before the hint is given: what is written from here on is written before it is taken, or it is due again.
+        # Noted before it is sent: who relies on it has written before the worker that takes it looks for the last time.
         self._given[account_id] = now
         return True
 

@@ -1,4 +1,4 @@
-"""Replies of a server, read from its bytes: the part of the protocol (RESP2) that is in the path of every step.
+"""What the reader of replies (`equipoise._rust.Replies`) gives out: errors as values, and a sign of no whole reply yet.
 
 redis-py connects, authenticates and selects; from then on the book reads for itself: a step has one short reply, for
 which a general client goes through several layers.
