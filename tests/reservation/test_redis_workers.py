@@ -20,7 +20,7 @@ from equipoise.orders import Order
 from equipoise.reservation import OrderState, ReservationBook
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_links import command, slot_of
-from equipoise.reservation.workers import PARTITIONS, partition_of
+from equipoise.reservation.workers import PARTITIONS, Worker, partition_of
 
 Make = Callable[..., Order]
 
@@ -165,7 +165,7 @@ def hints_of(book: RedisBook, account_id: str) -> int:
     return int(count)
 
 
-def test_an_entry_without_a_hint_of_its_own_is_found_by_the_worker_that_took_the_last_one(
+def test_an_entry_without_a_hint_of_its_own_is_found_by_whoever_looks_while_hints_rest(
     shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("equipoise.reservation.redis_registry.HINT_S", 1.0)
@@ -175,28 +175,29 @@ def test_an_entry_without_a_hint_of_its_own_is_found_by_the_worker_that_took_the
     worker, other = book.worker("w"), book.worker("other")
     assert worker.take() == other.take() == ()
 
-    def handed(*names: str) -> list[str]:
+    def handed(to: Worker, *names: str) -> list[str]:
         for name in names:
             assert book.reserve("acc", [order(hold=1)], request_id=name, send="outbox").ok
-        return [delivery.entry.request_id for delivery in worker.take()]
+        return [delivery.entry.request_id for delivery in to.take()]
 
-    # Whoever has taken the hint looks at once, again at its next look, and once more when the time is over.
-    assert handed("hinted") == ["hinted"]
-    assert handed("second") == ["second"]
-    assert handed() == []
-    assert handed("third", "fourth") == ["third", "fourth"]
+    # One that has something to send leaves the account to whoever looks next.
+    assert handed(worker, "hinted") == ["hinted"]
+    assert handed(other, "second") == ["second"]
+    assert handed(worker, "third", "fourth") == ["third", "fourth"]
+    # One that has nothing looks again at its next look, and for the last time when the time is over.
+    assert handed(worker) == []
+    assert handed(worker, "fifth") == ["fifth"]
+    assert handed(worker) == []
     assert hints_of(book, "acc") == 0
-    assert book.reserve("acc", [order(hold=1)], request_id="fifth", send="outbox").ok
-    assert other.take() == ()
+    assert handed(other, "sixth") == []
     time.sleep(1.0)
-    assert handed() == ["fifth"]
+    assert handed(worker) == ["sixth"]
+    assert hints_of(book, "acc") == 0
     # From then on it needs another hint, and steps give it.
-    assert book.reserve("acc", [order(hold=1)], request_id="sixth", send="outbox").ok
+    assert book.reserve("acc", [order(hold=1)], request_id="seventh", send="outbox").ok
     assert hints_of(book, "acc") == 1
-    assert [delivery.entry.request_id for delivery in other.take()] == ["sixth"]
-    # Now it is the other one's.
-    assert handed("seventh") == []
-    assert [delivery.entry.request_id for delivery in other.take()] == ["seventh"]
+    assert handed(other) == ["seventh"]
+    assert handed(worker, "eighth") == ["eighth"]
 
 
 def test_what_steps_of_many_threads_leave_in_the_outbox_needs_no_walk(

@@ -228,3 +228,9 @@ class Hinted:
         names = list(self._taken)
         self._taken = {name: at for name, at in self._taken.items() if began - at < HINT_S}
         return names
+
+    def leave(self) -> None:
+        """Hand what is still to be looked at to whoever looks next: this worker has something to send now."""
+        left, self._taken = list(self._taken), {}
+        if left:
+            self._registry.hint(left)

@@ -77,6 +77,8 @@ class GroupReader:
         # What was read and could not be completed is with this worker until the take-over time has passed.
         if lost is not None and not deliveries:
             raise lost
+        if deliveries:
+            self._hinted.leave()
         return deliveries
 
     def _stream(self, account_id: str) -> str:

@@ -71,7 +71,7 @@ for i = 11 + count + ended, #ARGV do
     local at, version = match(call('HGET', REQUESTS, ARGV[i]) or '', '^(%-?%d+) (%d+) ')
     if at and tonumber(at) <= watermark then
         old_ids[#old_ids + 1] = ARGV[i]
-        local open = has_entries and entry_orders(version)
+        local open = has_entries and entry_orders(ARGV[i], version)
         if open and call('HEXISTS', WAITING, ARGV[i]) == 0 then
             open_entries[#open_entries + 1] = { ARGV[i], version .. ' ' .. text(open) }
         end

@@ -328,16 +328,14 @@ local function digest_of(order_id, snapshot, sign)
     D.stood = fmod((D.stood or 0) + sign * tonumber(sub(hash, 1, 12), 16), WRAP)
 end
 
--- Orders of the outbox entry that a version wrote; nil where it is gone.
-local function entry_orders(version)
+-- Orders of the outbox entry that a request wrote with this version; nil where it is gone.
+local function entry_orders(request_id, version)
     local entry = call('XRANGE', OUTBOX, version .. '-0', version .. '-0')[1]
-    local fields = entry and entry[2] or {}
+    local fields, said = entry and entry[2] or {}, {}
     for i = 1, #fields, 2 do
-        if fields[i] == 'order_ids' then
-            return #cjson.decode(fields[i + 1])
-        end
+        said[fields[i]] = fields[i + 1]
     end
-    return nil
+    return said.request_id == request_id and #cjson.decode(said.order_ids or '') or nil
 end
 
 -- One order of an outbox entry needs no sender any more; the last one takes the entry away. `seq`: the order's.
@@ -349,7 +347,7 @@ local function settle_outbox(request_id, seq)
         local version, open = match(call('HGET', WAITING, request_id) or '', '^(%d+) (%d+)$')
         if not version then
             version = text((seq - fmod(seq, 1000)) / 1000)
-            open = entry_orders(version)
+            open = entry_orders(request_id, version)
         end
         if not open then
             return
