@@ -159,6 +159,20 @@ def test_an_entry_that_is_settled_while_the_outbox_is_read_is_not_shown(
     assert book.audit("acc").findings == ()
 
 
+def test_the_entry_of_another_request_is_not_settled_in_place_of_one_that_was_lost(
+    shared_book: RedisBook, order: Make
+) -> None:
+    book = shared_book
+    book.open_account("acc", 1)
+    assert book.reserve("acc", [order(hold=1)], request_id="lost", send="outbox").version == 2
+    book._command("acc", "DEL", "user_outbox:{acc}")
+    fields = ("request_id", "other", "created_us", "1", "deadline_us", "1", "order_ids", '["other:0"]')
+    book._command("acc", "XADD", "user_outbox:{acc}", "2-0", *fields)
+    assert book.cancel("acc", "lost:0").ok
+    assert book._command("acc", "XLEN", "user_outbox:{acc}") == 1
+    assert book._command("acc", "HGETALL", "user_waiting:{acc}") == []
+
+
 def hints_of(book: RedisBook, account_id: str) -> int:
     place = partition_of(account_id)
     (count,) = book.each([(book.registry.slot(place), command("SCARD", f"user_hints:{{p{place}}}"))])
