@@ -34,7 +34,7 @@ from equipoise.reservation.records import (
     raw_order,
 )
 from equipoise.reservation.requests import Request
-from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey
+from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey, Upkeep
 from equipoise.reservation.steps.view import RateDeltas
 from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, partition_of, unclaimed
 
@@ -292,20 +292,25 @@ class _Shelf:
         journal = effect.journal
         if journal is not None:
             self._keep(journal, effect)
-        if effect.watermark_us is not None:
-            self.forget(effect.archived, effect.watermark_us)
-            for order_id in effect.compacted:
-                self.put(raw_order(order_of_raw(self.orders[order_id])._replace(**COMPACTED)))
-                self.events.pop(order_id, None)
-        if effect.trim_version is not None:
-            self.trim(effect.trim_version)
-        if effect.indexes is not None:
-            self.reindex(effect.indexes)
         if effect.lease is not None:
             self.leased = effect.lease
         if effect.account is not None:
             self.held = effect.account
-        if effect.rebase:
+        if effect.upkeep is not None:
+            self._tidy(effect.upkeep)
+
+    def _tidy(self, upkeep: Upkeep) -> None:
+        """Let go of what is old, or make anew what is derived; everything else has been written."""
+        if upkeep.watermark_us is not None:
+            self.forget(upkeep.archived, upkeep.watermark_us)
+        for order_id in upkeep.compacted:
+            self.put(raw_order(order_of_raw(self.orders[order_id])._replace(**COMPACTED)))
+            self.events.pop(order_id, None)
+        if upkeep.trim_version is not None:
+            self.trim(upkeep.trim_version)
+        if upkeep.indexes is not None:
+            self.reindex(upkeep.indexes)
+        if upkeep.rebase:
             self.rebase()
 
     def _keep(self, journal: RawJournal, effect: Effect) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.memory import CountedRates, _Shelf
 from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, digest_of, order_of_raw
-from equipoise.reservation.steps import NOT_TERMINAL, Effect, counted, counted_rate, order_rate
+from equipoise.reservation.steps import NOT_TERMINAL, Effect, Indexes, Upkeep, counted, counted_rate, order_rate
 from equipoise.reservation.steps.draft import snapshot
 
 __all__ = ["KeptView", "written"]
@@ -72,7 +72,8 @@ def written(kept: Holdings, effect: Effect) -> tuple[list[str], list[str]]:
     for row in effect.symbols:
         symbols += (f"{row.symbol}\x1f{row.leg}" if row.leg else row.symbol, " ".join(map(str, row[2:])))
     set_, gone = _order_fields(written[0]) if written else ([], [])
-    ids = list(orders) if effect.indexes is not None else list(changed)
+    upkeep = effect.upkeep or Upkeep()
+    ids = list(orders) if upkeep.indexes is not None else list(changed)
     values = [
         str(kept.account.version),
         str(kept.account.open_pnl_units),
@@ -81,8 +82,8 @@ def written(kept: Holdings, effect: Effect) -> tuple[list[str], list[str]]:
         _text(symbols),
         _text(set_),
         _text(gone),
-        _indexes(effect, orders, larger_leg=account.terms.combine == "larger_leg"),
-        _base(kept, effect) if effect.rebase else "",
+        _indexes(upkeep.indexes, orders, larger_leg=account.terms.combine == "larger_leg"),
+        _base(kept, effect) if upkeep.rebase else "",
     ]
     return ids, [*values, *ids]
 
@@ -116,11 +117,11 @@ def _order_fields(order: BookOrder) -> tuple[list[str], list[str]]:
     return kept, [name for name, value in fields.items() if value in (0, None)]
 
 
-def _indexes(effect: Effect, orders: dict[str, BookOrder], *, larger_leg: bool) -> str:
+def _indexes(indexes: Indexes | None, orders: dict[str, BookOrder], *, larger_leg: bool) -> str:
     """What is derived from the orders, as apply.lua takes it."""
-    if effect.indexes is None:
+    if indexes is None:
         return ""
-    owners = [[name, str(held)] for name, held in effect.indexes.owners]
+    owners = [[name, str(held)] for name, held in indexes.owners]
     rates = []
     for order in orders.values() if larger_leg else ():
         if order.working and counted(order):
@@ -137,7 +138,7 @@ def _indexes(effect: Effect, orders: dict[str, BookOrder], *, larger_leg: bool) 
             _text(entry.order_ids),
             str(entry.open_orders),
         ]
-        for entry in sorted(effect.indexes.outbox, key=lambda entry: entry.version)
+        for entry in sorted(indexes.outbox, key=lambda entry: entry.version)
     ]
     return _text([owners, rates, entries])
 

@@ -36,7 +36,7 @@ from equipoise.reservation.sqlite_rows import (
     order_of,
     text_of,
 )
-from equipoise.reservation.steps import Effect, Indexes
+from equipoise.reservation.steps import Effect, Indexes, Upkeep
 
 __all__ = ["Writes"]
 
@@ -193,9 +193,9 @@ class Writes:
             self.events[account_id, order_id, ident] = answer
         if effect.aliases or effect.rates is not None or effect.outbox or effect.lease is not None:
             self._write_aside(account_id, effect)
-        if effect.watermark_us is not None or effect.indexes is not None or effect.rebase:
+        if effect.upkeep is not None:
             self.flush()
-            self._tidy(account_id, effect)
+            self._tidy(account_id, effect.upkeep)
 
     def flush(self) -> None:
         """Write what is kept, the journal first."""
@@ -246,27 +246,27 @@ class Writes:
         if effect.lease is not None:
             execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (account_id, *effect.lease))
 
-    def _tidy(self, account_id: str, effect: Effect) -> None:
+    def _tidy(self, account_id: str, upkeep: Upkeep) -> None:
         """Let go of what is old, or make anew what is derived; everything else is in the file."""
         connection, execute = self.connection, self.connection.execute
-        if effect.watermark_us is not None:
-            execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, effect.watermark_us))
-            ids = text_of(effect.archived)
+        if upkeep.watermark_us is not None:
+            execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, upkeep.watermark_us))
+            ids = text_of(upkeep.archived)
             for table in ("orders", "events", "aliases"):
                 where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
                 execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
-        if effect.compacted:
-            ids = text_of(effect.compacted)
+        if upkeep.compacted:
+            ids = text_of(upkeep.compacted)
             execute(_COMPACT, (*COMPACTED.values(), account_id, ids))
             execute(
                 "DELETE FROM events WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))",
                 (account_id, ids),
             )
-        if effect.trim_version is not None:
-            _trim(connection, account_id, effect.trim_version)
-        if effect.indexes is not None:
-            _reindex(connection, account_id, effect.indexes)
-        if effect.rebase:
+        if upkeep.trim_version is not None:
+            _trim(connection, account_id, upkeep.trim_version)
+        if upkeep.indexes is not None:
+            _reindex(connection, account_id, upkeep.indexes)
+        if upkeep.rebase:
             _rebase(connection, account_id)
 
 

@@ -40,7 +40,7 @@ from equipoise.reservation.steps.rules import (
     terms_content,
     terms_fault,
 )
-from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, Lease, RateKey, View
+from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, Lease, RateKey, Upkeep, View
 
 __all__ = [
     "COMBINE_RULES",
@@ -51,6 +51,7 @@ __all__ = [
     "Indexes",
     "Lease",
     "RateKey",
+    "Upkeep",
     "View",
     "counted",
     "counted_rate",

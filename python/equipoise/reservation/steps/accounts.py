@@ -30,7 +30,7 @@ from equipoise.reservation.steps.draft import (
     snapshot,
 )
 from equipoise.reservation.steps.rules import terms_content, terms_fault
-from equipoise.reservation.steps.view import Effect, View
+from equipoise.reservation.steps.view import Effect, Upkeep, View
 
 __all__ = [
     "abandon",
@@ -171,10 +171,12 @@ def archive(view: View, request: Archive, now: int) -> Effect:
     if effect.journal is not None:
         changes = tuple([(order.order_id, snapshot(order), None) for order in gone])
         effect.journal = (*effect.journal[:9], changes, *effect.journal[10:])
-    effect.archived = tuple([order.order_id for order in gone])
-    effect.compacted = compacted
-    effect.watermark_us = watermark
-    effect.trim_version = trim if trim > account.trimmed_version else None
+    effect.upkeep = Upkeep(
+        archived=tuple([order.order_id for order in gone]),
+        compacted=compacted,
+        watermark_us=watermark,
+        trim_version=trim if trim > account.trimmed_version else None,
+    )
     return effect
 
 

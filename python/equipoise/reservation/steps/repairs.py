@@ -15,7 +15,7 @@ from equipoise.reservation.requests import Adopt, Repair
 from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
 from equipoise.reservation.steps.grants import hold_of, new_order
 from equipoise.reservation.steps.rules import COMBINE_RULES, counted, counted_rate, order_rate, standing
-from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, View
+from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, Upkeep, View
 
 __all__ = ["adopt", "indexes_of", "mended_order", "mended_symbols", "repair"]
 
@@ -155,8 +155,9 @@ def repair(view: View, request: Repair, now: int) -> Effect:
     if effect.journal is not None:
         if request.kind == "index":
             entries = {entry.request_id: entry for entry in view.outbox_entries()}
-            effect.indexes = indexes_of(orders.values(), entries, larger_leg=larger_leg)
-        effect.rebase = request.kind == "journal"
+            effect.upkeep = Upkeep(indexes=indexes_of(orders.values(), entries, larger_leg=larger_leg))
+        elif request.kind == "journal":
+            effect.upkeep = Upkeep(rebase=True)
     return effect
 
 

@@ -18,7 +18,7 @@ from equipoise.reservation.records import (
     Remembered,
 )
 
-__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "Indexes", "Lease", "RateDeltas", "RateKey", "View"]
+__all__ = ["AWAITING_VENUE", "NOT_TERMINAL", "Effect", "Indexes", "Lease", "RateDeltas", "RateKey", "Upkeep", "View"]
 
 NOT_TERMINAL = frozenset({OrderState.RESERVED, OrderState.SENT, OrderState.LIVE, OrderState.UNKNOWN})
 
@@ -103,6 +103,24 @@ class Indexes:
 
 
 @dataclass(slots=True)
+class Upkeep:
+    """What an archive or a repair writes beyond what every step does."""
+
+    archived: tuple[str, ...] = ()
+    """Orders to delete, with their events and aliases."""
+    compacted: tuple[str, ...] = ()
+    """Orders to shrink to `COMPACTED`, and whose events to delete."""
+    watermark_us: int | None = None
+    """Request ids issued at or before are to be deleted."""
+    trim_version: int | None = None
+    """Journal records up to it are to be folded into the base and deleted."""
+    indexes: Indexes | None = None
+    """Everything derived from the orders, anew."""
+    rebase: bool = False
+    """The journal's base becomes the state after this step."""
+
+
+@dataclass(slots=True)
 class Effect:
     """Answer of a step and everything to be written for it; a refusal writes nothing."""
 
@@ -118,17 +136,6 @@ class Effect:
     journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
-    archived: tuple[str, ...] = ()
-    """Orders to delete, with their events and aliases."""
-    compacted: tuple[str, ...] = ()
-    """Orders to shrink to `COMPACTED`, and whose events to delete."""
     lease: Lease | None = None
     """The account is a sweeper's for a while; written even if nothing else is."""
-    watermark_us: int | None = None
-    """Request ids issued at or before are to be deleted."""
-    trim_version: int | None = None
-    """Journal records up to it are to be folded into the base and deleted."""
-    indexes: Indexes | None = None
-    """Repair: everything derived from the orders, anew."""
-    rebase: bool = False
-    """Repair: the journal's base becomes the state after this step."""
+    upkeep: Upkeep | None = None
