@@ -201,13 +201,15 @@ def shared_cluster() -> Cluster:
 
 
 class Proxy:
-    """A wire between client and server that can be made to withhold what the client sends, or to swallow answers."""
+    """A wire between client and server that can withhold what the client sends, swallow answers, or change them."""
 
     def __init__(self, port: int) -> None:
         self.target = port
         self.flowing = threading.Event()
         self.flowing.set()
         self.answering = True
+        self.instead = b""
+        """Sent in the place of every answer, unless empty."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -240,7 +242,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := far.recv(1 << 16):
                 if self.answering:
-                    near.sendall(data)
+                    near.sendall(self.instead or data)
         near.close()
         far.close()
 

@@ -308,6 +308,9 @@ def test_schedule_14_an_answer_that_is_lost_is_never_applied_twice(client: redis
     proxy = servers.Proxy(servers.shared().port)
     with ReservationBook.connect(proxy.url, timeout_ms=200) as book:
         book.open_account(A, "1")
+        # A server that does not know the script yet would say so, and that answer would be lost instead.
+        book.reserve(A, [order(lots=2, hold=10)], request_id="warm")
+        book.fill(A, "nobody", 1, fill_id="warm")
         proxy.answering = False
         issued = time.time_ns() // 1000
         named: dict[str, Any] = {"request_id": "r", "issued_at_us": issued, "not_after_us": issued + 60_000_000}
@@ -315,14 +318,30 @@ def test_schedule_14_an_answer_that_is_lost_is_never_applied_twice(client: redis
             book.reserve(A, [order(lots=2, hold=10)], **named)
         proxy.answering = True
         assert book.reserve(A, [order(lots=2, hold=10)], **named).code is Code.DUPLICATE
-        book.fill(A, "nobody", 1, fill_id="f")
         proxy.answering = False
         with pytest.raises(StoreTimeout):
             book.fill(A, "r:0", 1, fill_id="f", margin="0.000005")
         proxy.answering = True
         assert book.fill(A, "r:0", 1, fill_id="f", margin="0.000005").code is Code.DUPLICATE
         account = book.account(A)
-        assert (account.executed_units, account.all_units, account.version) == (5, 10, 3)
+        assert (account.executed_units, account.all_units, account.version) == (5, 20, 4)
+    proxy.close()
+
+
+@pytest.mark.parametrize("reply", [b":1\r\n", b"$-1\r\n", b"*1\r\n$1\r\nO\r\n"])
+def test_an_answer_that_is_no_string_says_that_the_step_may_have_been_done(
+    client: redis.Redis, order: Make, reply: bytes
+) -> None:
+    proxy = servers.Proxy(servers.shared().port)
+    with ReservationBook.connect(proxy.url) as book:
+        book.open_account(A, "1")
+        book.reserve(A, [order(hold=1)], request_id="warm")
+        proxy.instead = reply
+        with pytest.raises(StoreCorrupt, match="may have been done"):
+            book.reserve(A, [order(hold=10)], request_id="r")
+        proxy.instead = b""
+        assert book.reserve(A, [order(hold=10)], request_id="r").code is Code.DUPLICATE
+        assert book.account(A).all_units == 11
     proxy.close()
 
 
@@ -389,6 +408,7 @@ def test_an_interrupt_while_waiting_leaves_no_answer_behind_for_the_next_call(
 ) -> None:
     with ReservationBook.connect(servers.shared().url) as book:
         book.open_account(A, "1")
+        book.reserve(A, [order(hold=1)], request_id="warm")
 
         class Interrupted:
             def __init__(self, connection: Any) -> None:
@@ -402,7 +422,7 @@ def test_an_interrupt_while_waiting_leaves_no_answer_behind_for_the_next_call(
             patch.setattr(redis_links, "_socket_of", Interrupted)
             with pytest.raises(KeyboardInterrupt):
                 book.reserve(A, [order(hold=10)], request_id="r")
-        assert book.account(A).all_units == 10
+        assert book.account(A).all_units == 11
         assert book.reserve(A, [order(hold=10)], request_id="r").code is Code.DUPLICATE
 
 

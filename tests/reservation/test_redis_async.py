@@ -13,7 +13,7 @@ import pytest
 import redis
 from tests import servers
 
-from equipoise.errors import StoreTimeout, StoreUnavailable
+from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
@@ -86,6 +86,26 @@ def test_an_answer_that_is_lost_is_a_timeout_for_its_caller_and_the_same_id_sett
             for these in named:
                 assert (await book.reserve(A, [order(hold=10)], **these)).code is Code.DUPLICATE
             assert (await book.account(A)).all_units == 51
+
+    run(main())
+    proxy.close()
+
+
+def test_an_awaited_answer_that_is_no_string_is_asked_for_again_and_then_store_corrupt(
+    client: redis.Redis, order: Make
+) -> None:
+    proxy = servers.Proxy(servers.shared().port)
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(proxy.url, timeout_ms=500) as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)], request_id="warm")
+            proxy.instead = b":1\r\n"
+            with pytest.raises(StoreCorrupt, match="may have been done"):
+                await book.reserve(A, [order(hold=10)], request_id="r")
+            proxy.instead = b""
+            assert (await book.reserve(A, [order(hold=10)], request_id="r")).code is Code.DUPLICATE
+            assert (await book.account(A)).all_units == 11
 
     run(main())
     proxy.close()

@@ -40,7 +40,7 @@ from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said
+from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said, text_reply
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.steps import STEPS
@@ -202,8 +202,7 @@ class RedisBook(RedisReads):
         wait = self._wait
         replies = self._exchange(slot, lambda link: payload(link) + wait, 2 if wait else 1, script)
         self.check_wait(replies)
-        reply: bytes = replies[0]
-        return reply
+        return text_reply(replies[0])
 
     # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
 

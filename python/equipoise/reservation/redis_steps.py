@@ -44,6 +44,7 @@ __all__ = [
     "outcome_from",
     "packed_terms",
     "said",
+    "text_reply",
     "unpacked_terms",
 ]
 
@@ -292,6 +293,13 @@ def journal_of(record: str) -> RawJournal:
     return tuple(_tuples(json.loads(record)[:11]))
 
 
+def text_reply(reply: object) -> bytes:
+    """What every script answers with: a string."""
+    if isinstance(reply, bytes):
+        return reply
+    raise _not_ours(reply, TypeError("not a string"))
+
+
 def said(reply: bytes) -> str:
     """The text of a script's reply."""
     try:
@@ -311,7 +319,7 @@ def outcome_from(request: Request, reply: bytes) -> Outcome:
         raise _not_ours(reply, error) from error
 
 
-def _not_ours(reply: bytes, error: Exception) -> StoreCorrupt:
+def _not_ours(reply: object, error: Exception) -> StoreCorrupt:
     return StoreCorrupt(f"the step may have been done, and its answer {reply!r:.200} is not the book's ({error!r})")
 
 
