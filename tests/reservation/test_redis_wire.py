@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ STATES = {state.value: state for state in OrderState}
 SCRIPT = b"$7\r\nEVALSHA\r\n$3\r\nabc\r\n"
 KEYS = ("user_a:{acc}", "p:user_b:{é}")
 START = "user_holdings:{acc}:"
+MEMORY = Path("/proc/self/statm")
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=12)
 amounts = st.integers(-(2**53) + 1, 2**53 - 1)
@@ -271,3 +274,24 @@ def test_bytes_that_are_no_reply_end_the_connection() -> None:
     reader.feed(b"HTTP/1.1 400 Bad Request\r\n")
     with pytest.raises(failures.ConnectionError, match="not a reply"):
         reader.take()
+
+
+def test_nothing_is_none_whether_it_is_said_as_a_string_or_as_an_array() -> None:
+    reader = Replies(PENDING, error_of)
+    reader.feed(b"*-1\r\n*2\r\n$-1\r\n*-1\r\n")
+    assert reader.take() is None
+    assert reader.take() == [None, None]
+
+
+@pytest.mark.skipif(not MEMORY.exists(), reason="this system does not say what memory a process has")
+def test_a_connection_gives_back_the_room_that_a_large_reply_took() -> None:
+    def pages() -> int:
+        return int(MEMORY.read_text().split()[1])
+
+    size = 1 << 26  # more than an allocator keeps for later
+    reader, large = Replies(PENDING, error_of), packed(bytes(size))
+    before = pages()
+    reader.feed(large)
+    assert pages() - before > 0.9 * size / mmap.PAGESIZE
+    assert len(reader.take()) == size
+    assert pages() - before < 0.1 * size / mmap.PAGESIZE
