@@ -45,7 +45,7 @@ PLANTED: dict[str, tuple[str, Callable[[Any], None], set[str]]] = {
     ),
     "record without account of it": (
         "DELETE FROM orders WHERE order_id = 'r:1'",
-        lambda shelf: (shelf.orders.pop("r:1"), shelf.live_ids.pop("r:1")),
+        lambda shelf: (shelf.orders.pop("r:1"), shelf.live_ids.pop("r:1"), shelf.awaiting.pop("r:1")),
         {"symbol", "live_orders", "journal_state", "owner", "records"},
     ),
     "journal gap": (
@@ -72,7 +72,11 @@ PLANTED_IN_HASHES: dict[str, list[tuple[Any, ...]]] = {
     "symbol off": [("HSET", "user_symbols:{acc}", "SYM", "1 5 16 0 3 0 0 0 0 0 0 0 0 -1 -1")],
     "hold off": [("HINCRBY", "user_holdings:{acc}:r:0", "reserved_margin", 1)],
     "outbox entry without order": [("HSET", "user_waiting:{acc}", "w", "5 2")],
-    "record without account of it": [("DEL", "user_holdings:{acc}:r:1"), ("ZREM", "user_orders:{acc}", "r:1")],
+    "record without account of it": [
+        ("DEL", "user_holdings:{acc}:r:1"),
+        ("ZREM", "user_orders:{acc}", "r:1"),
+        ("ZREM", "user_due:{acc}", "r:1"),
+    ],
     "journal gap": [("XDEL", "user_journal:{acc}", "3-0")],
     "alias without order": [("HSET", "user_aliases:{acc}", "venue-1", "nobody")],
     "owner off": [("HINCRBY", "user_owners:{acc}", "ann", 1)],

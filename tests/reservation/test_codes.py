@@ -87,7 +87,8 @@ def test_accounts_not_found_existing_suspended_and_recovering(proven: Reservatio
     assert proven.execute(A, order(), request_id="x").code is Code.ACCOUNT_SUSPENDED
     set_status(proven, AccountStatus.RECOVERING)
     assert grow(proven, [order()]).code is Code.ACCOUNT_RECOVERING
-    assert proven.claim(A, "o", event_id="c").code is Code.ACCOUNT_RECOVERING
+    for name in ("o", "nobody"):
+        assert proven.claim(A, name, event_id="c").code is Code.ACCOUNT_RECOVERING
     assert proven.fill(A, "o", 1, fill_id="f").ok
     assert proven.deposit(A, 1, request_id="d").ok
     assert proven.suspend(A, False, request_id="u").ok
@@ -153,6 +154,12 @@ def test_sums_beyond_2_to_53_overflow_and_nothing_is_written(proven: Reservation
     grow(proven, [order("ask", lots=2)], "2", holds=[0])
     assert proven.fill(A, "2:0", 2, fill_id="2", margin=most, realised_pnl=most).code is Code.AMOUNT_OVERFLOW
     assert proven.account(A).all_units == most
+    proven.open_account("owes", 0, scale=0, mark_age_ms_max=1_000)
+    assert proven.adjust("owes", -most, "correction", request_id="c").ok
+    assert proven.withdraw("owes", most, request_id="w").code is Code.AMOUNT_OVERFLOW
+    assert proven.withdraw("owes", 1, request_id="w").code is Code.AMOUNT_OVERFLOW
+    assert proven.adjust("owes", 1, "correction", request_id="d").ok
+    assert proven.withdraw("owes", 1, request_id="w").code is Code.INSUFFICIENT_MARGIN
 
 
 def test_stale_marks_stop_growth_but_not_facts(proven: ReservationBook, order: Make, clock: Any) -> None:

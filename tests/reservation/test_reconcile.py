@@ -196,7 +196,43 @@ def invent_index_entry(book: Any) -> None:
         book._command(A, "ZADD", "user_orders:{acc}", "7", "ghost")
 
 
-@pytest.mark.parametrize("plant", [lose_index_entry, invent_index_entry], ids=lambda plant: plant.__name__)
+def changed_kept(book: Any, change: Callable[[Any], object], *words: str) -> None:
+    """One change behind the book's back: of what memory keeps, or of the keys of a server."""
+    if hasattr(book, "_shelves"):
+        change(book._shelves[A])
+    else:
+        book._command(A, *words)
+
+
+def lose_what_is_awaited(book: Any) -> None:
+    changed_kept(book, lambda shelf: shelf.awaiting.pop("w:0"), "ZREM", "user_due:{acc}", "w:0")
+
+
+def await_what_is_not_there(book: Any) -> None:
+    changed_kept(book, lambda shelf: shelf.awaiting.update(ghost=None), "ZADD", "user_due:{acc}", "7", "ghost")
+
+
+def await_at_another_time(book: Any) -> None:
+    # Memory keeps no time beside the order's own.
+    changed_kept(book, lambda shelf: shelf.awaiting.pop("w:0"), "ZADD", "user_due:{acc}", str(2**52), "w:0")
+
+
+def lose_an_ended_order(book: Any) -> None:
+    # Memory keeps no index of these.
+    changed_kept(book, lambda shelf: shelf.awaiting.pop("w:0"), "ZREM", "user_orders:{acc}", "r:2")
+
+
+INDEXES = [
+    lose_index_entry,
+    invent_index_entry,
+    lose_what_is_awaited,
+    await_what_is_not_there,
+    await_at_another_time,
+    lose_an_ended_order,
+]
+
+
+@pytest.mark.parametrize("plant", INDEXES, ids=lambda plant: plant.__name__)
 @pytest.mark.parametrize("store", ["memory", "valkey"])
 def test_i14_a_record_without_index_or_an_index_without_record_is_found_dry_then_repaired_and_journalled(
     order: Make, clock: Any, plant: Callable[[Any], None], store: str
@@ -213,10 +249,53 @@ def test_i14_a_record_without_index_or_an_index_without_record_is_found_dry_then
         assert book.account(A) == before
         assert book.reconcile(A, apply=True, operator="ann").settled
         assert {found.order_id for found in book.orders(A)} == {"r:0", "r:1", "w:0"}
+        assert len(book.orders(A, every=True)) == 4
         assert [record.op for record in book.history(A, after_version=before.version)] == ["repair"]
         assert book.audit(A).ok
         assert book.cancel(A, "r:1").ok
         assert book.audit(A).ok
+
+
+@pytest.mark.parametrize("store", ["memory", "valkey"])
+def test_i12_an_order_that_the_age_index_lost_is_found_and_swept_after_the_repair(
+    order: Make, clock: Any, store: str
+) -> None:
+    with servers.shared().client() as client:
+        client.flushall()
+    with ReservationBook.connect("memory:" if store == "memory" else servers.shared().url, clock=clock) as book:
+        book.open_account(A, 1)
+        book.reserve(A, [order(hold=5)], request_id="w", send="caller")
+        lose_what_is_awaited(book)
+        clock.advance(3600)
+        assert [row for row in book.sweep(A).order_rows if row[1] == "OK"] == []
+        assert [finding.kind for finding in book.audit(A).findings] == ["index"]
+        assert book.reconcile(A, apply=True, operator="ann").settled
+        assert [found.order_id for found in book.orders(A, overdue=True)] == ["w:0"]
+        assert [row[0] for row in book.sweep(A).order_rows] == ["w:0"]
+        assert book.order(A, "w:0").state is OrderState.UNKNOWN  # type: ignore[union-attr]
+        assert book.audit(A).ok
+
+
+@pytest.mark.parametrize("leads", ["r:0", None])
+def test_a_venue_id_that_leads_nowhere_or_to_another_order_is_found_and_mended(
+    book: ReservationBook, order: Make, leads: str | None
+) -> None:
+    desk(book, order)
+    statement = "DELETE FROM aliases WHERE alias = 'v1'"
+    if leads is not None:
+        statement = f"UPDATE aliases SET order_id = '{leads}' WHERE alias = 'v1'"
+    words = ("HDEL", "user_aliases:{acc}", "v1") if leads is None else ("HSET", "user_aliases:{acc}", "v1", leads)
+    IN_HASHES[statement] = [words]
+    tamper(book, statement, lambda shelf: shelf.aliases.update(v1=leads) if leads else shelf.aliases.pop("v1"))
+    findings = book.audit(A).findings
+    assert [(one.kind, one.where, one.expected, one.found) for one in findings] == [("alias", "v1", "r:1", leads)]
+    assert [item.kind for item in book.reconcile(A).discrepancies] == ["index"]
+    assert book.reconcile(A, apply=True, operator="ann").settled
+    assert book.audit(A).ok
+    found = book.order(A, "v1")
+    assert found is not None
+    assert found.order_id == "r:1"
+    assert book.cancel(A, "v1").order_id == "r:1"
 
 
 def lose_record(book: ReservationBook) -> None:

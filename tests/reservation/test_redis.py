@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -20,7 +20,7 @@ from equipoise.errors import InputError, StoreCorrupt, StoreTimeout, StoreUnavai
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook, redis_links
 from equipoise.reservation.redis_scripts import SCRIPTS
-from equipoise.reservation.requests import Adopt, Ask, Export
+from equipoise.reservation.requests import Adopt, Ask, Export, Repair
 
 Make = Callable[..., Order]
 A = "acc"
@@ -244,6 +244,60 @@ def test_a_wrong_type_at_any_key_is_corrupt_and_writes_nothing(
         assert refused["sweep"] >= {keys[0], keys[2], keys[3], keys[6]}
         assert refused["deposit"] == {keys[0], keys[5], keys[6]}
         assert refused["mark"] == {keys[0], keys[1]}
+
+
+@pytest.mark.parametrize("kind", ["order", "totals", "index", "journal", "status"])
+def test_a_wrong_type_that_a_repair_meets_is_corrupt_and_writes_nothing(
+    client: redis.Redis, order: Make, clock: Any, kind: str
+) -> None:
+    # What was read for the repair was whole; the key is another one's by the time it is written.
+    names = ["portfolio", "symbols", "orders", "due", "aliases", "requests", "journal", "owners", "rates"]
+    keys = [f"user_{name}:{{{A}}}" for name in [*names, "outbox", "waiting", "base"]]
+    record = f"user_holdings:{{{A}}}:r:0"
+    refused = set()
+    for key in [*keys, record]:
+        client.flushall()
+        with ReservationBook.connect(servers.shared().url, clock=clock) as book:
+            book.open_account(A, "1")
+            book.reserve(A, [order(lots=3, hold=30)], request_id="r", owner="ann", send="outbox")
+            book.acknowledge(A, "r:0", "v")
+            client.hincrby(record, "reserved_margin", 1)
+            script, before = book._script, list[Any]()  # type: ignore[attr-defined]
+
+            def spoilt(request: Any, told: Any, key: str = key, script: Any = script, before: Any = before) -> bytes:
+                client.delete(key)
+                client.lpush(key, "x")
+                before.append(everything(client))
+                return cast(bytes, script(request, told))
+
+            book._script = spoilt  # type: ignore[attr-defined]
+            where = "r:0" if kind == "order" else "x"
+            request = Repair("repair", A, "x", "", kind, where, "", None, "ann", expected_version=3)
+            try:
+                assert book._run(request).code is Code.OK
+            except StoreCorrupt:
+                refused.add(key)
+                assert everything(client) == before[0], key
+    assert refused >= {keys[0], keys[1], keys[6], *([record] if kind in ("order", "index") else [])}
+    # An index that is derived anew replaces what is there.
+    assert refused >= ({keys[4]} if kind == "index" else {keys[2], keys[3]})
+    assert refused.isdisjoint({keys[2], keys[3], keys[7]} if kind == "index" else {keys[7]})
+
+
+def test_a_wrong_type_that_an_import_meets_is_corrupt_and_writes_nothing(client: redis.Redis, clock: Any) -> None:
+    names = ["portfolio", "symbols", "orders", "due", "requests", "journal"]
+    record = f"user_holdings:{{{A}}}:q"
+    flat = {"symbol": "EURUSD", "order_type": "BUY", "order_quantity": "0.10", "reserved_margin": "5"}
+    holdings = {"q": {**flat, "order_status": "QUEUED", "execution_status": "QUEUED"}}
+    figures = {"balance": "100", "used_margin_executed": "0", "used_margin_all": "5"}
+    with ReservationBook.connect(servers.shared().url, clock=clock) as book:
+        for key in [*[f"user_{name}:{{{A}}}" for name in names], record]:
+            client.flushall()
+            client.lpush(key, "x")
+            before = everything(client)
+            with pytest.raises(StoreCorrupt):
+                book.import_flat(A, figures, holdings, lot="0.01")
+            assert {name: value for name, value in everything(client).items() if b"{acc}" in name} == before, key
 
 
 def test_figures_that_are_no_numbers_are_corrupt_and_no_total_is_lowered(client: redis.Redis, order: Make) -> None:

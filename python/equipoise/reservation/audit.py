@@ -18,7 +18,16 @@ from equipoise.reservation.records import (
     Totals,
     digest_of,
 )
-from equipoise.reservation.steps import NOT_TERMINAL, RateKey, counted, counted_rate, order_rate, requirement, standing
+from equipoise.reservation.steps import (
+    NOT_TERMINAL,
+    RateKey,
+    counted,
+    counted_rate,
+    misleads,
+    order_rate,
+    requirement,
+    standing,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -120,6 +129,8 @@ class Holdings:
     """How many request ids are kept."""
     index_fault: str = ""
     """What the store itself finds wrong between its records and its indexes."""
+    later: frozenset[str] = frozenset()
+    """Orders that were read later than the rest: what the journal does not tell of them is as of then."""
 
 
 def audit(kept: Holdings) -> AuditReport:
@@ -229,6 +240,12 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
     for alias, order_id in kept.aliases.items():
         if order_id not in kept.orders:
             findings.append(Finding("alias", alias, order_id, None))
+    for order in kept.orders.values():
+        venue_id = order.venue_id
+        if venue_id is not None and order.order_id not in kept.later:
+            leads = venue_id if venue_id in kept.orders else kept.aliases.get(venue_id)
+            if misleads(venue_id, None if leads is None else kept.orders.get(leads)):
+                findings.append(Finding("alias", venue_id, order.order_id, leads))
 
 
 def _journal(kept: Holdings, findings: list[Finding]) -> int:

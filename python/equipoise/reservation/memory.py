@@ -338,6 +338,7 @@ class _Shelf:
         self.awaiting = {order.order_id: None for order in self.live() if order.overdue_us is not None}
         self.owners = dict(indexes.owners)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
+        self.aliases |= indexes.aliases
         self.outbox = {entry.request_id: entry for entry in indexes.outbox}
         self.rates = {}
         for key, counts in indexes.rates.items():
@@ -504,6 +505,7 @@ class MemoryBook(ReservationBook):
         with self._lock:
             shelf = self._shelf(account_id)
             assert shelf.held is not None  # noqa: S101 - checked by _shelf
+            awaiting = {order.order_id for order in shelf.every() if order.overdue_us is not None}
             return Holdings(
                 shelf.held,
                 tuple(shelf.rows.values()),
@@ -516,4 +518,5 @@ class MemoryBook(ReservationBook):
                 shelf.base.copy(),
                 tuple(shelf.outbox.values()),
                 len(shelf.requests),
+                "" if awaiting == shelf.awaiting.keys() else f"awaiting: {sorted(awaiting ^ shelf.awaiting.keys())}",
             )

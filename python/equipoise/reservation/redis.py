@@ -35,7 +35,7 @@ from equipoise.reservation.redis_links import (
     timed_out,
 )
 from equipoise.reservation.redis_reads import ATTEMPTS, CHUNK, RedisReads
-from equipoise.reservation.redis_records import pairs
+from equipoise.reservation.redis_records import SEEN, pairs
 from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
@@ -54,8 +54,6 @@ CANDIDATES_MAX = 5_000
 """Orders a single sweep or archive judges; what is left waits for the next one."""
 IDS_MAX = 50_000
 """Request ids a single archive lets go."""
-SEEN = 2**52
-"""Added to that time once `archive` has seen whether the order shrinks (lua/archive.lua)."""
 
 
 class RedisBook(RedisReads):

@@ -242,6 +242,7 @@ class RedisReads(ReservationBook):
             asked = list(dict.fromkeys([*untold, *[order.order_id for order in likely]]))[:CHUNK]
         else:
             raise StoreUnavailable(f"orders of {account_id} change faster than they can be read")
+        later = frozenset([name for name, order in orders.items() if order.version > version])
         return Holdings(
             view.account,
             view.symbols,
@@ -254,6 +255,8 @@ class RedisReads(ReservationBook):
             view.base,
             view.outbox,
             view.requests,
+            view.index_fault(then, later),
+            later,
         )
 
     def _read_on(self, account_id: str, journal: list[JournalRecord], last: int) -> None:

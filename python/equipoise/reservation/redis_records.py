@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from equipoise.errors import StoreCorrupt
@@ -25,6 +25,7 @@ from equipoise.reservation.steps import RateKey, standing
 
 __all__ = [
     "SCALES",
+    "SEEN",
     "Snapshot",
     "account_of",
     "base_of",
@@ -40,6 +41,8 @@ __all__ = [
 
 SCALES = {str(scale): scale for scale in range(SCALE_MAX + 1)}
 """Scales, by how user_portfolio has them."""
+SEEN = 2**52
+"""Added to the age of a settled order once `archive` has seen whether it shrinks (lua/archive.lua)."""
 PLACES = 1000
 """`seq` of an order is version * PLACES + place in its ladder."""
 
@@ -204,6 +207,7 @@ class Snapshot:
         "account",
         "aliases",
         "base",
+        "due",
         "live_ids",
         "order_ids",
         "orders",
@@ -215,7 +219,8 @@ class Snapshot:
     )
 
     def __init__(self, account_id: str, found: list[Any], order_ids: Sequence[str]) -> None:
-        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, self.requests, *records = found
+        portfolio, symbols, orders, aliases, owners, rates, outbox, waiting, base, requests, due, *records = found
+        self.requests: int = requests
         self.account = account_of(account_id, pairs(portfolio))
         scale = self.account.scale
         self.orders = {
@@ -226,6 +231,8 @@ class Snapshot:
         self.symbols = tuple([symbol_of(name, value) for name, value in pairs(symbols).items()])
         self.order_ids = in_order_made(orders)
         scores = pairs(orders)
+        with understood("user_due"):
+            self.due = {name: float(score) for name, score in pairs(due).items()}
         self.live_ids = frozenset(name for name, score in scores.items() if float(score) > 0)
         self.aliases = pairs(aliases)
         with understood("user_owners"):
@@ -236,6 +243,30 @@ class Snapshot:
         self.outbox = tuple(
             [entry_of(version, fields, left.get(fields["request_id"])) for version, fields in entries_of(outbox)]
         )
+
+    def index_fault(self, orders: Mapping[str, BookOrder], later: Collection[str]) -> str:
+        """What is wrong between the orders and the indexes over them; empty: nothing.
+
+        `later`: orders whose deadlines are of a later reading; they are looked for in the index of all only.
+        """
+        listed = frozenset(self.order_ids)
+        for name in sorted(listed ^ orders.keys()):
+            return f"user_orders {'has' if name in listed else 'lacks'} {name}"
+        for name, order in orders.items():
+            score, right = self.due.get(name), _due_scores(order)
+            if name not in later and score not in right:
+                return f"user_due has {score} for {name}, which is {right[0]}"
+        for name in self.due.keys() - orders.keys():
+            return f"user_due has {name}"
+        return ""
+
+
+def _due_scores(order: BookOrder) -> tuple[float | None, ...]:
+    """Scores that an order may have in user_due: when its answer is due, or since when it is settled, negative."""
+    if not order.terminal:
+        return (None if order.overdue_us is None else max(order.overdue_us, 1),)
+    settled = max(order.changed_us, 1)
+    return (None,) if order.open_lots else (-settled, -settled - SEEN)
 
 
 def in_order_made(flat: list[bytes]) -> list[str]:

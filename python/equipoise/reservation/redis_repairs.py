@@ -140,7 +140,7 @@ def _indexes(indexes: Indexes | None, orders: dict[str, BookOrder], *, larger_le
         ]
         for entry in sorted(indexes.outbox, key=lambda entry: entry.version)
     ]
-    return _text([owners, rates, entries])
+    return _text([owners, rates, entries, indexes.aliases])
 
 
 def _base(kept: Holdings, effect: Effect) -> str:

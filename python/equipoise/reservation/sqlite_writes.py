@@ -281,6 +281,7 @@ def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
         "AND order_id NOT IN (SELECT order_id FROM orders WHERE account_id = ?1)",
         (account_id,),
     )
+    many("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", [(account_id, *alias) for alias in indexes.aliases])
     many("INSERT INTO owners VALUES (?, ?, ?)", [(account_id, *owner) for owner in indexes.owners])
     rates = [(account_id, *key, *item) for key, counts in indexes.rates.items() for item in counts.items()]
     many(_PUT_RATE, rates)

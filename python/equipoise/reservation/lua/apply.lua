@@ -28,6 +28,15 @@ if indexes then
         orders[#orders + 1] = load_order(KEYS[RECORD + i - 16], ARGV[i], '') or corrupt('order ' .. ARGV[i])
     end
 end
+-- What is written without being read shows a wrong type before the first write.
+local aliases = indexes and call('HGETALL', ALIASES)
+call('HLEN', SYMBOLS)
+if #KEYS >= RECORD then
+    call('HLEN', KEYS[RECORD])
+end
+if not indexes then
+    check_indexes()
+end
 
 call('XADD', JOURNAL, text(A.version + 1) .. '-0', 'r', ARGV[9])
 call('HSET', PORTFOLIO, unpack(fields))
@@ -42,7 +51,7 @@ if gone[1] then
 end
 if set[1] and not indexes then
     local o = load_order(KEYS[RECORD], ARGV[16], '')
-    local score = due(o, now)
+    local score = due(o, o.changed)
     call('ZADD', ORDERS, text(terminal(o) and 0 - o.seq or o.seq), o.id)
     if score then
         call('ZADD', DUE, score, o.id)
@@ -51,12 +60,12 @@ if set[1] and not indexes then
     end
 end
 if indexes then
-    local there = {}
+    local there, keys = {}, {}
     for _, key in ipairs({ ORDERS, DUE, OWNERS, RATES, OUTBOX, WAITING }) do
         call('DEL', key)
     end
     for _, o in ipairs(orders) do
-        there[o.id] = true
+        there[o.id], keys[o.id] = true, o.key
         call('ZADD', ORDERS, text(terminal(o) and 0 - o.seq or o.seq), o.id)
         local score = due(o, o.changed)
         if score then
@@ -76,11 +85,13 @@ if indexes then
         )
         call('HSET', WAITING, entry[2], entry[1] .. ' ' .. entry[6])
     end
-    local aliases = call('HGETALL', ALIASES)
     for i = 1, #aliases, 2 do
         if not there[aliases[i + 1]] then
             call('HDEL', ALIASES, aliases[i])
         end
+    end
+    for _, pair in ipairs(indexes[4]) do
+        put_alias(pair[1], { id = pair[2], key = keys[pair[2]] })
     end
 end
 if base then

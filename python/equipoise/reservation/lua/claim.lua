@@ -1,11 +1,9 @@
 -- Take an order into a sender's hands; only this call's OK permits the bytes.
 
-local o, refusal = event_order()
+-- Where steps may be lost nothing leaves, whether or not the order is there.
+local o, refusal = event_order(nil, A and recovering() and 'ACCOUNT_RECOVERING')
 if not o then
     return refusal
-end
-if recovering() then
-    return answer('ACCOUNT_RECOVERING')
 end
 -- What the next sweep cancels, the venue cannot take any more, or nobody wants any more does not leave.
 local late = o.state == 'RESERVED' and (tonumber(o.deadline) < now or (o.good_till and tonumber(o.good_till) < now))

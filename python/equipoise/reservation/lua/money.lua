@@ -5,8 +5,10 @@ if refused then
     return refused
 end
 local amount = tonumber(ARGV[9])
+D.balance = D.balance + amount
 if op == 'withdraw' then
-    refused = growth_gate() or (stale() and answer('STALE_MARK'))
+    local _, _, _, _, good = next_totals()
+    refused = growth_gate() or (not good and answer('AMOUNT_OVERFLOW')) or (stale() and answer('STALE_MARK'))
     if refused then
         return refused
     end
@@ -15,7 +17,6 @@ if op == 'withdraw' then
         return answer('INSUFFICIENT_MARGIN', { required = text(0 - amount), free = room })
     end
 end
-D.balance = D.balance + amount
 detail('amount', text(amount))
 detail('kind', quoted(ARGV[10]))
 local reply, written = finish('OK')

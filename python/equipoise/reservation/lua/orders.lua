@@ -275,12 +275,16 @@ local function find_order(is_news)
     return o
 end
 
-local function event_order(is_news)
+-- The order of an event, or nil and the answer that ends the step. `first`, optional: a code that comes before whatever
+-- there is to say of the order, unless the id has been used before.
+local function event_order(is_news, first)
     local o, ended = find_order(is_news)
     if ended then
         return nil, ended
     elseif not A then
         return nil, answer('ACCOUNT_NOT_FOUND')
+    elseif first then
+        return nil, answer(first)
     elseif not o then
         return nil, answer('ORDER_NOT_FOUND')
     elseif ARGV[9] ~= '' and tonumber(ARGV[9]) ~= o.version then

@@ -12,6 +12,7 @@ local found = {
     redis.call('HGETALL', KEYS[11]),
     redis.call('HGETALL', KEYS[12]),
     redis.call('HLEN', KEYS[6]),
+    redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES'),
 }
 for place = 13, #KEYS do
     found[#found + 1] = redis.call('HGETALL', KEYS[place])

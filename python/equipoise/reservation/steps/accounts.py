@@ -203,6 +203,8 @@ def move_money(view: View, request: Money, now: int) -> Effect:
         refusal = growth_gate(request, account)
         if refusal is not None:
             return refusal
+        if not account_fits(account._replace(balance_units=account.balance_units + request.amount)):
+            return refuse(Code.AMOUNT_OVERFLOW, request, account)
         if marks_stale(view, account, now):
             return refuse(Code.STALE_MARK, request, account)
         room = account.withdrawable_units

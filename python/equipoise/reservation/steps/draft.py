@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
@@ -415,17 +415,30 @@ def is_news(order: BookOrder, op: str) -> bool:
     return order.state is OrderState.UNKNOWN
 
 
-def order_step(view: View, request: Request, order_id: str) -> tuple[BookAccount, BookOrder] | Effect:
-    """Account and order, or the answer that ends the step."""
+def order_step(
+    view: View,
+    request: Request,
+    order_id: str,
+    *,
+    gate: Callable[[Request, BookAccount], Effect | None] | None = None,
+) -> tuple[BookAccount, BookOrder] | Effect:
+    """Account and order, or the answer that ends the step.
+
+    `gate`: what the account refuses, unless the id has been used before, whatever there is to say of the order.
+    """
     account = view.account()
     if account is None:
         return refuse(Code.ACCOUNT_NOT_FOUND, request, None)
     order = view.order(order_id)
+    if order is not None:
+        found = view.event(order.order_id, request.ident)
+        if found is not None and not (request.derived and is_news(order, request.op)):
+            return answer_again(found, request, account)
+    refusal = None if gate is None else gate(request, account)
+    if refusal is not None:
+        return refusal
     if order is None:
         return refuse(Code.ORDER_NOT_FOUND, request, account)
-    found = view.event(order.order_id, request.ident)
-    if found is not None and not (request.derived and is_news(order, request.op)):
-        return answer_again(found, request, account)
     if request.expected_version is not None and order.version != request.expected_version:
         return refuse(Code.ILLEGAL_TRANSITION, request, account, order_id=order.order_id, state=order.state)
     return account, order

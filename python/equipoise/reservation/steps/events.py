@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import STATE_AT, STATE_END, BookAccount, BookOrder, OrderRow, Outcome
-from equipoise.reservation.requests import OrderEvent, Resolve, Sweep
+from equipoise.reservation.requests import OrderEvent, Request, Resolve, Sweep
 from equipoise.reservation.steps.draft import (
     Draft,
     changed_order,
@@ -83,14 +83,17 @@ def restated(
     return after
 
 
+def _not_recovering(request: Request, account: BookAccount) -> Effect | None:
+    """Where steps may be lost nothing leaves, whether or not the order is there."""
+    return refuse(Code.ACCOUNT_RECOVERING, request, account) if account.status.recovering else None
+
+
 def claim(view: View, request: OrderEvent, now: int) -> Effect:
     """Take an order into a sender's hands; only this call's OK permits the bytes."""
-    found = order_step(view, request, request.order_id)
+    found = order_step(view, request, request.order_id, gate=_not_recovering)
     if isinstance(found, Effect):
         return found
     account, order = found
-    if account.status.recovering:
-        return refuse(Code.ACCOUNT_RECOVERING, request, account)
     # What the next sweep cancels, the venue cannot take any more, or nobody wants any more does not leave.
     late = order.deadline_us < now or (order.good_till_us is not None and order.good_till_us < now)
     if order.state is not RESERVED or late or order.cancel_deadline_us is not None:

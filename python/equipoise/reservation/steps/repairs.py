@@ -14,7 +14,7 @@ from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, O
 from equipoise.reservation.requests import Adopt, Repair
 from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
 from equipoise.reservation.steps.grants import hold_of, new_order
-from equipoise.reservation.steps.rules import COMBINE_RULES, counted, counted_rate, order_rate, standing
+from equipoise.reservation.steps.rules import COMBINE_RULES, counted, counted_rate, misleads, order_rate, standing
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, Upkeep, View
 
 __all__ = ["adopt", "indexes_of", "mended_order", "mended_symbols", "repair"]
@@ -76,8 +76,10 @@ def mended_symbols(
     return mended
 
 
-def indexes_of(orders: Iterable[BookOrder], entries: Mapping[str, OutboxEntry], *, larger_leg: bool) -> Indexes:
+def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool) -> Indexes:
     """Everything a store keeps beside the orders to find them or to sum over them."""
+    entries = {entry.request_id: entry for entry in view.outbox_entries()}
+    aliases: list[tuple[str, str]] = []
     owners: dict[str, int] = {}
     rates: dict[RateKey, dict[int, int]] = {}
     live: list[str] = []
@@ -89,6 +91,8 @@ def indexes_of(orders: Iterable[BookOrder], entries: Mapping[str, OutboxEntry], 
             owners[order.owner] = owners.get(order.owner, 0) + order.hold
         if order.outbox:
             waiting.setdefault(order.request_id, []).append(order)
+        if order.venue_id is not None and misleads(order.venue_id, view.order(order.venue_id)):
+            aliases.append((order.venue_id, order.order_id))
         if larger_leg and order.working and counted(order):
             _count(rates, (order.symbol, order.leg, "orders"), counted_rate(order))
         if larger_leg and order.open_lots:
@@ -106,7 +110,7 @@ def indexes_of(orders: Iterable[BookOrder], entries: Mapping[str, OutboxEntry], 
             taken.add(version)
             entry = OutboxEntry(request_id, version, first.created_us, first.deadline_us, ids, len(ids))
         outbox.append(entry._replace(open_orders=len(ids)))
-    return Indexes(tuple(live), tuple(owners.items()), rates, tuple(outbox))
+    return Indexes(tuple(live), tuple(owners.items()), rates, tuple(outbox), tuple(aliases))
 
 
 def _count(rates: dict[RateKey, dict[int, int]], key: RateKey, rate: int) -> None:
@@ -154,8 +158,7 @@ def repair(view: View, request: Repair, now: int) -> Effect:
     effect = draft.finish(after=after)
     if effect.journal is not None:
         if request.kind == "index":
-            entries = {entry.request_id: entry for entry in view.outbox_entries()}
-            effect.upkeep = Upkeep(indexes=indexes_of(orders.values(), entries, larger_leg=larger_leg))
+            effect.upkeep = Upkeep(indexes=indexes_of(view, orders.values(), larger_leg=larger_leg))
         elif request.kind == "journal":
             effect.upkeep = Upkeep(rebase=True)
     return effect

@@ -13,6 +13,7 @@ __all__ = [
     "POSITION_MODES",
     "counted",
     "counted_rate",
+    "misleads",
     "order_rate",
     "requirement",
     "standing",
@@ -74,6 +75,16 @@ def counted_rate(order: BookOrder) -> int:
 def counted(order: BookOrder) -> bool:
     """Whether an order's lots and charge count: not those of one that can only reduce and therefore holds nothing."""
     return not order.reduces or order.hold_start > 0 or order.amend_hold > 0
+
+
+def misleads(venue_id: str, order: BookOrder | None) -> bool:
+    """Whether the venue id of an order leads to nothing, or to an order that works under another one.
+
+    One that has ended may keep the venue id of an order that was adopted after it.
+    """
+    if order is None:
+        return True
+    return not order.terminal and order.order_id != venue_id and order.venue_id not in (None, venue_id)
 
 
 def standing(order: BookOrder, filled: int) -> tuple[int, int]:

@@ -93,13 +93,14 @@ class View(Protocol):
 class Indexes:
     """Everything that is derived from the orders, to be written in place of what is there.
 
-    Aliases of orders that do not exist go too.
+    Aliases of orders that do not exist go; `aliases` are venue ids of orders that lead nowhere or to another one.
     """
 
     live_ids: tuple[str, ...]
     owners: tuple[tuple[str, int], ...]
     rates: RateDeltas
     outbox: tuple[OutboxEntry, ...]
+    aliases: tuple[tuple[str, str], ...]
 
 
 @dataclass(slots=True)
