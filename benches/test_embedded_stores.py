@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from benches.harness import bound_to, command_line, cores, interleave, machine, print_rows, ratio, summary
 from equipoise.orders import Order, Side
@@ -30,11 +30,14 @@ from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.sqlite import SqliteBook
 
 A = "bench"
+Send = Literal["claim", "outbox"]
 NOTHING = (0, 0, 0, 0)
 TARGETS = {
     "memory reserve / API layer": "at most 2.5",
+    "memory reserve with outbox / API layer": "at most 2.5",
     "ladder of 40 / reserve, SQLite full": "at most 8",
     "SQLite full / append + fdatasync": "at most 1.4",
+    "SQLite full with outbox / append + fdatasync": "at most 1.4",
     "50 callers / one caller, SQLite full": "at least 4",
     "50 callers / one caller, on one core": "at least 4",
     "50 tasks / one task, SQLite full": "at least 4",
@@ -48,10 +51,11 @@ def _order(hold: int = 10) -> Order:
 
 
 class _Desk:
-    """One book, and calls that never repeat an id."""
+    """One book, and calls that never repeat an id. `send`: what reservations ask for."""
 
-    def __init__(self, book: ReservationBook) -> None:
+    def __init__(self, book: ReservationBook, send: Send = "claim") -> None:
         self.book = book
+        self.send: Send = send
         self.count = 0
         book.open_account(A, 10**9)
         self.order, self.ladder = _order(), [_order() for _ in range(40)]
@@ -60,7 +64,7 @@ class _Desk:
 
     def reserve(self, _: int) -> None:
         self.count += 1
-        self.book.reserve(A, [self.order], request_id=f"r{self.count}")
+        self.book.reserve(A, [self.order], request_id=f"r{self.count}", send=self.send)
         self.held.append(self.count)
 
     def many(self, _: int) -> None:
@@ -86,17 +90,18 @@ class _Layer(RequestMaker):
         return new_record(Outcome, values)
 
 
-def _wal_bytes(folder: Path) -> int:
+def _wal_bytes(folder: Path, send: Send) -> int:
     """What one reserve adds to the write-ahead log."""
-    path = folder / "bytes.db"
+    path = folder / f"bytes-{send}.db"
     with SqliteBook(str(path), durability="normal") as book:
         book._ready().execute("PRAGMA wal_autocheckpoint = 0")
-        desk = _Desk(book)
+        desk = _Desk(book, send)
         desk.reserve(0)
-        before = path.with_name("bytes.db-wal").stat().st_size
+        log = path.with_name(f"{path.name}-wal")
+        before = log.stat().st_size
         for _ in range(50):
             desk.reserve(0)
-        return (path.with_name("bytes.db-wal").stat().st_size - before) // 50
+        return (log.stat().st_size - before) // 50
 
 
 def _tail(times: list[float]) -> float:
@@ -171,13 +176,16 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
     gc.freeze()
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
-        page = b"x" * _wal_bytes(folder)
+        page, larger = b"x" * _wal_bytes(folder, "claim"), b"x" * _wal_bytes(folder, "outbox")
         layer = _Layer(clock=None, timeout_ms=5_000, horizon_s=86_400)
         memory = _Desk(ReservationBook.connect("memory:"))
         normal = _Desk(ReservationBook.connect(f"sqlite:///{folder}/normal.db?durability=normal"))
         full = _Desk(ReservationBook.connect(f"sqlite:///{folder}/full.db?durability=full"))
+        posted = _Desk(ReservationBook.connect("memory:"), "outbox")
+        posted_full = _Desk(ReservationBook.connect(f"sqlite:///{folder}/posted.db?durability=full"), "outbox")
+        desks = (memory, normal, full, posted, posted_full)
         for index in range(count // 2):
-            for desk in (normal, full):
+            for desk in (normal, full, posted_full):
                 desk.reserve(index)
         log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         order = _order()
@@ -185,13 +193,14 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
         def ask(index: int) -> None:
             layer.reserve(A, [order], request_id=f"r{index}")
 
-        def append(_: int) -> None:
-            os.write(log, page)
+        def append(_: int, written: bytes = page) -> None:
+            os.write(log, written)
             os.fdatasync(log)
 
         calls: dict[str, tuple[int, Callable[[int], object]]] = {
             "API layer": (batch, ask),
             "memory reserve": (batch, memory.reserve),
+            "memory reserve with outbox": (batch, posted.reserve),
             "memory fill": (batch, memory.fill),
             "memory release": (batch, memory.release),
             "memory ladder of 40": (max(1, batch // 20), memory.many),
@@ -199,6 +208,8 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
             "SQLite full reserve": (batch, full.reserve),
             "SQLite full ladder of 40": (max(1, batch // 20), full.many),
             "append + fdatasync": (batch, append),
+            "SQLite full reserve with outbox": (batch, posted_full.reserve),
+            "append of so much + fdatasync": (batch, lambda index: append(index, larger)),
         }
         figures = interleave(calls, rounds)
         singles = _latencies({"memory": memory, "SQLite normal": normal, "SQLite full": full}, count)
@@ -218,14 +229,18 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
                 one = _crowd(full.book, 1, 4 * batch, f"bound{turn}")[0]
                 bound.append(_crowd(full.book, 50, batch, f"together{turn}")[0] / one)
         held = cast("int", full.book.account(A).all_units)
-        clean = all(desk.book.audit(A).ok for desk in (memory, normal, full))
-        for desk in (memory, normal, full):
+        clean = all(desk.book.audit(A).ok for desk in desks)
+        for desk in desks:
             desk.book.close_book()
         os.close(log)
     ratios = {
         "memory reserve / API layer": ratio(figures, "memory reserve", "API layer"),
+        "memory reserve with outbox / API layer": ratio(figures, "memory reserve with outbox", "API layer"),
         "ladder of 40 / reserve, SQLite full": ratio(figures, "SQLite full ladder of 40", "SQLite full reserve"),
         "SQLite full / append + fdatasync": ratio(figures, "SQLite full reserve", "append + fdatasync"),
+        "SQLite full with outbox / append + fdatasync": ratio(
+            figures, "SQLite full reserve with outbox", "append of so much + fdatasync"
+        ),
         "50 callers / one caller, SQLite full": statistics.median(
             many / one for many, one in zip(crowd, alone, strict=True)
         ),

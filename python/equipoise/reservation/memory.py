@@ -25,12 +25,14 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     Outcome,
+    RawEntry,
     RawJournal,
     RawOrder,
     Remembered,
     Totals,
     journal_record,
     order_of_raw,
+    raw_entry,
     raw_order,
 )
 from equipoise.reservation.requests import Request
@@ -156,7 +158,7 @@ class _Shelf:
         self.requests: dict[str, _KeptAnswer] = {}
         self.events: dict[str, dict[str, _KeptAnswer]] = {}
         self.journal: list[_KeptRecord] = []
-        self.outbox: dict[str, OutboxEntry] = {}
+        self.outbox: dict[str, RawEntry] = {}
         self.base = JournalBase()
         self.leased: Lease | None = None
 
@@ -235,10 +237,11 @@ class _Shelf:
         return self.owners.get(owner, 0)
 
     def outbox_entry(self, request_id: str) -> OutboxEntry | None:
-        return self.outbox.get(request_id)
+        found = self.outbox.get(request_id)
+        return None if found is None else OutboxEntry(*found)
 
     def outbox_entries(self) -> Iterable[OutboxEntry]:
-        return self.outbox.values()
+        return [OutboxEntry(*entry) for entry in self.outbox.values()]
 
     def every(self) -> Iterable[BookOrder]:
         return [order_of_raw(kept) for kept in self.orders.values()]
@@ -339,7 +342,7 @@ class _Shelf:
         self.owners = dict(indexes.owners)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
         self.aliases |= indexes.aliases
-        self.outbox = {entry.request_id: entry for entry in indexes.outbox}
+        self.outbox = {entry.request_id: raw_entry(entry) for entry in indexes.outbox}
         self.rates = {}
         for key, counts in indexes.rates.items():
             rates = self.rates[key] = CountedRates()
@@ -477,7 +480,7 @@ class MemoryBook(ReservationBook):
 
     def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
         with self._lock:
-            entries = [entry for entry in self._shelf(account_id).outbox.values() if entry.version > after_version]
+            entries = [entry for entry in self._shelf(account_id).outbox_entries() if entry.version > after_version]
         # Entries made anew by a repair may stand in another order.
         return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
 
@@ -491,7 +494,7 @@ class MemoryBook(ReservationBook):
             waiting = [(name, shelf) for name, shelf in self._shelves.items() if shelf.outbox]
             for name, shelf in waiting:
                 if partition_of(name) in partitions:
-                    for entry in shelf.outbox.values():
+                    for entry in shelf.outbox_entries():
                         orders = unclaimed(map(shelf.order, entry.order_ids))
                         if orders:
                             found.append(Delivery(name, entry, orders))
@@ -516,7 +519,7 @@ class MemoryBook(ReservationBook):
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
                 [_record(record) for record in shelf.journal],
                 shelf.base.copy(),
-                tuple(shelf.outbox.values()),
+                tuple(shelf.outbox_entries()),
                 len(shelf.requests),
                 "" if awaiting == shelf.awaiting.keys() else f"awaiting: {sorted(awaiting ^ shelf.awaiting.keys())}",
             )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from equipoise import present
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
@@ -92,6 +92,8 @@ OrderRow = tuple[str, str, int, int, int]
 """`OrderOutcome` as an exact tuple."""
 RawOrder = tuple[Any, ...]
 """`BookOrder` as an exact tuple, its state as text."""
+RawEntry = tuple[str, int, int, int, tuple[str, ...], int]
+"""`OutboxEntry` as an exact tuple."""
 RawJournal = tuple[Any, ...]
 """`JournalRecord` as exact tuples, states and codes as text."""
 PackedOutcome = tuple[Any, ...]
@@ -505,6 +507,11 @@ class OutboxEntry(NamedTuple):
     order_ids: tuple[str, ...]
     open_orders: int
     """Orders the venue has not answered for."""
+
+
+def raw_entry(entry: OutboxEntry) -> RawEntry:
+    """An outbox entry as stores keep it."""
+    return cast(RawEntry, tuple(entry))
 
 
 class SymbolChange(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.memory import CountedRates, _Shelf
-from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, digest_of, order_of_raw
+from equipoise.reservation.records import STATE_AT, STATE_END, BookOrder, digest_of, order_of_raw, raw_entry
 from equipoise.reservation.steps import NOT_TERMINAL, Effect, Indexes, Upkeep, counted, counted_rate, order_rate
 from equipoise.reservation.steps.draft import snapshot
 
@@ -31,7 +31,7 @@ class KeptView(_Shelf):
         self.live_ids = dict.fromkeys(kept.live_ids)
         self.aliases = dict(kept.aliases)
         self.owners = dict(kept.owners)
-        self.outbox = {entry.request_id: entry for entry in kept.outbox}
+        self.outbox = {entry.request_id: raw_entry(entry) for entry in kept.outbox}
         self.request_count = kept.requests
         for key, counts in kept.rates.items():
             rates = self.rates[key] = CountedRates()

@@ -242,7 +242,7 @@ class Writes:
             if entry is None:
                 execute("DELETE FROM outbox WHERE account_id = ? AND request_id = ?", (account_id, request_id))
             else:
-                execute(_PUT_ENTRY, (account_id, *entry[:4], text_of(entry.order_ids), entry.open_orders))
+                execute(_PUT_ENTRY, (account_id, *entry[:4], text_of(entry[4]), entry[5]))
         if effect.lease is not None:
             execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (account_id, *effect.lease))
 

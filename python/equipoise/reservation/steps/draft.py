@@ -24,6 +24,7 @@ from equipoise.reservation.records import (
     Remembered,
     new_record,
     outcome_of,
+    raw_entry,
     raw_order,
 )
 from equipoise.reservation.requests import Request, Timed
@@ -347,7 +348,7 @@ class Draft:
             effect.owners = tuple(self.owners.items())
         effect.rates = self.rates
         if self.entries is not None:
-            effect.outbox = tuple(self.entries.items())
+            effect.outbox = tuple([(name, entry and raw_entry(entry)) for name, entry in self.entries.items()])
         return effect
 
 
@@ -375,7 +376,15 @@ def effect_of(
     op, ident, version, scale, text = request.op, request.ident, after.version, after.scale, code._value_
     if flags:
         details = (*details, ("flags", flags))
-    effect = Effect(
+    state_text = None if state is None else state._value_
+    packed = (text, op, version, scale, was, then, order_id, state_text, flags, order_rows)
+    request_used = event_used = None
+    if isinstance(request, Timed):
+        if ident:
+            request_used = (ident, (request.fingerprint, request.issued_us, packed))
+    elif order_id is not None:
+        event_used = (order_id, ident, (request.fingerprint, now, packed))
+    return Effect(
         new_record(
             Outcome,
             (code, op, after.account_id, version, scale, was, then, order_id, state, flags, order_rows, None, None),
@@ -383,16 +392,10 @@ def effect_of(
         after,
         tuple(symbols),
         tuple(written),
+        (version, now, op, ident, order_id or "", text, was, then, tuple(moves), tuple(changes), details),
+        request_used,
+        event_used,
     )
-    effect.journal = (version, now, op, ident, order_id or "", text, was, then, tuple(moves), tuple(changes), details)
-    state_text = None if state is None else state._value_
-    packed = (text, op, version, scale, was, then, order_id, state_text, flags, order_rows)
-    if isinstance(request, Timed):
-        if ident:
-            effect.request = (ident, (request.fingerprint, request.issued_us, packed))
-    elif order_id is not None:
-        effect.event = (order_id, ident, (request.fingerprint, now, packed))
-    return effect
 
 
 def account_step(view: View, request: Timed, now: int) -> tuple[BookAccount | None, Effect | None]:

@@ -13,7 +13,6 @@ from equipoise.reservation.records import (
     BookAccount,
     BookSymbol,
     OrderRow,
-    OutboxEntry,
     RawOrder,
     new_record,
 )
@@ -160,7 +159,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
         effect.owners = ((owner, owned),)
     if request.outbox:
         ids = tuple([order[0] for order in orders])
-        effect.outbox = ((ident, OutboxEntry(ident, ending.version, now, deadline, ids, len(ids))),)
+        effect.outbox = ((ident, (ident, ending.version, now, deadline, ids, len(ids))),)
     if draft is not None:
         effect.rates = draft.rates
     return effect

@@ -13,6 +13,7 @@ from equipoise.reservation.records import (
     BookSymbol,
     OutboxEntry,
     Outcome,
+    RawEntry,
     RawJournal,
     RawOrder,
     Remembered,
@@ -129,14 +130,14 @@ class Effect:
     account: BookAccount | None = None
     symbols: tuple[BookSymbol, ...] = ()
     orders: tuple[RawOrder, ...] = ()
-    aliases: tuple[tuple[str, str], ...] = ()
-    owners: tuple[tuple[str, int], ...] = ()
-    rates: RateDeltas | None = None
-    outbox: tuple[tuple[str, OutboxEntry | None], ...] = ()
-    """Outbox entries by request id; None deletes."""
     journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    owners: tuple[tuple[str, int], ...] = ()
+    rates: RateDeltas | None = None
+    outbox: tuple[tuple[str, RawEntry | None], ...] = ()
+    """Outbox entries by request id; None deletes."""
     lease: Lease | None = None
     """The account is a sweeper's for a while; written even if nothing else is."""
     upkeep: Upkeep | None = None
