@@ -40,7 +40,7 @@ PLANTED: dict[str, tuple[str, Callable[[Any], None], set[str]]] = {
     ),
     "outbox entry without order": (
         "UPDATE outbox SET open_orders = 2",
-        lambda shelf: shelf.outbox.update({"w": shelf.outbox["w"]._replace(open_orders=2)}),
+        lambda shelf: shelf.outbox.update({"w": (*shelf.outbox["w"][:5], 2)}),
         {"outbox"},
     ),
     "record without account of it": (
