@@ -77,11 +77,15 @@ def refuse_debug() -> None:
         raise SystemExit(f"built with profile {_rust.BUILD_PROFILE!r}: time a release build")
 
 
-def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds a call, one figure a round: in every round each peer runs its batch once, in turn."""
+def interleave(calls: Mapping[str, Call], rounds: int, *, both_ways: bool = False) -> dict[str, list[float]]:
+    """Seconds a call, one figure a round: in every round each peer runs its batch once, in turn.
+
+    `both_ways`: every other round in the opposite order, where it matters after whom one comes.
+    """
     figures: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds):
-        for name, (batch, call) in calls.items():
+        order = list(calls.items())
+        for name, (batch, call) in reversed(order) if both_ways and turn % 2 else order:
             start = time.perf_counter()
             for index in range(batch):
                 call((turn + index) % PROBLEMS)

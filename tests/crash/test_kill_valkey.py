@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import threading
 import time
@@ -13,6 +12,7 @@ from decimal import Decimal
 import pytest
 from tests import servers
 from tests.crash import writers
+from tests.crash.kills import POINTS, Kills, version_of
 from tests.warm import Child
 
 from equipoise.errors import StoreError
@@ -20,8 +20,6 @@ from equipoise.orders import Order, Side
 from equipoise.reservation import ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis_scripts import SCRIPTS
-
-POINTS = int(os.environ.get("CRASH_POINTS", "20"))
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +46,20 @@ def state(server: servers.Server, account: str) -> dict[str, object]:
 
 
 def test_i17_a_client_killed_anywhere_is_completed_by_the_same_ids_on_valkey(server: servers.Server) -> None:
-    Child(writers.on_server, server.url, "whole", 1).killed_after(None)
-    expected = state(server, "whole")
-    rng = random.Random(17)
-    reached = 0
-    for _ in range(POINTS):
-        child = Child(writers.on_server, server.url, "killed", 1)
-        reached += child.killed_after(rng.randint(1, 40), lambda: time.sleep(rng.random() * 0.004))[-1] != "done"
-        with ReservationBook.connect(server.url) as book:
-            assert book.audit("killed").findings == ()
-    assert reached >= POINTS // 2
-    assert Child(writers.on_server, server.url, "killed", 1).killed_after(None)[-1] == "done"
-    assert state(server, "killed") == expected
+    kills = Kills(17, POINTS, Child(writers.on_server, server.url, "whole", 1))
+    expected, last = state(server, "whole"), version_of(server.url, "whole")
+    for number, (lines, pause) in enumerate(kills):
+        name = f"killed{number}"
+        said = Child(writers.on_server, server.url, name, 1).killed_after(lines, pause)
+        version = version_of(server.url, name)
+        assert version >= writers.answered(said)
+        kills.left(version, last)
+        assert Child(writers.on_server, server.url, name, 1).killed_after(None)[-1] == "done"
+        assert version_of(server.url, name) == last
+        assert state(server, name) == expected
+        with server.client() as client:
+            client.delete(*client.scan_iter(f"*{{{name}}}*", count=10_000))
+    kills.are_spread(last)
 
 
 def killed_often(server: servers.Server, rng: random.Random, kills: int, account_id: str, answered: list[str]) -> None:
@@ -88,7 +88,8 @@ def test_i17_a_server_killed_under_load_has_every_step_it_answered_and_none_twic
     expected = state(server, "whole")
     loads = [Child(writers.on_server, server.url, f"load{n}", 1, rounds) for n in range(3)]
     lines = [iter(load) for load in loads]
-    assert [next(said) for said in lines] == ["ready"] * 3
+    for line in ("starts", "connected", "ready"):
+        assert [next(said) for said in lines] == [line] * 3
     answered: list[str] = []
     stop = threading.Event()
 

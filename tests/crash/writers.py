@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from equipoise.errors import StoreError
 from equipoise.orders import Order, Side
-from equipoise.reservation import Outcome, ReservationBook
+from equipoise.reservation import ReservationBook
 
-__all__ = ["GROUP_EACH", "GROUP_THREADS", "alone", "in_group", "on_server"]
+__all__ = ["CLOCK_US", "GROUP_EACH", "GROUP_THREADS", "A", "alone", "answered", "in_group", "on_server"]
 
 A = "acc"
 GROUP_THREADS, GROUP_EACH = 16, 25
@@ -43,13 +43,12 @@ def _trade(
     rng: random.Random,
     n: int,
     rounds: int,
-    again: Callable[[Callable[[], Outcome]], Outcome],
+    again: Callable[[Callable[[], Any]], Any],
     say: Callable[[str], None],
 ) -> None:
-    """One ladder of four through every kind of event; two orders of the last ladder stay."""
+    """One ladder of four through every kind of event, half way an export; two orders of the last ladder stay."""
     orders = [_order(rng) for _ in range(4)]
-    again(lambda: book.reserve(account, orders, request_id=f"r{n}", send="outbox"))
-    say(str(n))
+    say(str(again(lambda: book.reserve(account, orders, request_id=f"r{n}", send="outbox")).version))
     for place, order in enumerate(orders):
         name = f"r{n}:{place}"
         lots = rng.randint(1, order.lots)
@@ -66,24 +65,34 @@ def _trade(
         again(lambda name=name, lots=lots, filled=filled: book.fill(account, name, lots, fill_id="f", **filled))  # type: ignore[misc]
         if n < rounds - 1 or place < 2:
             again(lambda name=name: book.cancel(account, name))  # type: ignore[misc]
+    if n == ROUNDS // 2:
+        say("exports")
+        again(lambda: book.export(account, confirmed_version=50, limit=10))
+
+
+def answered(said: list[str]) -> int:
+    """The last version of the account that a child had said."""
+    return max((int(line) for line in said if line.isdecimal()), default=0)
 
 
 def alone(say: Callable[[str], None], path: str, seed: int) -> None:
-    """One thread on a file: ladders, an export half way."""
+    """One thread on a file."""
     rng = random.Random(seed)
+    say("starts")
     with ReservationBook.connect(f"sqlite:///{path}?durability=normal", clock=lambda: CLOCK_US) as book:
+        say("connected")
         book.open_account(A, 1000, rule="worst_side")
         say("ready")
         for n in range(ROUNDS):
             _trade(book, A, rng, n, ROUNDS, lambda step: step(), say)
-            if n == 20:
-                book.export(A, confirmed_version=50)
     say("done")
 
 
 def in_group(say: Callable[[str], None], path: str) -> None:
     """Threads that share commits; each says what it has been answered."""
+    say("starts")
     book = ReservationBook.connect(f"sqlite:///{path}?durability=normal", clock=lambda: CLOCK_US)
+    say("connected")
     book.open_account(A, 1000)
     order = Order(symbol="SYM", side=Side.BID, lots=2, price_ticks=1, hold=10, price=Decimal(1), size=Decimal(1))
     gate = threading.Barrier(GROUP_THREADS)
@@ -122,7 +131,9 @@ def on_server(say: Callable[[str], None], url: str, account: str, seed: int, rou
                     raise
                 time.sleep(0.01)
 
+    say("starts")
     book = again(lambda: ReservationBook.connect(url, clock=lambda: CLOCK_US, timeout_ms=2000))
+    say("connected")
     again(lambda: book.open_account(account, 1000, rule="worst_side"))
     say("ready")
     for n in range(rounds):
