@@ -361,6 +361,38 @@ def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(
         assert book.deposit(account_id, 1, request_id="d").ok
 
 
+def test_steps_that_a_moving_slot_puts_off_keep_nobody_else_waiting(cluster: servers.Cluster, order: Make) -> None:
+    moving, still = account_on(cluster, 1), account_on(cluster, 0)
+    slot, timeout_s = slot_of(moving), 0.6
+    waits: dict[str, list[float]] = {moving: [], still: []}
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as book:
+            for name in waits:
+                await book.open_account(name, 1)
+            # From here on a new order of the account is neither here nor there.
+            cluster.ask(cluster.masters[2], "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[1])
+            cluster.ask(cluster.masters[1], "CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[2])
+            until = time.monotonic() + 3
+
+            async def asks(name: str, task: int) -> None:
+                while time.monotonic() < until:
+                    asked = time.monotonic()
+                    try:
+                        assert (await book.reserve(name, [order(hold=1)], request_id=f"{task}-{asked}")).ok
+                    except StoreUnavailable:
+                        assert name == moving
+                    waits[name].append(time.monotonic() - asked)
+
+            await asyncio.gather(asks(still, 0), *[asks(moving, task) for task in range(1, 41)])
+
+    asyncio.run(main())
+    assert max(waits[still]) < timeout_s / 2
+    # Its own time-out for who is begun, at most one more for the turn.
+    assert max(waits[moving]) < 2 * timeout_s + 1
+    assert len(waits[still]) > 100
+
+
 @loads
 def test_slots_moved_by_the_server_under_load_lose_nothing(
     cluster: servers.Cluster, version_of: Callable[[str], int], order: Make, load_of: type[Load]

@@ -1,8 +1,8 @@
 """The Redis book for asyncio: the steps of all tasks share one connection to a node (`redis_line`).
 
-Only the plain case is handled here: a script that runs and answers. Whatever else a server says (a slot that has moved,
-a script it does not know, an alias to be looked up, another home) means that nothing was run, and the step is handed to
-the synchronous book in a thread, which knows what to do. A connection that ends, or an answer that does not come, is
+Only the plain case is handled here: a script that runs and answers, or is loaded first. Whatever else a server says (a
+slot that has moved, an alias to be looked up, another home) means that nothing was run, and the step is handed to the
+synchronous book in a thread, which knows what to do. A connection that ends, or an answer that does not come, is
 `StoreTimeout` for everyone who waits: unknown; the same id settles it.
 """
 
@@ -24,14 +24,16 @@ from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_hints import LoopHints
 from equipoise.reservation.redis_line import Line, seen
-from equipoise.reservation.redis_links import KNOWN_S, Address, connection_settings, slot_of
+from equipoise.reservation.redis_links import KNOWN_S, Address, command, connection_settings, slot_of
+from equipoise.reservation.redis_scripts import SCRIPTS
 from equipoise.reservation.redis_steps import outcome_from
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 
 __all__ = ["RedisInLoop"]
 
 THREADS = 4
-"""For reads and for what a step could not settle in the loop."""
+"""For reads and for learning who the nodes are; as many others for steps that the loop could not settle. A node that
+puts steps off holds each of them for its time-out: nobody else is to wait for that."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
 """Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
@@ -52,6 +54,7 @@ class RedisInLoop(AsyncReservationBook):
         """When a line for hints was last opened."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
+        self._put_off = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-steps")
         self._hints = LoopHints(book.registry, self._threads, self._line_for_hints)
         self._generation = generation()
         self._closed = False
@@ -59,6 +62,16 @@ class RedisInLoop(AsyncReservationBook):
     async def _in_thread(self, call: Callable[..., _Answer], *values: Any) -> _Answer:
         self._ready()
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
+
+    async def _in_turn(self, request: Request) -> Outcome:
+        """A step that the loop could not settle, by the synchronous book; begun within the time-out, or not at all."""
+        self._ready()
+        step = self._put_off.submit(self._redis.run, request)
+        answer = asyncio.wrap_future(step)
+        done, _ = await asyncio.wait({answer}, timeout=self._timeout_s)
+        if not done and step.cancel():
+            raise StoreUnavailable("nothing was sent: other steps wait for a node that puts them off")
+        return await answer
 
     def _ready(self) -> None:
         if self._closed:
@@ -80,7 +93,7 @@ class RedisInLoop(AsyncReservationBook):
             if isinstance(error.__cause__, TimeoutError | failures.TimeoutError):
                 # It is silent, and the caller's time is spent: a few threads would make all tasks wait in turn for more
                 # of the same. Who asks next goes where the account may be by then.
-                self._threads.submit(self._redis.lost, address)
+                self._put_off.submit(self._redis.lost, address)
                 raise
             return None
 
@@ -138,28 +151,37 @@ class RedisInLoop(AsyncReservationBook):
     async def _step(self, request: Request) -> Outcome:
         self._ready()
         if isinstance(request, _IN_THREAD):
-            return await self._in_thread(self._redis.run, request)
+            return await self._in_turn(request)
         book, account_id = self._redis, request.account_id
         line = self._lines.get(book.address_of(slot_of(account_id)))
         if line is None or line.broken or (line.home and time.monotonic() - line.known > KNOWN_S):
             line = await self._line_for(account_id)
             if line is None:
-                return await self._in_thread(book.run, request)
+                return await self._in_turn(request)
+        replies: list[Any] = []
         if isinstance(request, Reserve) and line.busy:
             replies = await line.join(account_id, book.packed_part(request))
             if isinstance(replies[0], failures.NoScriptError):
                 line.load()
-        else:
-            wait = book.wait
-            replies = await line.ask(account_id, book.packed_step(request, line.home) + wait, 2 if wait else 1)
+                replies.clear()
+        if not replies:
+            replies = await self._asked(line, request)
+        if isinstance(replies[0], failures.NoScriptError):
+            line.tell(command("SCRIPT", "LOAD", SCRIPTS[request.op].text), 1)
+            replies = await self._asked(line, request)
         reply = replies[0]
         if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
-            return await self._in_thread(book.run, request)
+            return await self._in_turn(request)
         book.check_wait(replies)
         outcome = outcome_from(request, reply)
         if isinstance(request, Reserve) and request.outbox and outcome.done:
             self._hints.give(account_id)
         return outcome
+
+    def _asked(self, line: Line, request: Request) -> asyncio.Future[list[Any]]:
+        """A step by itself on its way; its replies."""
+        wait = self._redis.wait
+        return line.ask(request.account_id, self._redis.packed_step(request, line.home) + wait, 2 if wait else 1)
 
     def _line_for_hints(self, slot: int) -> Line | None:
         """The line to the node of a slot; where there is none it is being opened, at most once a second."""
@@ -191,5 +213,6 @@ class RedisInLoop(AsyncReservationBook):
         for line in [*self._lines.values(), *self._retired]:
             line.close()
         self._lines.clear()
-        await asyncio.to_thread(self._threads.shutdown)
+        for threads in (self._threads, self._put_off):
+            await asyncio.to_thread(threads.shutdown)
         self._redis.close_book()
