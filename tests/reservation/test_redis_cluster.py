@@ -438,7 +438,7 @@ def venue_of(load: Load) -> VenueView:
     ended = {order_id for _, op, _, order_id in load.answers if op == "cancel"}
     terms: dict[str, Any] = {"symbol": "SYM", "side": Side.BID, "lots": 4, "price_ticks": 100, "hold": "0.000020"}
     return VenueView(
-        as_of_us=time.time_ns() // 1000 + 10**7,
+        as_of_us=time.time_ns() // 1000,
         orders=tuple([VenueOrder(order_id=name, filled=filled[name], **terms) for name in filled.keys() - ended]),
         fills=tuple([VenueFill(fill_id=ident, order_id=order_id, lots=1) for order_id, ident in fills]),
         positions={"SYM": len(fills)},
@@ -476,7 +476,7 @@ def test_a_master_that_dies_under_load_is_followed_to_its_replica_and_the_accoun
         # Facts passed meanwhile, and nothing else.
         assert {op for version, op, _, _ in after if version > promotion.version} == {"fill", "cancel"}
         assert account.version > promotion.version + 20
-        assert book.reconcile(account_id, venue_of(load), apply=True).settled
+        assert book.reconcile(account_id, venue_of(load), apply=True, grace_ms=0).settled
         account = book.account(account_id)
         assert account.status is AccountStatus.ACTIVE
         assert book.symbols(account_id)[0].lots == sum(op == "fill" for _, op, _, _ in load.answers)
@@ -530,11 +530,11 @@ def test_a_promotion_that_loses_the_last_step_leaves_the_account_recovering_unti
         )
         early = VenueView(as_of_us=record.at_us, orders=(stray, kept), positions={})
         assert book.reconcile(account_id, early).discrepancies[-1].note == "the view is not later than the promotion"
-        view = VenueView(as_of_us=time.time_ns() // 1000 + 10**7, orders=(stray, kept), positions={})
-        dry = book.reconcile(account_id, view)
+        view = VenueView(as_of_us=time.time_ns() // 1000, orders=(stray, kept), positions={})
+        dry = book.reconcile(account_id, view, grace_ms=0)
         assert [item.kind for item in dry.discrepancies] == ["unheld_order", "recovering"]
         assert book.account(account_id).all_units == 10
-        assert book.reconcile(account_id, view, apply=True).settled
+        assert book.reconcile(account_id, view, apply=True, grace_ms=0).settled
         account = book.account(account_id)
         assert (account.status, account.all_units) == (AccountStatus.ACTIVE, 30)
         assert book.reserve(account_id, [order(hold=20)], request_id="next").ok

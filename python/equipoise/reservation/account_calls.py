@@ -276,13 +276,17 @@ class AccountCalls(Calls):
         request_id: str,
         issued_at_us: int | None,
         not_after_us: int | None,
+        expected_version: int | None = None,
     ) -> Outcome:
         scale = self._scale(account_id_of(account_id))
         count = units(amount, scale, "amount", signed=op == "adjust")
         count = -count if op == "withdraw" else count
         issued, until = self._validity(issued_at_us, not_after_us)
         content = fingerprint(op, count, kind)
-        return self._run(Money(op, account_id, id_of(request_id, "request_id"), content, issued, until, count, kind))
+        ident = id_of(request_id, "request_id")
+        return self._run(
+            Money(op, account_id, ident, content, issued, until, count, kind, expected_version=expected_version)
+        )
 
     def mark(
         self, account_id: str, open_pnl: Mapping[str | tuple[str, str], Amount], *, as_of_us: int | None = None

@@ -14,15 +14,16 @@ from equipoise.reservation.audit import Finding, Holdings, JournalBase, audit
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.ids import derived_id
 from equipoise.reservation.money import Amount, held
-from equipoise.reservation.records import BookOrder, Outcome
+from equipoise.reservation.records import STATE_AT, BookOrder, Outcome
 from equipoise.reservation.steps import NOT_TERMINAL
 from equipoise.reservation.steps.repairs import mended_order, mended_symbols
 from equipoise.reservation.venue import VenueOrder, VenueView
 
-__all__ = ["HARMLESS", "Discrepancy", "ReconcileReport", "compare"]
+__all__ = ["HARMLESS", "Discrepancy", "ReconcileReport", "compare", "within"]
 
 HARMLESS = frozenset({"absent"})
 """Findings that may stay while an account grants again: what they are about is still held."""
+_OPEN_LOTS, _MARGIN = (BookOrder._fields.index(name) - STATE_AT for name in ("open_lots", "margin"))
 REOPENED = "#live"
 """Added to the id of an order that has ended in the book and is open at the venue."""
 
@@ -125,29 +126,30 @@ def compare(
     grace_us: int,
     units: Callable[[Amount, bool], int],
     knows_event: Callable[[str, str], bool],
-) -> tuple[list[Plan], tuple[str, ...]]:
-    """Findings with their repairs, and the orders that cannot be judged yet.
+) -> tuple[list[Plan], list[Plan], tuple[str, ...]]:
+    """Findings within the book and against the venue, with their repairs, and the orders that cannot be judged yet.
 
     `units(amount, round_up)` turns an amount into units of the account; `knows_event(order_id, ident)` says whether an
     event has been booked.
     """
-    plans = _within(kept, venue_known=view is not None)
+    plans = within(kept, venue_known=view is not None)
     if view is None:
-        return plans, ()
-    desk = _Desk(kept, view, now, view.as_of_us - grace_us, units, knows_event)
+        return plans, [], ()
+    # A clock that is ahead, the venue's or the caller's, makes nothing older than it is.
+    desk = _Desk(kept, view, now, min(view.as_of_us, now) - grace_us, units, knows_event)
     desk.look_at_fills()
     desk.look_at_orders()
     desk.look_for_absent()
     desk.look_at_totals()
     if kept.account.status.recovering:
         desk.look_at_recovery()
-    return plans + desk.plans, tuple(desk.unjudged)
+    return plans, desk.plans, tuple(desk.unjudged)
 
 
 # --- the book against itself ----------------------------------------------------------------------------------------
 
 
-def _within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
+def within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
     """Repairs for what an audit finds, in the order in which they must be done."""
     found: dict[str, list[Finding]] = {}
     for finding in audit(kept).findings:
@@ -156,8 +158,13 @@ def _within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
         return []
     plans: list[Plan] = []
     orders = dict(kept.orders)
+    journal = _folded(kept)
+    tickets = kept.account.terms.positions == "tickets"
+    whole = "journal_gap" not in found and "journal_chain" not in found
     for order in kept.orders.values():
-        mended = mended_order(order)
+        told = journal.orders.get(order.order_id) if tickets and whole else None
+        owns = None if told is None else _owned(told)
+        mended = mended_order(order, owns)
         if mended != order:
             item = Discrepancy(
                 "order",
@@ -166,20 +173,33 @@ def _within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
                 (order.working, order.hold),
                 "working lots and hold as state and fills imply",
             )
-            plans.append(Plan(item, "order", (order.order_id, "", None)))
+            if (mended.open_lots, mended.margin) != (order.open_lots, order.margin):
+                item = replace(
+                    item,
+                    expected=(mended.working, mended.hold, mended.open_lots, mended.margin),
+                    found=(order.working, order.hold, order.open_lots, order.margin),
+                    repair="as state and fills imply; open lots and their margin as the journal has them",
+                )
+            plans.append(Plan(item, "order", (order.order_id, "", owns)))
             orders[order.order_id] = mended
-    journal = _folded(kept)
-    lost = sorted(
-        name for name, order in journal.orders.items() if order[0] in NOT_TERMINAL and name not in kept.orders
-    )
-    plans += _symbols(kept, orders, journal, found, lost=bool(lost) and not venue_known)
-    for name in lost:
+    gone = [name for name in sorted(journal.orders) if name not in kept.orders]
+    lost = [name for name in gone if journal.orders[name][0] in NOT_TERMINAL]
+    # No view of open orders says what became of a ticket's position.
+    owning = [name for name in gone if tickets and _owned(journal.orders[name]) != (0, 0)]
+    waits = bool(owning) or (bool(lost) and not venue_known)
+    restored, summed, unknown = _symbols(kept, orders, journal if whole else None, waits=waits)
+    waits = waits or unknown
+    plans = restored + plans + summed
+    for name in sorted({*lost, *owning}):
         item = Discrepancy("record", name, journal.orders[name][0], None)
-        if venue_known:
+        if name in owning:
+            item = replace(item, note="what its position takes stays taken: close it at the venue, book it by hand")
+        elif venue_known:
             item = replace(item, repair="adopted again if it is open at the venue, released if not")
         else:
             item = replace(item, note="what it held stays held until the venue's open orders say more")
-        plans.append(Plan(item, "noted" if venue_known else None))
+        plans.append(Plan(item, "noted" if item.repair else None))
+    lost = sorted({*lost, *owning})
     account = kept.account
     kinds = ("owner", "rates", "index", "alias", "outbox")
     named = [finding for kind in kinds for finding in found.get(kind, ())]
@@ -189,7 +209,7 @@ def _within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
         plans.append(Plan(item, "index", (where, "", None)))
     for kind in ("executed", "all", "live_orders", "open_pnl", "records"):
         for finding in found.get(kind, ()):
-            note = "waits for the lost records" if lost and not venue_known else ""
+            note = "waits for the lost records" if waits else ""
             repair = "" if note else "summed anew over symbols"
             item = Discrepancy("totals", kind, finding.expected, finding.found, repair, "found", note)
             plans.append(Plan(item, None if note else "totals", (kind, "", None)))
@@ -198,7 +218,7 @@ def _within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
         broken = found.get("journal_state", [])
     if broken or lost:
         first = broken[0] if broken else Finding("journal_state", lost[0], journal.orders[lost[0]], None)
-        note = "waits for the lost records" if lost and not venue_known else ""
+        note = "waits for the lost records" if waits else ""
         repair = "" if note else "the audit begins at this version; the records stay"
         item = Discrepancy("journal", first.where, first.expected, first.found, repair, "found", note)
         plans.append(Plan(item, None if note else "journal", (account.account_id, "", None)))
@@ -214,44 +234,48 @@ def _folded(kept: Holdings) -> JournalBase:
     return state
 
 
+def _owned(figures: tuple[Any, ...]) -> tuple[int, int]:
+    """(open lots, their margin) of an order as the journal has it."""
+    return figures[_OPEN_LOTS], figures[_MARGIN]
+
+
 def _symbols(
-    kept: Holdings,
-    orders: Mapping[str, BookOrder],
-    journal: JournalBase,
-    found: Mapping[str, list[Finding]],
-    *,
-    lost: bool,
-) -> list[Plan]:
-    """Symbols whose totals are not what the orders, and for a netted position the journal, say."""
+    kept: Holdings, orders: Mapping[str, BookOrder], journal: JournalBase | None, *, waits: bool
+) -> tuple[list[Plan], list[Plan], bool]:
+    """Symbols whose totals are not what the orders, and for a netted position the journal, say.
+
+    `journal`: its state where it is whole. Returns those that are restored, which comes before any sum is made anew,
+    those that are summed anew, and whether some of them cannot be restored.
+    """
     terms = kept.account.terms
-    whole = "journal_gap" not in found and "journal_chain" not in found
-    positions = {key: (state[0], state[1]) for key, state in journal.symbols.items()} if whole else {}
+    tickets = terms.positions == "tickets"
+    positions = {} if journal is None else {key: (state[0], state[1]) for key, state in journal.symbols.items()}
     mended = mended_symbols(
-        kept.symbols,
-        orders.values(),
-        positions,
-        tickets=terms.positions == "tickets",
-        larger_leg=terms.combine == "larger_leg",
+        kept.symbols, orders.values(), positions, tickets=tickets, larger_leg=terms.combine == "larger_leg"
     )
     rows = {(row.symbol, row.leg): row for row in kept.symbols}
-    plans = []
+    unknown = not tickets and journal is None and not mended.keys() <= rows.keys()
+    restored, summed = list[Plan](), list[Plan]()
     for key, row in mended.items():
         before = rows.get(key)
         if row == before:
             continue
-        position = None if key not in positions or terms.positions == "tickets" else positions[key]
-        note = "waits for the lost records" if lost else ""
+        position = None if key not in positions or tickets else positions[key]
+        note = "waits for the lost records" if waits else ""
+        if before is None and not tickets and position is None:
+            note = "its position is lost, and the journal is not whole: what it takes stays taken"
         item = Discrepancy(
             "symbol",
             " ".join(key).strip(),
             tuple(row[2:10]),
             None if before is None else tuple(before[2:10]),
-            "" if lost else "summed anew over its orders",
+            "" if note else "summed anew over its orders",
             "found",
             note,
         )
-        plans.append(Plan(item, None if lost else "symbol", (*key, position)))
-    return plans
+        plan = Plan(item, None if note else "symbol", (*key, position))
+        (restored if before is None else summed).append(plan)
+    return restored, summed, unknown
 
 
 # --- the book against the venue -------------------------------------------------------------------------------------
@@ -275,6 +299,8 @@ class _Desk:
         self.seen: set[str] = set()
         self.missed: dict[str, int] = {}
         self.money = 0
+        self.unexplained = False
+        """Some fill of the venue cannot be booked: the balance cannot be compared."""
         self.moved: dict[tuple[str, str], int] = {}
         self.known_events = knows_event
         at_venue = {name for order in view.orders for name in (order.order_id, order.venue_id) if name}
@@ -295,18 +321,29 @@ class _Desk:
     def look_at_fills(self) -> None:
         """Fills the book has not booked. Orders it does not know are adopted first."""
         adopted = {name: order for order in self.view.orders for name in (order.order_id, order.venue_id) if name}
+        seen = set[tuple[str, str]]()
         for fill in self.view.fills:
-            order = self.find(fill.order_id)
+            # The fill may name the order by an id that the book is only going to learn from the view.
+            venue = adopted.get(fill.order_id)
+            order = self.find(fill.order_id, *(() if venue is None else (venue.order_id, venue.venue_id)))
             if order is not None and self.known_events(order.order_id, fill.fill_id):
                 continue
-            if order is None and fill.order_id not in adopted:
+            if order is None and venue is None:
+                self.unexplained = True
                 item = Discrepancy("fill_of_unknown_order", fill.order_id, fill.lots, None)
                 self.add(replace(item, note="neither the book nor the venue has the order: book it by hand"))
                 continue
-            name = order.order_id if order is not None else fill.order_id
+            name = order.order_id if order is not None else (venue and (venue.order_id or venue.venue_id)) or ""
+            if (name, fill.fill_id) in seen:
+                continue
+            seen.add((name, fill.fill_id))
+            fill = replace(fill, order_id=name)
             self.missed[name] = self.missed.get(name, 0) + fill.lots
-            side = order.side if order is not None else adopted[fill.order_id].side.value
-            place = (order.symbol, order.leg) if order is not None else _place(adopted[fill.order_id])
+            if order is not None:
+                side, place = order.side, (order.symbol, order.leg)
+            else:
+                assert venue is not None  # noqa: S101 - one of them is there
+                side, place = venue.side.value, _place(venue)
             self.moved[place] = self.moved.get(place, 0) + (fill.lots if side == "bid" else -fill.lots)
             pnl = 0 if fill.realised_pnl is None else self.units(fill.realised_pnl, False)
             self.money += pnl - self.units(fill.fee, False)
@@ -317,9 +354,7 @@ class _Desk:
         """Every open order of the venue against the book's."""
         adoptions: list[Plan] = []
         for venue in self.view.orders:
-            order = self.find(venue.order_id, venue.venue_id)
-            if order is not None and order.terminal:
-                order = self.find(derived_id("", order.order_id, REOPENED)) or order
+            order = self.last_adopted(venue)
             name = venue.order_id or venue.venue_id
             if name is None:
                 item = Discrepancy("unheld_order", venue.symbol, (venue.lots - venue.filled, str(venue.hold)), None)
@@ -339,12 +374,25 @@ class _Desk:
                     None if order is None else str(order.state),
                     f"hold for it as {adopted}, flagged adopted",
                 )
-                adoptions.append(Plan(item, "adopt", (venue, adopted, lots, hold)))
+                leads = venue.venue_id and self.find(venue.venue_id)
+                ended = leads.order_id if leads and leads.terminal else ""
+                adoptions.append(Plan(item, "adopt", (venue, adopted, lots, hold, ended)))
                 continue
             self.seen.add(order.order_id)
             self.look_at_order(venue, order)
         # An adopted order must be there before its fills are booked.
         self.plans = adoptions + self.plans
+
+    def last_adopted(self, venue: VenueOrder) -> BookOrder | None:
+        """The book's order under one of the venue's names; where it has ended, the last one adopted in its place."""
+        names = [name for name in (venue.order_id, venue.venue_id) if name is not None]
+        order = self.find(*names, *[derived_id("", name, REOPENED) for name in names])
+        while order is not None and order.terminal:
+            again = self.find(derived_id("", order.order_id, REOPENED))
+            if again is None:
+                break
+            order = again
+        return order
 
     def look_at_order(self, venue: VenueOrder, order: BookOrder) -> None:
         """One order that both have open."""
@@ -362,6 +410,7 @@ class _Desk:
             self.add(replace(item, note="cancel it at the venue, or amend"))
         filled = order.filled + missed
         if venue.filled > filled and "adopted" not in order.flags:
+            self.unexplained = True
             item = Discrepancy("fills_missing", order.order_id, venue.filled, filled)
             self.add(replace(item, note="the view has no such fills: fetch them from an earlier cursor"))
 
@@ -402,6 +451,7 @@ class _Desk:
             for key in sorted({*said, *mine, *self.moved}):
                 found = mine.get(key, 0) + self.moved.get(key, 0)
                 if said.get(key, 0) != found:
+                    self.unexplained = True
                     item = Discrepancy("position", " ".join(key).strip(), said.get(key, 0), found)
                     self.add(replace(item, note="no fill of the view explains it"))
         if self.view.balance is not None:
@@ -409,7 +459,20 @@ class _Desk:
             found = self.kept.account.balance_units + self.money
             if said_units != found:
                 account_id = self.kept.account.account_id
-                self.add(Discrepancy("balance", account_id, said_units, found, "adjust(venue_sync)"), "adjust")
+                item = Discrepancy("balance", account_id, said_units, found)
+                if self.unexplained:
+                    self.add(replace(item, note="waits for the fills that the view does not explain"))
+                elif self.moved_later():
+                    self.add(replace(item, note="the balance moved later, or shortly before: take a later view"))
+                else:
+                    self.add(replace(item, repair="adjust(venue_sync)"), "adjust", said_units - found)
+
+    def moved_later(self) -> bool:
+        """Whether the balance changed too late for the view to be compared with it."""
+        return any(
+            record.at_us > self.settled_us and record.before.balance != record.after.balance
+            for record in self.kept.journal
+        )
 
     def look_at_recovery(self) -> None:
         """Whether the view can show everything that a promotion may have lost."""

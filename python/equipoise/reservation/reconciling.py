@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.arguments import flag_of, leg_of, span_of, text_of
@@ -14,12 +14,33 @@ from equipoise.reservation.foreign import understood
 from equipoise.reservation.ids import account_id_of, derived_id, fingerprint
 from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.order_calls import OrderCalls
-from equipoise.reservation.reconcile import HARMLESS, Discrepancy, Plan, ReconcileReport, compare, settled_by
+from equipoise.reservation.reconcile import HARMLESS, Discrepancy, Plan, ReconcileReport, compare, settled_by, within
 from equipoise.reservation.records import BookAccount, Outcome
 from equipoise.reservation.requests import Adopt, Ask, Repair
 from equipoise.reservation.venue import VenueView, checked_view
 
 __all__ = ["Reconciling"]
+
+
+WITHIN = ("order", "symbol", "index", "totals", "journal", "status")
+"""Steps that put the account itself right."""
+
+
+@dataclass
+class _Progress:
+    """How far the repairs of one call are."""
+
+    account_id: str
+    view: VenueView | None
+    operator: str
+    version: int
+    """Of the account, as of our last step."""
+    versions: dict[str, int]
+    """Of its orders."""
+    settled: bool = True
+    """Nothing was found that is not repaired."""
+    booked: bool = True
+    """Every fill of the view that was missed is booked."""
 
 
 class Reconciling(AccountCalls, OrderCalls):
@@ -80,7 +101,7 @@ class Reconciling(AccountCalls, OrderCalls):
         if view is not None:
             view = checked_view(view, scale)
         with understood(f"what is kept of {account_id}"):
-            plans, unjudged = compare(
+            inner, outer, unjudged = compare(
                 kept,
                 view,
                 self._clock(),
@@ -88,35 +109,46 @@ class Reconciling(AccountCalls, OrderCalls):
                 lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
                 lambda order_id, ident: self._knows_event(account_id, order_id, ident),
             )
-        items = [plan.item for plan in plans]
+        items = [plan.item for plan in [*inner, *outer]]
         if apply:
             versions = {name: order.version for name, order in kept.orders.items()}
-            items = list(self._repairs(account_id, plans, view, kept.account.version, versions, operator))
+            progress = _Progress(account_id, view, operator, kept.account.version, versions)
+            items = [*self._repairs(inner, progress)]
+            if items and progress.settled:
+                items += self._what_is_left(progress)
+            items += self._repairs(outer, progress)
         return ReconcileReport(account_id, kept.account.version, apply, tuple(items), unjudged)
 
-    def _repairs(
-        self,
-        account_id: str,
-        plans: Sequence[Plan],
-        view: VenueView | None,
-        version: int,
-        versions: dict[str, int],
-        operator: str,
-    ) -> Iterator[Discrepancy]:
+    def _what_is_left(self, progress: _Progress) -> Iterator[Discrepancy]:
+        """Repair what the account shows once it has been put right: one thing may have hidden another."""
+        kept = self._holdings(progress.account_id)
+        left = [plan for plan in within(kept, venue_known=progress.view is not None) if plan.step != "noted"]
+        # Steps of others since then are not what the view was compared with: `progress` does not follow them.
+        alone = kept.account.version == progress.version
+        again = replace(progress, version=kept.account.version, versions={})
+        yield from self._repairs([plan for plan in left if plan.step is not None], again)
+        progress.settled = progress.settled and again.settled
+        if alone:
+            progress.version = again.version
+
+    def _repairs(self, plans: Sequence[Plan], progress: _Progress) -> Iterator[Discrepancy]:
         """Do what each finding says, in order; the versions expected move with our own steps only."""
-        settled = True
+        account_id, view, versions = progress.account_id, progress.view, progress.versions
         for plan in plans:
             if plan.step == "noted":
                 yield replace(plan.item, state="applied")
                 continue
             if plan.step is None:
-                settled = settled and plan.item.kind in HARMLESS
+                progress.settled = progress.settled and plan.item.kind in HARMLESS
                 yield replace(plan.item, state="skipped")
                 continue
-            if plan.step == "status" and not settled:
+            if plan.step == "adjust" and not progress.booked:
+                yield replace(plan.item, state="skipped", note="waits for a fill that is not booked")
+                continue
+            if plan.step == "status" and not progress.settled:
                 yield replace(plan.item, state="skipped", note="not everything found is repaired")
                 continue
-            if plan.step in ("order", "symbol", "index", "totals", "journal", "status"):
+            if plan.step in WITHIN:
                 where, leg, position = plan.values or (account_id, "", None)
                 ident = derived_id(f"{plan.step}:", where)
                 outcome = self._run(
@@ -129,35 +161,38 @@ class Reconciling(AccountCalls, OrderCalls):
                         where,
                         leg,
                         position,
-                        operator,
-                        expected_version=version,
+                        progress.operator,
+                        expected_version=progress.version,
                     )
                 )
             else:
                 assert view is not None  # noqa: S101 - only a view leads to these
-                outcome = self._by_the_venue(account_id, plan, view, versions)
-            if outcome.code is Code.OK and outcome.version == version + 1:
-                version = outcome.version
+                outcome = self._by_the_venue(account_id, plan, view, versions, progress.version)
+            if outcome.code is Code.OK and outcome.version == progress.version + 1:
+                progress.version = outcome.version
                 if outcome.order_id is not None:
-                    versions[outcome.order_id] = version
+                    versions[outcome.order_id] = outcome.version
                 elif plan.step == "order":
-                    versions[plan.values[0]] = version
+                    versions[plan.values[0]] = outcome.version
             state, note = settled_by(outcome)
-            settled = settled and state == "applied"
+            progress.settled = progress.settled and state == "applied"
+            progress.booked = progress.booked and (plan.step != "fill" or state == "applied")
             yield replace(plan.item, state=state, note=note)
 
-    def _by_the_venue(self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int]) -> Outcome:
-        """One repair that books what the venue says."""
+    def _by_the_venue(
+        self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int], version: int
+    ) -> Outcome:
+        """One repair that books what the venue says; `version`: of the account after the repair before it."""
         name = plan.order_id
         expected = None if name is None else versions[name]
         # One id for each thing said of an order as it stands: the same view, applied again, repeats nothing.
         mark = f"reconcile:{view.as_of_us}:{plan.step}" if name is None else f"reconcile:{plan.step}:{expected}"
         if plan.step == "adopt":
-            venue, order_id, lots, hold = plan.values
+            venue, order_id, lots, hold, ended = plan.values
             side = venue.side.value
             ask = Ask(order_id, venue.symbol, leg_of(venue.leg), side, lots, venue.price_ticks, hold, venue.reduce_only)
             content = fingerprint("adopt", tuple(ask))
-            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id))
+            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id, ended=ended))
         if plan.step == "fill":
             fill = plan.values[0]
             return self.fill(
@@ -170,11 +205,12 @@ class Reconciling(AccountCalls, OrderCalls):
                 fee=fill.fee,
             )
         if plan.step == "adjust":
-            account = self.account(account_id)
-            found = units(view.balance or 0, account.scale, "balance", signed=True) - account.balance_units
-            if abs(found) > AMOUNT_MAX:
+            (change,) = plan.values
+            if abs(change) > AMOUNT_MAX:
                 return Outcome(Code.AMOUNT_OVERFLOW, "adjust", account_id)
-            return self.adjust(account_id, to_decimal(found, account.scale), "venue_sync", request_id=mark)
+            # Only on what was looked at: whatever has been booked since may be what the venue's balance has too.
+            amount, ident = to_decimal(change, self._scale(account_id)), f"{mark}:{version}"
+            return self._money("adjust", account_id, amount, "venue_sync", ident, None, None, version)
         assert name is not None  # noqa: S101 - the rest is about one order
         if plan.step == "acknowledge":
             venue_id = plan.values[0]

@@ -43,6 +43,8 @@ SCALES = {str(scale): scale for scale in range(SCALE_MAX + 1)}
 """Scales, by how user_portfolio has them."""
 SEEN = 2**52
 """Added to the age of a settled order once `archive` has seen whether it shrinks (lua/archive.lua)."""
+SIDES = {side: side for side in ("bid", "ask")}
+LEGS = {leg: leg for leg in ("", "long", "short")}
 PLACES = 1000
 """`seq` of an order is version * PLACES + place in its ladder."""
 
@@ -109,8 +111,8 @@ def order_of(order_id: str, scale: int, fields: Mapping[str, str]) -> BookOrder:
         order = BookOrder(
             order_id,
             fields["symbol"],
-            fields.get("leg", ""),
-            fields["side"],
+            LEGS[fields.get("leg", "")],
+            SIDES[fields["side"]],
             lots,
             int(fields.get("price_ticks", 0)),
             scale,

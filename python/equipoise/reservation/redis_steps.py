@@ -127,7 +127,7 @@ def _abandon(r: Abandon) -> Arguments:
 
 
 def _money(r: Money) -> Arguments:
-    return [], [str(r.issued_us), str(r.not_after_us), str(r.amount), r.kind]
+    return [], [str(r.issued_us), str(r.not_after_us), str(r.amount), r.kind, _optional(r.expected_version)]
 
 
 def _mark(r: Mark) -> Arguments:
@@ -214,7 +214,8 @@ def _adopt(r: Adopt, real_id: str) -> Arguments:
     ask = r.ask
     ids, values = _named(r, ask.order_id, real_id)
     values += [ask.side, str(ask.lots), str(ask.price_ticks), str(ask.hold), "1" if ask.reduce_only else "", ask.leg]
-    return [*ids, r.venue_id or ask.order_id], [*values, ask.symbol, _optional(r.venue_id), r.order_type, r.owner]
+    ids += [r.venue_id or ask.order_id, r.ended or ask.order_id]
+    return ids, [*values, ask.symbol, _optional(r.venue_id), r.order_type, r.owner, r.ended]
 
 
 _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {

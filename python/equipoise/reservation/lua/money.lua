@@ -1,8 +1,11 @@
--- Deposit, withdraw or adjust the balance. ARGV 9 signed amount   10 kind
+-- Deposit, withdraw or adjust the balance. ARGV 9 signed amount   10 kind   11 expected version or empty
 
 local refused = away or gate()
 if refused then
     return refused
+end
+if ARGV[11] ~= '' and ARGV[11] ~= A.said[2] then
+    return answer('ILLEGAL_TRANSITION')
 end
 local amount = tonumber(ARGV[9])
 D.balance = D.balance + amount

@@ -41,7 +41,7 @@ local function load_order(key, order_id, event)
         amend_lots, amend_hold = figure(amended[1], 'amend_lots'), figure(amended[2], 'amend_hold')
         amend_price_ticks, amend_deadline = figure(amended[3], 'amend_price_ticks'), amended[4]
     end
-    if lots < 1 or filled + released > max(lots, amend_lots) then
+    if lots < 1 or filled + released > max(lots, amend_lots) or (got[3] ~= 'bid' and got[3] ~= 'ask') then
         corrupt('order ' .. order_id)
     end
     local seq = number(got[23], 'seq')

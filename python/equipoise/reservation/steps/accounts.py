@@ -199,6 +199,8 @@ def move_money(view: View, request: Money, now: int) -> Effect:
     account, refusal = account_step(view, request, now)
     if refusal is not None or account is None:
         return cast(Effect, refusal)
+    if request.expected_version is not None and account.version != request.expected_version:
+        return refuse(Code.ILLEGAL_TRANSITION, request, account)
     if request.op == "withdraw":
         refusal = growth_gate(request, account)
         if refusal is not None:

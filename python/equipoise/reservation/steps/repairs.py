@@ -22,8 +22,13 @@ __all__ = ["adopt", "indexes_of", "mended_order", "mended_symbols", "repair"]
 ALWAYS_US = 2**62
 
 
-def mended_order(order: BookOrder) -> BookOrder:
-    """The order with the lots and the hold that its state and its fills imply."""
+def mended_order(order: BookOrder, owns: tuple[int, int] | None = None) -> BookOrder:
+    """The order with the lots and the hold that its state and its fills imply.
+
+    `owns`: of a ticket, the open lots and their margin as the journal has them.
+    """
+    if owns is not None:
+        order = order._replace(open_lots=owns[0], margin=owns[1])
     if order.state in NOT_TERMINAL:
         working, hold = standing(order, order.filled)
         return order._replace(working=working, hold=hold, released=order.ordered - order.filled - working)
@@ -47,7 +52,10 @@ def mended_symbols(
 ) -> dict[tuple[str, str], BookSymbol]:
     """Totals of every symbol and leg as the orders say; (lots, margin) of a netted position as `positions` says."""
     mended: dict[tuple[str, str], BookSymbol] = {}
-    for row in rows:
+    known = {(row.symbol, row.leg): row for row in rows}
+    for symbol, leg in () if tickets else positions.keys() - known.keys():
+        known[symbol, leg] = SYMBOL_START._replace(symbol=symbol, leg=leg)
+    for row in known.values():
         lots, margin = (0, 0) if tickets else positions.get((row.symbol, row.leg), (row.lots, row.margin))
         blank = SYMBOL_START._replace(symbol=row.symbol, leg=row.leg, lots=lots, margin=margin)
         mended[row.symbol, row.leg] = blank._replace(
@@ -132,25 +140,33 @@ def repair(view: View, request: Repair, now: int) -> Effect:
     rows = {(row.symbol, row.leg): row for row in view.symbols()}
     if request.kind == "order" and request.where in orders:
         order = orders[request.where]
-        mended = mended_order(order)._replace(changed_us=now, version=draft.version)
+        mended = mended_order(order, request.position)._replace(changed_us=now, version=draft.version)
         orders[request.where] = mended
         draft.order_pairs.append((order, mended))
+    restored = False
     if request.kind in ("order", "symbol"):
-        positions = {} if request.position is None else {(request.where, request.leg): request.position}
+        positions = {}
+        if request.kind == "symbol" and request.position is not None:
+            positions = {(request.where, request.leg): request.position}
         tickets = account.terms.positions == "tickets"
         fresh = mended_symbols(rows.values(), orders.values(), positions, tickets=tickets, larger_leg=larger_leg)
         touched = (request.where, request.leg)
         if request.kind == "order" and request.where in orders:
             touched = (orders[request.where].symbol, orders[request.where].leg)
+        restored = touched in fresh and touched not in rows
         if touched in fresh:
             draft.put_row(fresh[touched])
             rows[touched] = fresh[touched]
     require = COMBINE_RULES[account.terms.combine]
     sums = [require(row) for row in rows.values()]
+    executed_units, all_units = sum([executed for executed, _ in sums]), sum([everything for _, everything in sums])
+    if restored:
+        # Other symbols may be lost too: what they take is in the totals only, until they are back.
+        executed_units, all_units = max(executed_units, account.executed_units), max(all_units, account.all_units)
     draft.status = account.status.changed(recovering=False) if request.kind == "status" else account.status
     after = draft.next_account()._replace(
-        executed_units=sum([executed for executed, _ in sums]),
-        all_units=sum([everything for _, everything in sums]),
+        executed_units=executed_units,
+        all_units=all_units,
         open_pnl_units=sum([row.open_pnl for row in rows.values()]),
         live_orders=sum([order.state in NOT_TERMINAL for order in orders.values()]),
         records=len(orders) + view.forgotten(ALWAYS_US),
@@ -190,6 +206,9 @@ def adopt(view: View, request: Adopt, now: int) -> Effect:
     draft.put_row(row)
     draft.order_pairs.append((None, order))
     draft.live += 1
-    if request.venue_id is not None and request.venue_id != ask.order_id and view.order(request.venue_id) is None:
-        draft.aliases = ((request.venue_id, ask.order_id),)
+    if request.venue_id is not None and request.venue_id != ask.order_id:
+        named = view.order(request.venue_id)
+        # The venue's order is this one, not one that has ended under its id: what comes for it comes for this.
+        if named is None or (named.terminal and named.order_id == request.ended):
+            draft.aliases = ((request.venue_id, ask.order_id),)
     return draft.finish(order_id=ask.order_id, state=OrderState.LIVE, flags=("adopted",))
