@@ -168,6 +168,7 @@ def test_bad_arguments_are_refused(book: ReservationBook) -> None:
         ({"order_status": None}, "order_status"),
         ({"order_quantity": []}, "order_quantity"),
         ({"order_quantity": None}, "order_quantity"),
+        ({"order_quantity": "1E+999999999"}, "order_quantity"),
     ],
 )
 def test_a_field_that_is_no_text_is_listed_and_what_the_order_holds_stays_held(

@@ -72,6 +72,27 @@ def test_the_figures_are_those_of_the_book(book: ReservationBook, order: Make, c
     assert found[f"{name}_step_seconds_count", "fill"] == 2
 
 
+def test_every_outbox_entry_is_counted(book: ReservationBook, order: Make) -> None:
+    registry = CollectorRegistry()
+    with BookMetrics(book, registry):
+        book.open_account(A, 10)
+        for number in range(120):
+            book.reserve(A, [order(hold=1)], request_id=f"r{number}", send="outbox")
+        assert figures(registry)["equipoise_book_outbox_entries", A] == book._outbox_size(A) == 120
+
+
+def test_an_account_that_cannot_be_read_leaves_the_figures_of_the_others(order: Make, tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with ReservationBook.connect(f"sqlite:///{tmp_path}/m.db") as book, BookMetrics(book, registry):
+        for name in ("a", "b", "c"):
+            book.open_account(name, 10)
+        statement = "UPDATE accounts SET terms = 'x' WHERE account_id = 'b'"
+        book._ready().execute(statement)  # type: ignore[attr-defined]
+        found = figures(registry)
+        assert [found["equipoise_book_unreadable", name] for name in ("a", "b", "c")] == [0, 1, 0]
+        assert {key[1] for key in found if key[0] == "equipoise_book_free"} == {"a", "c"}
+
+
 def test_a_leak_and_an_unknown_order_are_seen(order: Make, clock: Any) -> None:
     registry = CollectorRegistry()
     with ReservationBook.connect("memory:", clock=clock) as book, BookMetrics(book, registry):

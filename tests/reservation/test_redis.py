@@ -284,6 +284,22 @@ def test_a_wrong_type_that_a_repair_meets_is_corrupt_and_writes_nothing(
     assert refused.isdisjoint({keys[2], keys[3], keys[7]} if kind == "index" else {keys[7]})
 
 
+@pytest.mark.parametrize(("field", "value"), [("side", "x"), ("side", ""), ("leg", "both")])
+def test_a_record_with_a_word_that_no_step_writes_is_corrupt_and_moves_nothing(
+    client: redis.Redis, order: Make, field: str, value: str
+) -> None:
+    with ReservationBook.connect(servers.shared().url) as book:
+        book.open_account(A, "1", rule="worst_side")
+        book.reserve(A, [order(hold=100, order_id="X"), order("ask", hold=60)], request_id="r", send="caller")
+        client.hset(f"user_holdings:{{{A}}}:X", field, value)
+        before = everything(client)
+        for call in (book.audit, lambda name: book.order(name, "X"), lambda name: book.cancel(name, "X")):
+            if field == "side" or call is book.audit:
+                with pytest.raises(StoreCorrupt):
+                    call(A)
+        assert everything(client) == before
+
+
 def test_a_wrong_type_that_an_import_meets_is_corrupt_and_writes_nothing(client: redis.Redis, clock: Any) -> None:
     names = ["portfolio", "symbols", "orders", "due", "requests", "journal"]
     record = f"user_holdings:{{{A}}}:q"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from equipoise import cli
+from equipoise.orders import Order, Side
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.sqlite import SqliteBook
 
@@ -163,7 +164,7 @@ def test_documents_with_wrong_values_are_refused_by_name(shell: Shell, here: Pat
             "view.fills.margin[0]",
         ),
     ):
-        (here / "view.json").write_text(json.dumps(said))
+        (here / "view.json").write_text(json.dumps({"orders": [], **said}))
         shell("reconcile", A, "--view", "view.json", "--apply")
         assert (shell.code, named in shell.err) == (2, True), shell.err
     for said, named in (
@@ -238,10 +239,62 @@ def test_reconcile_is_a_dry_run_until_told(shell: Shell, here: Path) -> None:
     assert (shell.code, done["settled"]) == (0, True)
     assert shell.json("reconcile", A, "--view", "view.json")["ok"]
     assert shell.code == 0
-    for broken in ({}, [], {"as_of_us": 1, "orders": [{"side": "up"}]}, {"as_of_us": 1, "fills": [{"id": 1}]}):
+    for broken in (
+        {},
+        [],
+        {"as_of_us": 1, "orders": [{"side": "up"}]},
+        {"as_of_us": 1, "orders": [], "fills": [{"id": 1}]},
+        # Orders that are not listed are released: a list that is missing or misspelt is none.
+        {"as_of_us": 1},
+        {"as_of_us": 1, "orders": [], "fils": []},
+    ):
         (here / "view.json").write_text(json.dumps(broken))
-        shell("reconcile", A, "--view", "view.json")
+        shell("reconcile", A, "--view", "view.json", "--apply")
         assert (shell.code, "--view must be" in shell.err) == (2, True)
+    for text in ("[" * 200_000, '{"as_of_us": ' + "1" * 5_000 + "}"):
+        (here / "view.json").write_text(text)
+        shell("reconcile", A, "--view", "view.json")
+        assert (shell.code, "--view must be a JSON document" in shell.err) == (2, True)
+
+
+def test_positions_of_legs_are_said_by_symbol_and_leg(shell: Shell, here: Path) -> None:
+    shell("open", A, "--balance", "50", "--rule", "hedge_legs")
+    with ReservationBook.connect(BOOK) as book:
+        order = Order(
+            symbol="S", side=Side.BID, lots=4, price_ticks=1, hold=0, price=Decimal(1), size=Decimal(1), leg="long"
+        )
+        assert book.execute(A, order, request_id="x", margin=4).ok
+    for legs, code in (({"long": 4}, 0), ({"long": 4, "short": 0}, 0), ({"long": 3}, 1), ({"short": 4}, 1)):
+        (here / "view.json").write_text(json.dumps({"as_of_us": 1, "orders": [], "positions": {"S": legs}}))
+        shell("reconcile", A, "--view", "view.json")
+        assert shell.code == code, legs
+
+
+def test_what_a_failed_write_left_of_a_line_is_taken_off_before_the_export_goes_on(shell: Shell, here: Path) -> None:
+    shell("open", A, "--balance", "5")
+    shell("export", A, "journal.jsonl")
+    shell("deposit", A, "1")
+    whole = (here / "journal.jsonl").read_text()
+    for torn in (whole + '{"account_id": "live', whole + "x" * 200_000, "x", ""):
+        with ReservationBook.connect(BOOK) as book:
+            book._ready().execute("UPDATE accounts SET exported_version = 1")  # type: ignore[attr-defined]
+        (here / "journal.jsonl").write_text(torn)
+        assert shell.json("export", A, "journal.jsonl")["records"] == 1
+        lines = [json.loads(line) for line in (here / "journal.jsonl").read_text().splitlines()]
+        assert [line["version"] for line in lines] == ([1, 2] if torn.startswith(whole) else [2])
+
+
+def test_an_account_that_cannot_be_read_keeps_no_other_from_being_looked_at(shell: Shell) -> None:
+    for name in ("a", "b", "c"):
+        shell("open", name, "--balance", "5")
+    with ReservationBook.connect(BOOK) as book:
+        statement = "UPDATE accounts SET terms = 'x' WHERE account_id = 'b'"
+        book._ready().execute(statement)  # type: ignore[attr-defined]
+    for words in (("audit",), ("show",), ("sweep",), ("archive",)):
+        text = shell(*words)
+        assert (shell.code, "StoreCorrupt" in shell.err or "b" in shell.err) == (5, True), (words, shell.err)
+        assert "a" in text.split("\n", 1)[1 if words[0] != "audit" else 0]
+        assert "c" in text
 
 
 def test_audit_finds_a_contradiction_and_exits_1(shell: Shell) -> None:

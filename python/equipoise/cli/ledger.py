@@ -12,14 +12,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from equipoise.cli.text import say, say_json, table
 from equipoise.config import load_config
-from equipoise.errors import InputError, StoreTimeout
+from equipoise.errors import InputError, StoreCorrupt, StoreTimeout
 from equipoise.orders import Order, Side
 from equipoise.reservation import (
     BookAccount,
@@ -41,7 +42,10 @@ __all__ = ["ledger"]
 MAKES_THE_FILE = ("open", "import")
 ORDER_FIELDS = {"symbol", "side", "lots", "price_ticks", "hold"}
 ORDER_MAY = {"order_id", "reduce_only", "leg"}
+_Answer = TypeVar("_Answer")
 EXPORT_CHUNK = 1_000
+TAIL = 1 << 16
+"""Bytes of a file's end that are looked at together."""
 LIFTED = "none"
 """In the place of a limit: there is none."""
 
@@ -158,7 +162,7 @@ def _json_of(name: str, path: str) -> Any:
     text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     try:
         return json.loads(text, parse_float=Decimal)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(name, None, "a JSON document", str(error)) from error
 
 
@@ -256,12 +260,14 @@ def _terms(book: ReservationBook, options: argparse.Namespace) -> int:
 
 
 def _show(book: ReservationBook, options: argparse.Namespace) -> int:
-    accounts = [book.account(name) for name in options.account or book.accounts()]
+    accounts, failure = _of_each(options.account or book.accounts(), book.account)
     if options.json:
         say_json([account.to_dict() for account in accounts])
-        return 0
-    head = ("account", "status", "balance", "open pnl", "executed", "used", "free", "orders", "version")
-    say(table([_account_row(account) for account in accounts], head=head, left=(0, 1)))
+    else:
+        head = ("account", "status", "balance", "open pnl", "executed", "used", "free", "orders", "version")
+        say(table([_account_row(account) for account in accounts], head=head, left=(0, 1)))
+    if failure is not None:
+        raise failure
     return 0
 
 
@@ -395,18 +401,31 @@ def _resolve(book: ReservationBook, options: argparse.Namespace) -> int:
 # --- upkeep ---------------------------------------------------------------------------------------------------------
 
 
+def _of_each(names: Sequence[str], ask: Callable[[str], _Answer]) -> tuple[list[_Answer], StoreCorrupt | None]:
+    """The answers of all accounts that can be read, and the first failure of one that cannot."""
+    answers, failure = [], None
+    for name in names:
+        try:
+            answers.append(ask(name))
+        except StoreCorrupt as error:
+            failure = failure or error
+    return answers, failure
+
+
 def _each(book: ReservationBook, options: argparse.Namespace) -> int:
     """Sweep or archive every account named, or every account there is."""
     names = options.account or book.accounts()
     if options.command == "sweep":
-        outcomes = [book.sweep(name, sweeper=options.sweeper) for name in names]
+        outcomes, failure = _of_each(names, lambda name: book.sweep(name, sweeper=options.sweeper))
     else:
-        outcomes = [book.archive(name) for name in names]
+        outcomes, failure = _of_each(names, book.archive)
     if options.json:
         say_json([_outcome_dict(outcome) for outcome in outcomes])
     else:
         rows = [[o.account_id, " ".join([o.code, *o.flags]), str(len(o.order_rows)), str(o.version)] for o in outcomes]
         say(table(rows, head=("account", "answer", "orders", "version"), left=(0, 1)))
+    if failure is not None:
+        raise failure
     return 0 if all(outcome.done for outcome in outcomes) else 1
 
 
@@ -458,7 +477,7 @@ def _history(book: ReservationBook, options: argparse.Namespace) -> int:
 
 
 def _audit(book: ReservationBook, options: argparse.Namespace) -> int:
-    reports = [book.audit(name) for name in options.account or book.accounts()]
+    reports, failure = _of_each(options.account or book.accounts(), book.audit)
     if options.json:
         say_json([report.to_dict() for report in reports])
     for report in () if options.json else reports:
@@ -466,6 +485,8 @@ def _audit(book: ReservationBook, options: argparse.Namespace) -> int:
         say(f"{report.account_id}: {verdict}; {report.orders} orders, {report.journal_records} journal records")
         for finding in report.findings:
             say(f"  {finding.kind}  {finding.where}  expected {finding.expected}, found {finding.found}")
+    if failure is not None:
+        raise failure
     return 0 if all(report.ok for report in reports) else 1
 
 
@@ -491,23 +512,60 @@ def _say_report(report: ReconcileReport) -> None:
 
 
 def _view_of(said: Any) -> VenueView:
-    """What a venue says, from JSON: as_of_us, orders, fills, positions, balance."""
-    if not isinstance(said, dict) or "as_of_us" not in said:
-        raise InputError("--view", None, "a JSON object with as_of_us", type(said).__name__)
+    """What a venue says, from JSON: as_of_us and orders, and fills, positions and balance where they were asked for."""
+    if not isinstance(said, dict):
+        raise InputError("--view", None, "a JSON object", type(said).__name__)
+    # An order that is not among the open ones is released: a list that was left out is no list without orders.
+    missing, unknown = {"as_of_us", "orders"} - said.keys(), said.keys() - {field.name for field in fields(VenueView)}
+    if missing or unknown:
+        raise InputError("--view", None, "an object of as_of_us, orders, fills, positions, balance", sorted(said))
     try:
-        orders = tuple([VenueOrder(**{**item, "side": Side(item["side"])}) for item in said.get("orders", ())])
+        orders = tuple([VenueOrder(**{**item, "side": Side(item["side"])}) for item in said["orders"]])
         fills = tuple([VenueFill(**item) for item in said.get("fills", ())])
-        more = {name: said[name] for name in ("positions", "balance") if name in said}
-        return VenueView(as_of_us=said["as_of_us"], orders=orders, fills=fills, **more)
+        positions = _positions_of(said.get("positions"))
+        return VenueView(
+            as_of_us=said["as_of_us"], orders=orders, fills=fills, positions=positions, balance=said.get("balance")
+        )
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(
             "--view", None, "orders and fills with the fields of VenueOrder and VenueFill", error
         ) from error
 
 
+def _positions_of(said: Any) -> Any:
+    """Positions per symbol; of a hedged symbol an object with its legs."""
+    if not isinstance(said, dict):
+        return said
+    found: dict[Any, Any] = {}
+    for symbol, lots in said.items():
+        if isinstance(lots, dict):
+            found |= {(symbol, leg): count for leg, count in lots.items()}
+        else:
+            found[symbol] = lots
+    return found
+
+
+def _without_torn_line(path: Path) -> None:
+    """Take off what a write that failed has left of a line: its record was not confirmed, and comes again."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - TAIL)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        file.truncate(end)
+
+
 def _export(book: ReservationBook, options: argparse.Namespace) -> int:
     """Append chunk by chunk; a chunk is confirmed once it is on the disk."""
     count, chunk = 0, book.export(options.account, limit=EXPORT_CHUNK)
+    _without_torn_line(Path(options.file))
     with Path(options.file).open("a", encoding="utf-8") as file:
         while chunk:
             for record in chunk:

@@ -272,6 +272,10 @@ class ReservationBook(Reconciling):
         return Worker(self, reader, name, poll_ms)
 
     @abstractmethod
+    def _outbox_size(self, account_id: str) -> int:
+        """How many entries the outbox of an account has."""
+
+    @abstractmethod
     def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:
         """Where a worker's entries come from."""
 

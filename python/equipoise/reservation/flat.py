@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from equipoise.errors import InputError
@@ -189,7 +189,7 @@ class _Reader:
         try:
             exact = Decimal(text or "0") / self.lot
             count = -int(-exact // 1) if exact.is_finite() and abs(exact) <= AMOUNT_MAX else 0
-        except (InvalidOperation, ValueError, TypeError):
+        except (ArithmeticError, ValueError, TypeError):
             exact, count = Decimal(0), 0
         if count < 1 or count != exact:
             count = max(count, 1)

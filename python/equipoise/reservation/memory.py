@@ -484,6 +484,10 @@ class MemoryBook(ReservationBook):
         # Entries made anew by a repair may stand in another order.
         return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
 
+    def _outbox_size(self, account_id: str) -> int:
+        with self._lock:
+            return len(self._shelf(account_id).outbox)
+
     def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:  # noqa: ARG002
         return PolledReader(self._unsent, partitions, takeover_ms / 1000)
 

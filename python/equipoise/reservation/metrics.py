@@ -33,7 +33,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, s
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from equipoise.errors import StoreError
+from equipoise.errors import StoreCorrupt, StoreError
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.records import BookAccount, BookOrder, Outcome
@@ -149,7 +149,13 @@ class BookMetrics(Collector):
         """Figures of every account as of now."""
         families = _families()
         for account_id in self._book.accounts():
-            self._look_at(account_id, families)
+            unreadable = families["unreadable"]
+            try:
+                self._look_at(account_id, families)
+                unreadable.add_metric([account_id], 0)
+            except StoreCorrupt:
+                # What the other accounts have is as true as before.
+                unreadable.add_metric([account_id], 1)
         yield from families.values()
 
     def _look_at(self, account_id: str, families: dict[str, Any]) -> None:
@@ -160,12 +166,12 @@ class BookMetrics(Collector):
             if book.account(account_id).version == account.version:
                 break
         held = sum(row.hold_bids + row.hold_asks for row in rows)
-        leak = self._leak(account, held)
+        leak, entries = self._leak(account, held), book._outbox_size(account_id)  # noqa: SLF001
         if leak is not None:
             families["leak"].add_metric([account_id], _number(leak, account.scale))
         _add_account(families, account)
         _add_orders(families, account, awaiting, held, book._clock())  # noqa: SLF001
-        families["outbox_entries"].add_metric([account_id], len(book.outbox(account_id, limit=10_000)))
+        families["outbox_entries"].add_metric([account_id], entries)
 
     def _leak(self, account: BookAccount, held: int) -> int | None:
         """What was found when all orders were last read; None where that has not been possible yet."""
@@ -200,6 +206,7 @@ def _families() -> dict[str, Any]:
         ("under_reserved", "Fills that took more than was held"),
         ("pnl_missing", "Reductions booked without a result"),
         ("leak", "Held by symbol totals beyond what their orders hold"),
+        ("unreadable", "1 where a record of the account is not the book's, so that its figures are missing"),
     )
     by_state = (("orders", "Orders that are not terminal"), ("holds", "Margin they hold"))
     made: dict[str, Any] = {}

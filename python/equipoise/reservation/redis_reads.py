@@ -201,6 +201,9 @@ class RedisReads(ReservationBook):
             ]
         )
 
+    def _outbox_size(self, account_id: str) -> int:
+        return int(self._command(account_id, "XLEN", keys_of(self._target.prefix, account_id)[9]))
+
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         return bool(self._command(account_id, "HEXISTS", self._key(account_id, order_id), f"e:{ident}"))
 

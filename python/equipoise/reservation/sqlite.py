@@ -519,6 +519,10 @@ class SqliteBook(ReservationBook):
     def _unsent(self, partitions: frozenset[int]) -> list[Delivery]:
         return self._read(lambda connection: unsent(connection, partitions))
 
+    def _outbox_size(self, account_id: str) -> int:
+        query = "SELECT count(*) FROM outbox WHERE account_id = ?"
+        return int(self._read(lambda connection: connection.execute(query, (account_id,)).fetchall()[0][0]))
+
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
         return (
             self._read(

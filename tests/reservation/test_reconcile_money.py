@@ -1,0 +1,241 @@
+"""Reconcile never frees what it cannot tell, and books nothing of the venue's twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from equipoise.orders import Order, Side
+from equipoise.reservation import (
+    Code,
+    OrderState,
+    ReservationBook,
+    VenueFill,
+    VenueOrder,
+    VenueView,
+    reconciling,
+)
+
+A = "acc"
+Make = Callable[..., Order]
+
+
+def spoil(book: ReservationBook, change: Callable[[Any], object], statement: str, *words: str) -> None:
+    """One change behind the book's back: of what memory keeps, of a file's rows, or of a server's keys."""
+    if hasattr(book, "_shelves"):
+        change(book._shelves[A])
+    elif hasattr(book, "_links"):
+        book._command(A, *words)  # type: ignore[attr-defined]
+    else:
+        book._ready().execute(statement).fetchall()  # type: ignore[attr-defined]
+
+
+def trade(book: ReservationBook, order: Make, **terms: Any) -> None:
+    """Ten lots of SYM that take 0.0004 of 0.001, and an order of five."""
+    book.open_account(A, "0.001", **terms)
+    book.reserve(A, [order(lots=10, hold=400, order_id="X")], request_id="r", send="caller")
+    book.fill(A, "X", 10, fill_id="f", margin="0.0004")
+    book.reserve(A, [order(lots=5, hold=5, order_id="Y")], request_id="y", send="caller")
+
+
+def lose_symbol(book: ReservationBook) -> None:
+    spoil(book, lambda shelf: shelf.rows.clear(), "DELETE FROM symbols", "DEL", "user_symbols:{acc}")
+
+
+def lose_ticket(book: ReservationBook) -> None:
+    statement = "DELETE FROM orders WHERE order_id = 'X'"
+    spoil(book, lambda shelf: shelf.orders.pop("X"), statement, "DEL", "user_holdings:{acc}:X")
+
+
+def is_full(book: ReservationBook, order: Make) -> None:
+    """Neither the position's margin nor the hold has come free."""
+    assert book.account(A).all_units == 405
+    assert book.reserve(A, [order(hold=596)], request_id="more").code is Code.INSUFFICIENT_MARGIN
+
+
+def test_i7_a_lost_symbol_is_restored_with_the_position_that_the_journal_has(
+    book: ReservationBook, order: Make
+) -> None:
+    trade(book, order)
+    lose_symbol(book)
+    report = book.reconcile(A, apply=True)
+    assert report.settled
+    assert book.audit(A).findings == ()
+    assert [(row.symbol, row.lots, row.margin) for row in book.symbols(A)] == [("SYM", 10, 400)]
+    is_full(book, order)
+    # On the way the totals have never been less.
+    assert {record.after.all for record in book.history(A, after_version=4)} == {405}
+
+
+def test_i7_a_lost_symbol_that_no_journal_tells_keeps_what_it_takes(book: ReservationBook, order: Make) -> None:
+    trade(book, order)
+    lose_symbol(book)
+    statement = "DELETE FROM journal WHERE version = 2"
+    spoil(book, lambda shelf: shelf.journal.pop(1), statement, "XDEL", "user_journal:{acc}", "2-0")
+    for _ in range(2):
+        assert not book.reconcile(A, apply=True).settled
+        is_full(book, order)
+
+
+def test_i7_a_lost_ticket_keeps_what_its_position_takes_whatever_the_venue_has_open(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    trade(book, order, positions="tickets")
+    clock.advance(60)
+    lose_ticket(book)
+    still = VenueOrder(symbol="SYM", side=Side.BID, lots=5, price_ticks=100, hold="0.000005", order_id="Y")
+    for view in (None, VenueView(as_of_us=clock(), orders=(still,)), None):
+        report = book.reconcile(A, view, apply=True)
+        assert not report.settled
+        (record,) = [item for item in report.discrepancies if item.kind == "record"]
+        assert (record.where, record.state) == ("X", "skipped")
+        is_full(book, order)
+    assert not book.audit(A).ok
+
+
+def test_what_a_ticket_owns_is_what_the_journal_has(book: ReservationBook, order: Make) -> None:
+    trade(book, order, positions="tickets")
+    spoil(
+        book,
+        lambda shelf: shelf.put(shelf.order("X")._replace(margin=0)),
+        "UPDATE orders SET margin = 0 WHERE order_id = 'X'",
+        "HDEL",
+        "user_holdings:{acc}:X",
+        "margin",
+    )
+    assert not book.audit(A).ok
+    assert book.reconcile(A, apply=True).settled
+    assert book.audit(A).findings == ()
+    is_full(book, order)
+
+
+def test_a_report_says_settled_only_when_nothing_contradicts(book: ReservationBook, order: Make) -> None:
+    trade(book, order)
+    book.cancel(A, "Y")
+    spoil(
+        book,
+        lambda shelf: shelf.orders.pop("Y"),
+        "DELETE FROM orders WHERE order_id = 'Y'",
+        "DEL",
+        "user_holdings:{acc}:Y",
+    )
+    assert not book.audit(A).ok
+    assert book.reconcile(A, apply=True).settled
+    assert book.audit(A).findings == ()
+
+
+def test_a_balance_that_moved_after_the_view_is_not_set_back(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1000)
+    clock.advance(60)
+    view = VenueView(as_of_us=clock(), balance=1000)
+    clock.advance(1)
+    proven.deposit(A, 500, request_id="d")
+    report = proven.reconcile(A, view, apply=True)
+    assert [(item.kind, item.state) for item in report.discrepancies] == [("balance", "skipped")]
+    assert proven.account(A).balance == 1500
+    # Nor one that moved shortly before: the venue's clock is another one.
+    clock.advance(1)
+    assert not proven.reconcile(A, VenueView(as_of_us=clock(), balance=1000), apply=True).settled
+    clock.advance(60)
+    assert proven.reconcile(A, VenueView(as_of_us=clock(), balance=1499), apply=True).settled
+    assert proven.account(A).balance == 1499
+
+
+def test_a_balance_that_moves_between_the_look_and_the_repair_is_left(
+    proven: ReservationBook, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven.open_account(A, 1000)
+    clock.advance(60)
+    whole = reconciling.compare
+
+    def slow(*values: Any) -> Any:
+        plans = whole(*values)
+        proven.withdraw(A, 400, request_id="w")  # somebody is faster
+        return plans
+
+    monkeypatch.setattr(reconciling, "compare", slow)
+    report = proven.reconcile(A, VenueView(as_of_us=clock(), balance="999.99"), apply=True)
+    (item,) = report.discrepancies
+    assert (item.kind, item.state, item.note) == ("balance", "skipped", "changed since it was looked at")
+    assert proven.account(A).balance == 600
+
+
+def test_an_order_that_is_open_at_the_venue_again_and_again_is_held_each_time(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=10, hold=100, order_id="X")], request_id="r", send="caller")
+    proven.acknowledge(A, "X", "V")
+    there = VenueOrder(symbol="SYM", side=Side.BID, lots=10, price_ticks=100, hold="0.0001", order_id="X", venue_id="V")
+    for turn in range(4):
+        for orders, held in (((there,), 100), ((), 0)):
+            clock.advance(60)
+            report = proven.reconcile(A, VenueView(as_of_us=clock(), orders=orders), apply=True)
+            assert report.settled, turn
+            assert proven.account(A).all_units == held, turn
+            assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=orders)).ok, turn
+    assert len(proven.orders(A, every=True)) == 4
+
+
+@pytest.mark.parametrize(("name", "venue_id"), [("X", "V"), ("77", "77")])
+def test_a_venue_id_is_the_order_that_was_adopted_last_and_outlives_the_one_before(
+    proven: ReservationBook, order: Make, clock: Any, name: str, venue_id: str
+) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=10, hold=100, order_id=name)], request_id="r", send="caller")
+    proven.acknowledge(A, name, venue_id)
+    proven.cancel(A, name)
+    clock.advance(60)
+    there = VenueOrder(
+        symbol="SYM", side=Side.BID, lots=10, price_ticks=100, hold="0.0001", order_id=name, venue_id=venue_id
+    )
+    assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=(there,)), apply=True).settled
+    assert proven.account(A).all_units == 100
+    clock.advance(90_000)
+    proven.archive(A)
+    assert proven.audit(A).findings == ()
+    assert proven.order(A, name) is None or venue_id == name
+    assert proven.fill(A, venue_id, 2, fill_id="f", margin="0.00002").order_id == f"{name}#live"
+    clock.advance(60)
+    partly = VenueOrder(
+        symbol="SYM",
+        side=Side.BID,
+        lots=10,
+        filled=2,
+        price_ticks=100,
+        hold="0.0001",
+        order_id=name,
+        venue_id=venue_id,
+    )
+    assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=(partly,)), apply=True).ok
+    assert proven.account(A).all_units == 100
+
+
+def test_a_fill_that_names_its_order_by_a_venue_id_of_the_same_view_is_booked_once(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1000)
+    proven.reserve(A, [order(lots=10, hold=100, order_id="X")], request_id="r", send="caller")
+    proven.acknowledge(A, "X")
+    clock.advance(60)
+    there = VenueOrder(
+        symbol="SYM",
+        side=Side.BID,
+        lots=10,
+        filled=4,
+        price_ticks=100,
+        hold="0.0001",
+        order_id="X",
+        venue_id="V",
+    )
+    fill = VenueFill(fill_id="f", order_id="V", lots=4, margin="0.00004", fee=1)
+    view = VenueView(as_of_us=clock(), orders=(there,), fills=(fill, fill), positions={"SYM": 4}, balance=999)
+    assert [item.kind for item in proven.reconcile(A, view).discrepancies] == ["missed_fill"]
+    assert proven.reconcile(A, view, apply=True).settled
+    assert (proven.account(A).balance, proven.symbols(A)[0].lots) == (999, 4)
+    assert proven.reconcile(A, view).ok
+    found = proven.order(A, "X")
+    assert found is not None
+    assert (found.filled, found.state) == (4, OrderState.LIVE)
