@@ -239,3 +239,21 @@ def test_a_fill_that_names_its_order_by_a_venue_id_of_the_same_view_is_booked_on
     found = proven.order(A, "X")
     assert found is not None
     assert (found.filled, found.state) == (4, OrderState.LIVE)
+
+
+def test_a_ticket_whose_venue_id_went_to_an_order_that_is_gone_contradicts_nothing(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1, positions="tickets")
+    proven.reserve(A, [order(lots=4, hold=40, order_id="X")], request_id="r", send="caller")
+    proven.acknowledge(A, "X", "V")
+    proven.fill(A, "X", 4, fill_id="f")
+    there = VenueOrder(symbol="SYM", side=Side.BID, lots=4, price_ticks=100, hold="0.00004", order_id="X", venue_id="V")
+    for orders in ((there,), ()):
+        clock.advance(60)
+        assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=orders), apply=True).settled
+    clock.advance(90_000)
+    proven.archive(A)
+    assert [found.order_id for found in proven.orders(A, every=True)] == ["X"]
+    assert proven.audit(A).findings == ()
+    assert proven.close(A, "X", event_id="c", realised_pnl=0).state is OrderState.CLOSED

@@ -99,7 +99,7 @@ def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool) -> 
             owners[order.owner] = owners.get(order.owner, 0) + order.hold
         if order.outbox:
             waiting.setdefault(order.request_id, []).append(order)
-        if order.venue_id is not None and misleads(order.venue_id, view.order(order.venue_id)):
+        if order.venue_id is not None and not order.terminal and misleads(order.venue_id, view.order(order.venue_id)):
             aliases.append((order.venue_id, order.order_id))
         if larger_leg and order.working and counted(order):
             _count(rates, (order.symbol, order.leg, "orders"), counted_rate(order))

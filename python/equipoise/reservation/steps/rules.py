@@ -78,10 +78,7 @@ def counted(order: BookOrder) -> bool:
 
 
 def misleads(venue_id: str, order: BookOrder | None) -> bool:
-    """Whether the venue id of an order leads to nothing, or to an order that works under another one.
-
-    One that has ended may keep the venue id of an order that was adopted after it.
-    """
+    """Whether the venue id of a working order leads to nothing, or to another order that works, under another one."""
     if order is None:
         return True
     return not order.terminal and order.order_id != venue_id and order.venue_id not in (None, venue_id)
