@@ -74,6 +74,17 @@ def test_i7_a_lost_symbol_that_no_journal_tells_keeps_what_it_takes(book: Reserv
     lose_symbol(book)
     statement = "DELETE FROM journal WHERE version = 2"
     spoil(book, lambda shelf: shelf.journal.pop(1), statement, "XDEL", "user_journal:{acc}", "2-0")
+    # What else is off is put right meanwhile.
+    statement = "INSERT INTO aliases VALUES ('acc', 'ghost', 'nobody')"
+    spoil(
+        book,
+        lambda shelf: shelf.aliases.update(ghost="nobody"),
+        statement,
+        "HSET",
+        "user_aliases:{acc}",
+        "ghost",
+        "nobody",
+    )
     for _ in range(2):
         assert not book.reconcile(A, apply=True).settled
         is_full(book, order)

@@ -143,7 +143,6 @@ def repair(view: View, request: Repair, now: int) -> Effect:
         mended = mended_order(order, request.position)._replace(changed_us=now, version=draft.version)
         orders[request.where] = mended
         draft.order_pairs.append((order, mended))
-    restored = False
     if request.kind in ("order", "symbol"):
         positions = {}
         if request.kind == "symbol" and request.position is not None:
@@ -153,15 +152,14 @@ def repair(view: View, request: Repair, now: int) -> Effect:
         touched = (request.where, request.leg)
         if request.kind == "order" and request.where in orders:
             touched = (orders[request.where].symbol, orders[request.where].leg)
-        restored = touched in fresh and touched not in rows
         if touched in fresh:
             draft.put_row(fresh[touched])
             rows[touched] = fresh[touched]
     require = COMBINE_RULES[account.terms.combine]
     sums = [require(row) for row in rows.values()]
     executed_units, all_units = sum([executed for executed, _ in sums]), sum([everything for _, everything in sums])
-    if restored:
-        # Other symbols may be lost too: what they take is in the totals only, until they are back.
+    if request.kind != "totals":
+        # A symbol may be lost: what it takes is in the totals only, until it is back.
         executed_units, all_units = max(executed_units, account.executed_units), max(all_units, account.all_units)
     draft.status = account.status.changed(recovering=False) if request.kind == "status" else account.status
     after = draft.next_account()._replace(
