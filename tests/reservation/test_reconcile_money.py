@@ -268,3 +268,22 @@ def test_a_ticket_whose_venue_id_went_to_an_order_that_is_gone_contradicts_nothi
     assert [found.order_id for found in proven.orders(A, every=True)] == ["X"]
     assert proven.audit(A).findings == ()
     assert proven.close(A, "X", event_id="c", realised_pnl=0).state is OrderState.CLOSED
+
+
+def test_an_open_result_without_a_position_is_taken_off(book: ReservationBook, order: Make) -> None:
+    trade(book, order)
+    book.reserve(A, [order("ask", lots=10, hold=0, order_id="Z")], request_id="z", send="caller")
+    book.fill(A, "Z", 10, fill_id="f", realised_pnl=0)
+    spoil(
+        book,
+        lambda shelf: shelf.rows.update({("SYM", ""): shelf.rows["SYM", ""]._replace(open_pnl=-29)}),
+        "UPDATE symbols SET open_pnl = -29",
+        "HSET",
+        "user_symbols:{acc}",
+        "SYM",
+        "0 0 5 0 5 0 0 0 0 0 0 0 -29 -1 -1",
+    )
+    assert not book.audit(A).ok
+    assert book.reconcile(A, apply=True).settled
+    assert book.audit(A).findings == ()
+    assert book.account(A).open_pnl_units == 0

@@ -81,7 +81,9 @@ def mended_symbols(
             if larger_leg:
                 changes["rate_tickets"] = max(row.rate_tickets, order_rate(order.margin, order.open_lots))
         mended[key] = row._replace(**changes)
-    return mended
+    # Without a position there is no open result.
+    flat = [key for key, row in mended.items() if row.open_pnl and not (row.lots or row.long_lots or row.short_lots)]
+    return mended | {key: mended[key]._replace(open_pnl=0) for key in flat}
 
 
 def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool) -> Indexes:
