@@ -549,6 +549,7 @@ def test_a_venues_order_without_a_price_is_held_and_one_without_an_id_is_named_i
 def test_reconcile_goes_on_past_a_balance_that_cannot_be_booked(proven: ReservationBook, clock: Any) -> None:
     most = "9007199254.740991"
     proven.open_account(A, most)
+    clock.advance(60)
     report = proven.reconcile(A, VenueView(as_of_us=clock(), balance=f"-{most}"), apply=True)
     assert [(item.kind, item.state, item.note) for item in report.discrepancies] == [
         ("balance", "skipped", "AMOUNT_OVERFLOW")
