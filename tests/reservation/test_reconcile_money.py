@@ -67,6 +67,18 @@ def test_i7_a_lost_symbol_is_restored_with_the_position_that_the_journal_has(
     is_full(book, order)
     # On the way the totals have never been less.
     assert {record.after.all for record in book.history(A, after_version=4)} == {405}
+    # And that is the end of it: what is found later is repaired as ever.
+    spoil(
+        book,
+        lambda shelf: shelf.owners.update(ann=1),
+        "INSERT INTO owners VALUES ('acc', 'ann', 1)",
+        "HSET",
+        "user_owners:{acc}",
+        "ann",
+        "1",
+    )
+    assert book.reconcile(A, apply=True).settled
+    assert book.audit(A).findings == ()
 
 
 def test_i7_a_lost_symbol_that_no_journal_tells_keeps_what_it_takes(book: ReservationBook, order: Make) -> None:
@@ -190,38 +202,39 @@ def test_an_order_that_is_open_at_the_venue_again_and_again_is_held_each_time(
     assert len(proven.orders(A, every=True)) == 4
 
 
-@pytest.mark.parametrize(("name", "venue_id"), [("X", "V"), ("77", "77")])
-def test_a_venue_id_is_the_order_that_was_adopted_last_and_outlives_the_one_before(
-    proven: ReservationBook, order: Make, clock: Any, name: str, venue_id: str
+@pytest.mark.parametrize("booked_before", [False, True])
+@pytest.mark.parametrize(("name", "client_id"), [("X", "X"), ("V", None)])
+def test_an_order_that_has_ended_keeps_its_venue_id_and_its_fills_are_booked_once(
+    proven: ReservationBook, order: Make, clock: Any, name: str, client_id: str | None, booked_before: bool
 ) -> None:
     proven.open_account(A, 1)
     proven.reserve(A, [order(lots=10, hold=100, order_id=name)], request_id="r", send="caller")
-    proven.acknowledge(A, name, venue_id)
+    proven.acknowledge(A, name, "V")
+    if booked_before:
+        proven.fill(A, "V", 2, fill_id="F", fee="0.1", margin="0.00002")
     proven.cancel(A, name)
-    clock.advance(60)
-    there = VenueOrder(
-        symbol="SYM", side=Side.BID, lots=10, price_ticks=100, hold="0.0001", order_id=name, venue_id=venue_id
-    )
-    assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=(there,)), apply=True).settled
-    assert proven.account(A).all_units == 100
+    terms: dict[str, Any] = {"symbol": "SYM", "side": Side.BID, "lots": 10, "price_ticks": 100, "hold": "0.0001"}
+    there = VenueOrder(order_id=client_id, venue_id="V", filled=2, **terms)
+    fills = (VenueFill(fill_id="F", order_id="V", lots=2, fee="0.1", margin="0.00002"),)
+    for _ in range(3):
+        clock.advance(60)
+        view = VenueView(as_of_us=clock(), orders=(there,), fills=fills, positions={"SYM": 2}, balance="0.9")
+        assert proven.reconcile(A, view, apply=True).settled
+        assert proven.symbols(A)[0].lots == 2
+        assert proven.account(A).all_units == 100
+    assert proven.fill(A, "V", 2, fill_id="F", fee="0.1", margin="0.00002").code is Code.DUPLICATE
+    # Once the one before is gone, what comes for the venue's order comes for the one in its place.
     clock.advance(90_000)
     proven.archive(A)
+    assert [found.order_id for found in proven.orders(A, every=True)] == [f"{name}#live"]
     assert proven.audit(A).findings == ()
-    assert proven.order(A, name) is None or venue_id == name
-    assert proven.fill(A, venue_id, 2, fill_id="f", margin="0.00002").order_id == f"{name}#live"
-    clock.advance(60)
-    partly = VenueOrder(
-        symbol="SYM",
-        side=Side.BID,
-        lots=10,
-        filled=2,
-        price_ticks=100,
-        hold="0.0001",
-        order_id=name,
-        venue_id=venue_id,
-    )
-    assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=(partly,)), apply=True).ok
-    assert proven.account(A).all_units == 100
+    partly = VenueOrder(order_id=client_id, venue_id="V", filled=4, **terms)
+    more = (VenueFill(fill_id="G", order_id="V", lots=2, margin="0.00002"),)
+    for _ in range(2):
+        clock.advance(60)
+        view = VenueView(as_of_us=clock(), orders=(partly,), fills=more, positions={"SYM": 4})
+        assert proven.reconcile(A, view, apply=True).settled
+        assert (proven.symbols(A)[0].lots, len(proven.orders(A, every=True))) == (4, 1)
 
 
 def test_a_fill_that_names_its_order_by_a_venue_id_of_the_same_view_is_booked_once(
@@ -287,3 +300,79 @@ def test_an_open_result_without_a_position_is_taken_off(book: ReservationBook, o
     assert book.reconcile(A, apply=True).settled
     assert book.audit(A).findings == ()
     assert book.account(A).open_pnl_units == 0
+
+
+def test_i7_a_lost_symbol_that_began_anew_keeps_what_its_position_took(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    trade(book, order)
+    lose_symbol(book)
+    assert book.reserve(A, [order(hold=1)], request_id="anew").ok
+    for _ in range(3):
+        clock.advance(60)
+        assert not book.reconcile(A, apply=True).settled
+        assert book.account(A).all_units >= 405
+    assert book.reserve(A, [order(hold=700)], request_id="more").code is Code.INSUFFICIENT_MARGIN
+
+
+def test_i7_a_lost_record_is_not_released_by_a_view_from_before_it(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    book.open_account(A, "0.001")
+    clock.advance(60)
+    early = VenueView(as_of_us=clock())
+    clock.advance(60)
+    book.reserve(A, [order(lots=10, hold=400, order_id="X")], request_id="r", send="caller")
+    lose_ticket(book)
+    assert not book.reconcile(A, early, apply=True).settled
+    assert not book.reconcile(A, VenueView(as_of_us=clock()), apply=True).settled, "nor by one from the same moment"
+    assert book.account(A).all_units == 400
+    clock.advance(60)
+    assert book.reconcile(A, VenueView(as_of_us=clock()), apply=True).settled
+    assert book.account(A).all_units == 0
+    assert book.audit(A).findings == ()
+
+
+def test_i7_a_lost_record_is_held_for_again_before_its_hold_is_let_go(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    book.open_account(A, "0.001")
+    book.reserve(A, [order(lots=10, hold=400, order_id="X")], request_id="r", send="caller")
+    lose_ticket(book)
+    clock.advance(60)
+    there = VenueOrder(symbol="SYM", side=Side.BID, lots=10, price_ticks=100, hold="0.0004", order_id="X")
+    assert book.reconcile(A, VenueView(as_of_us=clock(), orders=(there,)), apply=True).settled
+    assert book.account(A).all_units == 400
+    assert book.audit(A).findings == ()
+    assert min(record.after.all for record in book.history(A, after_version=2)) == 400
+
+
+def test_i7_what_nothing_tells_of_any_more_stays_held_until_the_venue_is_asked(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    book.open_account(A, "0.001")
+    book.reserve(A, [order(lots=10, hold=400, order_id="X")], request_id="r", send="caller")
+    lose_ticket(book)
+    statement = "DELETE FROM journal WHERE version = 2"
+    spoil(book, lambda shelf: shelf.journal.pop(1), statement, "XDEL", "user_journal:{acc}", "2-0")
+    for _ in range(2):
+        assert not book.reconcile(A, apply=True).settled
+        assert book.account(A).all_units == 400
+
+
+def test_a_balance_waits_for_positions_while_a_fill_may_be_on_its_way(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1000)
+    proven.reserve(A, [order(lots=10, hold=100, order_id="X")], request_id="r", send="caller")
+    clock.advance(60)
+    there = VenueOrder(symbol="SYM", side=Side.BID, lots=10, filled=3, price_ticks=1, hold=0, order_id="X")
+    for orders in ((), (there,)):
+        view = VenueView(as_of_us=clock(), orders=orders, balance=997)
+        report = proven.reconcile(A, view, apply=True)
+        assert [item.state for item in report.discrepancies if item.kind == "balance"] == ["skipped"]
+    assert proven.account(A).balance == 1000
+    proven.cancel(A, "X")
+    clock.advance(60)
+    assert proven.reconcile(A, VenueView(as_of_us=clock(), balance=997), apply=True).settled
+    assert proven.account(A).balance == 997

@@ -16,7 +16,7 @@ from tests import servers
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
-from equipoise.reservation.awaited import AsyncReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook, RequestMaker
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_links import slot_of
 
@@ -109,6 +109,37 @@ def test_an_awaited_answer_that_is_no_string_is_asked_for_again_and_then_store_c
 
     run(main())
     proxy.close()
+
+
+def test_a_step_whose_task_is_cancelled_before_its_turn_is_not_done_later(
+    client: redis.Redis, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, ran = threading.Event(), list[str]()
+    maker = RequestMaker(clock=None, timeout_ms=5_000, horizon_s=86_400)
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(servers.shared().url, timeout_ms=5_000) as opened:
+            book: Any = opened
+            await book.open_account(A, 1)
+            whole = book._redis.run
+
+            def run_late(request: Any) -> Any:
+                gate.wait(10)
+                ran.append(request.ident)
+                return whole(request)
+
+            monkeypatch.setattr(book._redis, "run", run_late)
+            # As many threads as there are for such steps, and one step more than these begin.
+            requests: list[Any] = [maker.reserve(A, [order(hold=1)], request_id=f"r{n}") for n in range(6)]
+            steps = [asyncio.create_task(book._in_turn(request)) for request in requests]
+            await asyncio.sleep(0.2)
+            steps[5].cancel()
+            await asyncio.gather(steps[5], return_exceptions=True)
+            gate.set()
+            assert all(outcome.ok for outcome in await asyncio.gather(*steps[:5]))
+
+    run(main())
+    assert sorted(ran) == [f"r{n}" for n in range(5)]
 
 
 def test_a_server_that_dies_is_a_timeout_for_who_waits_and_then_unavailable(order: Make) -> None:

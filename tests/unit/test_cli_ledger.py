@@ -275,13 +275,24 @@ def test_what_a_failed_write_left_of_a_line_is_taken_off_before_the_export_goes_
     shell("export", A, "journal.jsonl")
     shell("deposit", A, "1")
     whole = (here / "journal.jsonl").read_text()
-    for torn in (whole + '{"account_id": "live', whole + "x" * 200_000, "x", ""):
+    kept = [
+        (whole + '{"account_id": "live', whole),
+        (whole + '{"acc', whole),
+        (whole + '{"account_id": "' + "x" * 200_000, whole),
+        ('{"account_id": "l', ""),
+        ("", ""),
+        # What is no torn record stays, on a line of its own.
+        (whole.rstrip("\n"), whole),
+        ("precious, and no newline", "precious, and no newline\n"),
+    ]
+    for before, after in kept:
         with ReservationBook.connect(BOOK) as book:
             book._ready().execute("UPDATE accounts SET exported_version = 1")  # type: ignore[attr-defined]
-        (here / "journal.jsonl").write_text(torn)
+        (here / "journal.jsonl").write_text(before)
         assert shell.json("export", A, "journal.jsonl")["records"] == 1
-        lines = [json.loads(line) for line in (here / "journal.jsonl").read_text().splitlines()]
-        assert [line["version"] for line in lines] == ([1, 2] if torn.startswith(whole) else [2])
+        found = (here / "journal.jsonl").read_text()
+        assert found.startswith(after)
+        assert json.loads(found[len(after) :])["version"] == 2
 
 
 def test_an_account_that_cannot_be_read_keeps_no_other_from_being_looked_at(shell: Shell) -> None:

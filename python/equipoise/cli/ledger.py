@@ -46,6 +46,8 @@ _Answer = TypeVar("_Answer")
 EXPORT_CHUNK = 1_000
 TAIL = 1 << 16
 """Bytes of a file's end that are looked at together."""
+LINE_START = b'{"account_id": "'
+"""What every line of an export begins with."""
 LIFTED = "none"
 """In the place of a limit: there is none."""
 
@@ -545,27 +547,39 @@ def _positions_of(said: Any) -> Any:
     return found
 
 
-def _without_torn_line(path: Path) -> None:
-    """Take off what a write that failed has left of a line: its record was not confirmed, and comes again."""
+def _ready_for_a_line(path: Path) -> None:
+    """Let a file end with a whole line.
+
+    A record that a failed write has torn is taken off: it was not confirmed, and comes again. Whatever else is kept.
+    """
     if not path.is_file() or not path.stat().st_size:
         return
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - TAIL)
+    with path.open("rb") as file:
+        end = start = file.seek(0, os.SEEK_END)
+        tail = b""
+        while start and b"\n" not in tail:
+            start = max(0, start - TAIL)
             file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        file.truncate(end)
+            tail = file.read(end - start)
+    torn = tail[tail.rfind(b"\n") + 1 :]
+    if not torn:
+        return
+    try:
+        json.loads(torn)
+        whole = True
+    except ValueError:
+        whole = not torn.startswith(LINE_START[: len(torn)])
+    if whole:
+        with path.open("ab") as file:
+            file.write(b"\n")
+    else:
+        os.truncate(path, end - len(torn))
 
 
 def _export(book: ReservationBook, options: argparse.Namespace) -> int:
     """Append chunk by chunk; a chunk is confirmed once it is on the disk."""
     count, chunk = 0, book.export(options.account, limit=EXPORT_CHUNK)
-    _without_torn_line(Path(options.file))
+    _ready_for_a_line(Path(options.file))
     with Path(options.file).open("a", encoding="utf-8") as file:
         while chunk:
             for record in chunk:

@@ -24,6 +24,7 @@ from equipoise.reservation.steps import (
     counted,
     counted_rate,
     misleads,
+    needs_alias,
     order_rate,
     requirement,
     standing,
@@ -241,9 +242,8 @@ def _orders(kept: Holdings, findings: list[Finding]) -> None:
         if order_id not in kept.orders:
             findings.append(Finding("alias", alias, order_id, None))
     for order in kept.orders.values():
-        venue_id = order.venue_id
-        # What has ended may have left its venue id to an order adopted in its place, and that may be gone.
-        if venue_id is not None and not order.terminal and order.order_id not in kept.later:
+        venue_id = order.venue_id or ""
+        if needs_alias(order) and order.order_id not in kept.later:
             leads = venue_id if venue_id in kept.orders else kept.aliases.get(venue_id)
             if misleads(venue_id, None if leads is None else kept.orders.get(leads)):
                 findings.append(Finding("alias", venue_id, order.order_id, leads))

@@ -6,7 +6,7 @@ the book's ordinary steps, one a finding, each with the version the finding was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -132,11 +132,12 @@ def compare(
     `units(amount, round_up)` turns an amount into units of the account; `knows_event(order_id, ident)` says whether an
     event has been booked.
     """
-    plans = within(kept, venue_known=view is not None)
     if view is None:
-        return plans, [], ()
+        return within(kept, None), [], ()
     # A clock that is ahead, the venue's or the caller's, makes nothing older than it is.
-    desk = _Desk(kept, view, now, min(view.as_of_us, now) - grace_us, units, knows_event)
+    settled_us = min(view.as_of_us, now) - grace_us
+    plans = within(kept, settled_us)
+    desk = _Desk(kept, view, now, settled_us, units, knows_event)
     desk.look_at_fills()
     desk.look_at_orders()
     desk.look_for_absent()
@@ -149,8 +150,11 @@ def compare(
 # --- the book against itself ----------------------------------------------------------------------------------------
 
 
-def within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
-    """Repairs for what an audit finds, in the order in which they must be done."""
+def within(kept: Holdings, settled_us: int | None) -> list[Plan]:
+    """Repairs for what an audit finds, in the order in which they must be done.
+
+    `settled_us`: until when the venue's open orders show what has happened; None: they are not known.
+    """
     found: dict[str, list[Finding]] = {}
     for finding in audit(kept).findings:
         found.setdefault(finding.kind, []).append(finding)
@@ -186,7 +190,10 @@ def within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
     lost = [name for name in gone if journal.orders[name][0] in NOT_TERMINAL]
     # No view of open orders says what became of a ticket's position.
     owning = [name for name in gone if tickets and _owned(journal.orders[name]) != (0, 0)]
-    waits = bool(owning) or (bool(lost) and not venue_known)
+    hidden = [name for name in lost if settled_us is None or _told_us(kept, name) > settled_us]
+    began_anew = _began_anew(kept) if not tickets else set()
+    held_by_nobody = not whole and settled_us is None and _holds_more(kept, orders.values())
+    waits = bool(owning or hidden or began_anew or held_by_nobody)
     restored, summed, unknown = _symbols(kept, orders, journal if whole else None, waits=waits)
     waits = waits or unknown
     plans = restored + plans + summed
@@ -194,11 +201,15 @@ def within(kept: Holdings, *, venue_known: bool) -> list[Plan]:
         item = Discrepancy("record", name, journal.orders[name][0], None)
         if name in owning:
             item = replace(item, note="what its position takes stays taken: close it at the venue, book it by hand")
-        elif venue_known:
-            item = replace(item, repair="adopted again if it is open at the venue, released if not")
-        else:
+        elif name in hidden:
             item = replace(item, note="what it held stays held until the venue's open orders say more")
+        else:
+            item = replace(item, repair="adopted again if it is open at the venue, released if not")
         plans.append(Plan(item, "noted" if item.repair else None))
+    for symbol, leg in sorted(began_anew):
+        item = Discrepancy("symbol", f"{symbol} {leg}".strip(), None, None)
+        note = "it was lost and began anew: what its position took stays taken; close it at the venue, book it by hand"
+        plans.append(Plan(replace(item, note=note)))
     lost = sorted({*lost, *owning})
     account = kept.account
     kinds = ("owner", "rates", "index", "alias", "outbox")
@@ -232,6 +243,37 @@ def _folded(kept: Holdings) -> JournalBase:
         if record.version > state.version:
             state.fold(record)
     return state
+
+
+def _told_us(kept: Holdings, name: str) -> int:
+    """When the journal last told of an order; from before its first record: then at the latest."""
+    told = [record.at_us for record in kept.journal if any(change.order_id == name for change in record.orders)]
+    return told[-1] if told else (kept.journal[0].at_us if kept.journal else kept.account.changed_us)
+
+
+def _began_anew(kept: Holdings) -> set[tuple[str, str]]:
+    """Symbols with a position that a step found gone: what it took is in no row any more."""
+    state, found = kept.base.copy(), set[tuple[str, str]]()
+    for record in kept.journal:
+        if record.version <= state.version:
+            continue
+        for change in record.symbols:
+            key = (change.symbol, change.leg)
+            before = state.symbols.get(key)
+            if record.op == "repair":
+                found.discard(key)  # it has put the position back
+            elif change.before is None and before is not None and (before[0] or before[1]):
+                found.add(key)
+        state.fold(record)
+    return found
+
+
+def _holds_more(kept: Holdings, orders: Iterable[BookOrder]) -> bool:
+    """Whether some symbol holds more than the orders that are there: records and their journal may both be gone."""
+    sums: dict[tuple[str, str], int] = {}
+    for order in orders:
+        sums[order.symbol, order.leg] = sums.get((order.symbol, order.leg), 0) + order.hold
+    return any(row.hold_bids + row.hold_asks > sums.get((row.symbol, row.leg), 0) for row in kept.symbols)
 
 
 def _owned(figures: tuple[Any, ...]) -> tuple[int, int]:
@@ -326,6 +368,8 @@ class _Desk:
             # The fill may name the order by an id that the book is only going to learn from the view.
             venue = adopted.get(fill.order_id)
             order = self.find(fill.order_id, *(() if venue is None else (venue.order_id, venue.venue_id)))
+            if order is None and venue is not None:
+                order = self.last_adopted(venue)
             if order is not None and self.known_events(order.order_id, fill.fill_id):
                 continue
             if order is None and venue is None:
@@ -374,9 +418,7 @@ class _Desk:
                     None if order is None else str(order.state),
                     f"hold for it as {adopted}, flagged adopted",
                 )
-                leads = venue.venue_id and self.find(venue.venue_id)
-                ended = leads.order_id if leads and leads.terminal else ""
-                adoptions.append(Plan(item, "adopt", (venue, adopted, lots, hold, ended)))
+                adoptions.append(Plan(item, "adopt", (venue, adopted, lots, hold)))
                 continue
             self.seen.add(order.order_id)
             self.look_at_order(venue, order)
@@ -460,12 +502,20 @@ class _Desk:
             if said_units != found:
                 account_id = self.kept.account.account_id
                 item = Discrepancy("balance", account_id, said_units, found)
-                if self.unexplained:
+                if self.view.positions is None and self.trades():
+                    note = "without positions a view does not show that every fill is booked"
+                    self.add(replace(item, note=note))
+                elif self.unexplained:
                     self.add(replace(item, note="waits for the fills that the view does not explain"))
                 elif self.moved_later():
                     self.add(replace(item, note="the balance moved later, or shortly before: take a later view"))
                 else:
                     self.add(replace(item, repair="adjust(venue_sync)"), "adjust", said_units - found)
+
+    def trades(self) -> bool:
+        """Whether a fill may be on its way, or a position be open."""
+        moving = any(row.lots or row.long_lots or row.short_lots for row in self.kept.symbols)
+        return moving or self.kept.account.live_orders > 0 or bool(self.view.orders)
 
     def moved_later(self) -> bool:
         """Whether the balance changed too late for the view to be compared with it."""

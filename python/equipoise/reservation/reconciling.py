@@ -33,6 +33,8 @@ class _Progress:
     account_id: str
     view: VenueView | None
     operator: str
+    settled_us: int | None
+    """Until when the view shows what has happened."""
     version: int
     """Of the account, as of our last step."""
     versions: dict[str, int]
@@ -112,9 +114,16 @@ class Reconciling(AccountCalls, OrderCalls):
         items = [plan.item for plan in [*inner, *outer]]
         if apply:
             versions = {name: order.version for name, order in kept.orders.items()}
-            progress = _Progress(account_id, view, operator, kept.account.version, versions)
-            items = [*self._repairs(inner, progress)]
-            if items and progress.settled:
+            settled_us = None if view is None else min(view.as_of_us, self._clock()) - grace_us
+            progress = _Progress(account_id, view, operator, settled_us, kept.account.version, versions)
+            items = []
+            if any(plan.step == "noted" for plan in inner):
+                # A record that is lost is held for again before what it held is let go of.
+                adoptions = [plan for plan in outer if plan.step == "adopt"]
+                outer = [plan for plan in outer if plan.step != "adopt"]
+                items += self._repairs(adoptions, progress)
+            items += self._repairs(inner, progress)
+            if inner and progress.settled:
                 items += self._what_is_left(progress)
             items += self._repairs(outer, progress)
         return ReconcileReport(account_id, kept.account.version, apply, tuple(items), unjudged)
@@ -122,11 +131,11 @@ class Reconciling(AccountCalls, OrderCalls):
     def _what_is_left(self, progress: _Progress) -> Iterator[Discrepancy]:
         """Repair what the account shows once it has been put right: one thing may have hidden another."""
         kept = self._holdings(progress.account_id)
-        left = [plan for plan in within(kept, venue_known=progress.view is not None) if plan.step != "noted"]
+        left = [plan for plan in within(kept, progress.settled_us) if plan.step != "noted"]
         # Steps of others since then are not what the view was compared with: `progress` does not follow them.
         alone = kept.account.version == progress.version
         again = replace(progress, version=kept.account.version, versions={})
-        yield from self._repairs([plan for plan in left if plan.step is not None], again)
+        yield from self._repairs(left, again)
         progress.settled = progress.settled and again.settled
         if alone:
             progress.version = again.version
@@ -188,11 +197,11 @@ class Reconciling(AccountCalls, OrderCalls):
         # One id for each thing said of an order as it stands: the same view, applied again, repeats nothing.
         mark = f"reconcile:{view.as_of_us}:{plan.step}" if name is None else f"reconcile:{plan.step}:{expected}"
         if plan.step == "adopt":
-            venue, order_id, lots, hold, ended = plan.values
+            venue, order_id, lots, hold = plan.values
             side = venue.side.value
             ask = Ask(order_id, venue.symbol, leg_of(venue.leg), side, lots, venue.price_ticks, hold, venue.reduce_only)
             content = fingerprint("adopt", tuple(ask))
-            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id, ended=ended))
+            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id))
         if plan.step == "fill":
             fill = plan.values[0]
             return self.fill(

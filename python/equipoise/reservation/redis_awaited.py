@@ -68,7 +68,12 @@ class RedisInLoop(AsyncReservationBook):
         self._ready()
         step = self._put_off.submit(self._redis.run, request)
         answer = asyncio.wrap_future(step)
-        done, _ = await asyncio.wait({answer}, timeout=self._timeout_s)
+        try:
+            done, _ = await asyncio.wait({answer}, timeout=self._timeout_s)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more: what has not begun is not to be done later.
+            step.cancel()
+            raise
         if not done and step.cancel():
             raise StoreUnavailable("nothing was sent: other steps wait for a node that puts them off")
         return await answer

@@ -214,8 +214,7 @@ def _adopt(r: Adopt, real_id: str) -> Arguments:
     ask = r.ask
     ids, values = _named(r, ask.order_id, real_id)
     values += [ask.side, str(ask.lots), str(ask.price_ticks), str(ask.hold), "1" if ask.reduce_only else "", ask.leg]
-    ids += [r.venue_id or ask.order_id, r.ended or ask.order_id]
-    return ids, [*values, ask.symbol, _optional(r.venue_id), r.order_type, r.owner, r.ended]
+    return [*ids, r.venue_id or ask.order_id], [*values, ask.symbol, _optional(r.venue_id), r.order_type, r.owner]
 
 
 _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {

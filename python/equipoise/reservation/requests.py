@@ -272,8 +272,6 @@ class Adopt(Request):
     venue_id: str | None
     order_type: str = "limit"
     owner: str = ""
-    ended: str = ""
-    """Order that the venue id stood for and that has ended: from now on the id stands for this one."""
 
 
 @dataclass(slots=True)

@@ -231,7 +231,7 @@ class Writes:
         execute, many = self.connection.execute, self.connection.executemany
         for alias, order_id in effect.aliases:
             self.absent.discard((account_id, alias))
-            execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
+            execute("INSERT INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
         if effect.rates is not None:
             changes = [
                 (account_id, *key, rate, n) for key, deltas in effect.rates.items() for rate, n in deltas.items() if n

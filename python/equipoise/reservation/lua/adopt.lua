@@ -1,7 +1,7 @@
 -- Hold for an order that the venue has and the book has not; a fact, so never refused for margin.
--- KEYS 13 record of the order   14 record of an order of the venue id's name, if any   15 that of ARGV 20
+-- KEYS 13 record of the order   14 record of an order of the venue id's name, if any
 -- ARGV 10 side   11 lots   12 ticks   13 hold   14 1: reduce only   15 leg   16 symbol   17 venue id or empty
---      18 order type   19 owner   20 an order that the venue id stood for and that has ended, or empty
+--      18 order type   19 owner
 
 local known, ended = find_order()
 if ended then
@@ -42,12 +42,8 @@ end
 put_row(symbol, leg, was, row)
 journal_order(nil, o)
 D.live, D.added = D.live + 1, 1
--- The venue's order is this one, not one that has ended under its id: what comes for it comes for this.
-local alias = venue ~= '' and venue ~= id and venue or nil
-local named = alias and known_as(venue)
-if named and (named ~= ARGV[20] or not TERMINAL[call('HGET', KEYS[RECORD + 2], 'state') or '']) then
-    alias = nil
-end
+-- An order that has ended keeps its venue id: fills that are booked are known by it.
+local alias = venue ~= '' and venue ~= id and not known_as(venue) and venue or nil
 local reply, written = finish('OK', id, 'LIVE', '"adopted"')
 if written then
     call(

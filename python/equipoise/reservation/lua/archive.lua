@@ -148,8 +148,7 @@ local aliases = {}
 for i, o in ipairs(gone) do
     D.orders[i] = '[' .. quoted(o.id) .. ',' .. snapshot(o) .. ',null]'
     for _, field in ipairs(call('HKEYS', o.key)) do
-        -- An order that was adopted after this one may have its venue id now.
-        if sub(field, 1, 2) == 'a:' and call('HGET', ALIASES, sub(field, 3)) == o.id then
+        if sub(field, 1, 2) == 'a:' then
             aliases[#aliases + 1] = sub(field, 3)
         end
     end

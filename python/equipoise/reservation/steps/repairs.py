@@ -14,7 +14,15 @@ from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, O
 from equipoise.reservation.requests import Adopt, Repair
 from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
 from equipoise.reservation.steps.grants import hold_of, new_order
-from equipoise.reservation.steps.rules import COMBINE_RULES, counted, counted_rate, misleads, order_rate, standing
+from equipoise.reservation.steps.rules import (
+    COMBINE_RULES,
+    counted,
+    counted_rate,
+    misleads,
+    needs_alias,
+    order_rate,
+    standing,
+)
 from equipoise.reservation.steps.view import NOT_TERMINAL, Effect, Indexes, RateKey, Upkeep, View
 
 __all__ = ["adopt", "indexes_of", "mended_order", "mended_symbols", "repair"]
@@ -57,6 +65,7 @@ def mended_symbols(
         known[symbol, leg] = SYMBOL_START._replace(symbol=symbol, leg=leg)
     for row in known.values():
         lots, margin = (0, 0) if tickets else positions.get((row.symbol, row.leg), (row.lots, row.margin))
+        margin = margin if lots else 0
         blank = SYMBOL_START._replace(symbol=row.symbol, leg=row.leg, lots=lots, margin=margin)
         mended[row.symbol, row.leg] = blank._replace(
             open_pnl=row.open_pnl, marked_us=row.marked_us, revalued_us=row.revalued_us
@@ -101,8 +110,9 @@ def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool) -> 
             owners[order.owner] = owners.get(order.owner, 0) + order.hold
         if order.outbox:
             waiting.setdefault(order.request_id, []).append(order)
-        if order.venue_id is not None and not order.terminal and misleads(order.venue_id, view.order(order.venue_id)):
-            aliases.append((order.venue_id, order.order_id))
+        venue_id = order.venue_id or ""
+        if needs_alias(order) and misleads(venue_id, view.order(venue_id)):
+            aliases.append((venue_id, order.order_id))
         if larger_leg and order.working and counted(order):
             _count(rates, (order.symbol, order.leg, "orders"), counted_rate(order))
         if larger_leg and order.open_lots:
@@ -154,7 +164,8 @@ def repair(view: View, request: Repair, now: int) -> Effect:
         touched = (request.where, request.leg)
         if request.kind == "order" and request.where in orders:
             touched = (orders[request.where].symbol, orders[request.where].leg)
-        if touched in fresh:
+        # A symbol that is lost comes back with its position, or not at all.
+        if touched in fresh and (touched in rows or request.kind == "symbol"):
             draft.put_row(fresh[touched])
             rows[touched] = fresh[touched]
     require = COMBINE_RULES[account.terms.combine]
@@ -206,9 +217,7 @@ def adopt(view: View, request: Adopt, now: int) -> Effect:
     draft.put_row(row)
     draft.order_pairs.append((None, order))
     draft.live += 1
-    if request.venue_id is not None and request.venue_id != ask.order_id:
-        named = view.order(request.venue_id)
-        # The venue's order is this one, not one that has ended under its id: what comes for it comes for this.
-        if named is None or (named.terminal and named.order_id == request.ended):
-            draft.aliases = ((request.venue_id, ask.order_id),)
+    # An order that has ended keeps its venue id: fills that are booked are known by it.
+    if request.venue_id is not None and request.venue_id != ask.order_id and view.order(request.venue_id) is None:
+        draft.aliases = ((request.venue_id, ask.order_id),)
     return draft.finish(order_id=ask.order_id, state=OrderState.LIVE, flags=("adopted",))

@@ -14,6 +14,7 @@ __all__ = [
     "counted",
     "counted_rate",
     "misleads",
+    "needs_alias",
     "order_rate",
     "requirement",
     "standing",
@@ -75,6 +76,14 @@ def counted_rate(order: BookOrder) -> int:
 def counted(order: BookOrder) -> bool:
     """Whether an order's lots and charge count: not those of one that can only reduce and therefore holds nothing."""
     return not order.reduces or order.hold_start > 0 or order.amend_hold > 0
+
+
+def needs_alias(order: BookOrder) -> bool:
+    """Whether the venue id of an order must lead to an order that works.
+
+    One that was adopted in the place of an ended one leaves the id to that; it may be gone.
+    """
+    return order.venue_id is not None and not order.terminal and "adopted" not in order.flags
 
 
 def misleads(venue_id: str, order: BookOrder | None) -> bool:
