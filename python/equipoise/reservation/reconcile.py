@@ -260,7 +260,7 @@ def _began_anew(kept: Holdings) -> set[tuple[str, str]]:
         for change in record.symbols:
             key = (change.symbol, change.leg)
             before = state.symbols.get(key)
-            if record.op == "repair":
+            if record.op == "repair" and dict(record.details).get("kind") == "symbol":
                 found.discard(key)  # it has put the position back
             elif change.before is None and before is not None and (before[0] or before[1]):
                 found.add(key)
