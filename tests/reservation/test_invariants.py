@@ -109,6 +109,9 @@ def test_i2_no_grant_makes_free_negative_while_threads_fill_cancel_amend_and_wit
 
     def work(client: int) -> None:
         rng = random.Random(client)
+        # Whichever thread is first finds all of it free; later there may never be enough.
+        first = proven.withdraw(A, "0.000020", request_id=f"first{client}")
+        granted.update(["withdraw"] if first.ok else [])
         for n in range(8):
             name = f"{client}-{n}"
             ladder = [drawn(order, rng, positions, rng.randint(1, 60)) for _ in range(2)]
