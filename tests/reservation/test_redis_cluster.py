@@ -46,7 +46,7 @@ LADDER_ORDERS = 300
 BALANCE = f"0.{10 * ROOM + 20 * LADDER_ORDERS:06d}"
 TIMEOUT_MS = 250
 WRITTEN = 5
-"""Steps that are written during an event, at least: a load that is only refused writes none, a slow machine not many."""
+"""Steps written during an event, at least: a load that is only refused writes none, a slow machine not many."""
 Step = tuple[int, str, str, str]
 """Version, operation, id and order of a step that was answered as done."""
 IDENTS = {"reserve": "request_id", "fill": "fill_id", "cancel": "event_id"}
