@@ -81,6 +81,15 @@ def test_every_outbox_entry_is_counted(book: ReservationBook, order: Make) -> No
         assert figures(registry)["equipoise_book_outbox_entries", A] == book._outbox_size(A) == 120
 
 
+def test_the_count_of_outbox_entries_has_no_end(order: Make) -> None:
+    registry, many = CollectorRegistry(), 10_050
+    with ReservationBook.connect("memory:") as book, BookMetrics(book, registry):
+        book.open_account(A, 10)
+        for number in range(many):
+            book.reserve(A, [order(hold=0)], request_id=f"r{number}", send="outbox")
+        assert figures(registry)["equipoise_book_outbox_entries", A] == many
+
+
 def test_an_account_that_cannot_be_read_leaves_the_figures_of_the_others(order: Make, tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with ReservationBook.connect(f"sqlite:///{tmp_path}/m.db") as book, BookMetrics(book, registry):

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import servers
-from tests.reservation.test_redis_same import SYMBOLS, TERMS, A, History
+from tests.reservation.test_redis_same import SYMBOLS, TERMS, A, History, side_by_side
 
 from equipoise.errors import EquipoiseError
 from equipoise.orders import Side
@@ -119,19 +118,12 @@ class WithVenue(History):
 def test_i18_histories_with_a_venue_answer_and_keep_the_same_and_contradict_nothing(
     clock: Any, sqlite_path: Path, terms: dict[str, Any], seed: int
 ) -> None:
-    server = servers.shared()
-    with server.client() as client:
-        client.flushall()
-    with (
-        ReservationBook.connect("memory:", clock=clock) as memory,
-        ReservationBook.connect(server.url, clock=clock) as hashes,
-        ReservationBook.connect(f"sqlite:///{sqlite_path}?durability=normal", clock=clock) as rows,
-    ):
-        history = WithVenue([memory, hashes, rows], clock, seed, terms)
+    with side_by_side(clock, sqlite_path) as books:
+        history = WithVenue(books, clock, seed, terms)
         assert history.ask("open_account", balance="0.000300", **terms).ok
         for number in range(STEPS):
             history.step()
-            assert memory.audit(A).findings == (), number
+            assert books[0].audit(A).findings == (), number
             if number % 20 == 0:
                 history.compare()
         history.compare()

@@ -5,7 +5,8 @@ differ."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,20 @@ TERMS: list[dict[str, Any]] = [
     {"rule": "larger_leg", "position_lots_max": {"AAA": 9}, "margin_max": "0.000250", "mark_age_ms_max": 60_000},
 ]
 SYMBOLS = ["AAA", 'q"\\', "Ж∞"]
+
+
+@contextmanager
+def side_by_side(clock: Any, path: Path) -> Iterator[list[ReservationBook]]:
+    """An empty book in memory, one on a server, one in a file."""
+    server = servers.shared()
+    with server.client() as client:
+        client.flushall()
+    with (
+        ReservationBook.connect("memory:", clock=clock) as memory,
+        ReservationBook.connect(f"{server.url}?prefix=desk:", clock=clock) as hashes,
+        ReservationBook.connect(f"sqlite:///{path}?durability=normal", clock=clock) as rows,
+    ):
+        yield [memory, hashes, rows]
 
 
 class History:
@@ -257,15 +272,8 @@ class History:
 def test_i18_random_histories_over_every_operation_answer_and_keep_the_same(
     clock: Any, sqlite_path: Path, terms: dict[str, Any], seed: int
 ) -> None:
-    server = servers.shared()
-    with server.client() as client:
-        client.flushall()
-    with (
-        ReservationBook.connect("memory:", clock=clock) as memory,
-        ReservationBook.connect(f"{server.url}?prefix=desk:", clock=clock) as hashes,
-        ReservationBook.connect(f"sqlite:///{sqlite_path}?durability=normal", clock=clock) as rows,
-    ):
-        history = History([memory, hashes, rows], clock, seed, terms)
+    with side_by_side(clock, sqlite_path) as books:
+        history = History(books, clock, seed, terms)
         assert history.ask("open_account", balance=Decimal("0.000300"), **terms).ok
         for number in range(250):
             history.step()

@@ -123,7 +123,7 @@ def compare(
     kept: Holdings,
     view: VenueView | None,
     now: int,
-    grace_us: int,
+    settled_us: int | None,
     units: Callable[[Amount, bool], int],
     knows_event: Callable[[str, str], bool],
 ) -> tuple[list[Plan], list[Plan], tuple[str, ...]]:
@@ -132,11 +132,9 @@ def compare(
     `units(amount, round_up)` turns an amount into units of the account; `knows_event(order_id, ident)` says whether an
     event has been booked.
     """
-    if view is None:
-        return within(kept, None), [], ()
-    # A clock that is ahead, the venue's or the caller's, makes nothing older than it is.
-    settled_us = min(view.as_of_us, now) - grace_us
     plans = within(kept, settled_us)
+    if view is None or settled_us is None:
+        return plans, [], ()
     desk = _Desk(kept, view, now, settled_us, units, knows_event)
     desk.look_at_fills()
     desk.look_at_orders()

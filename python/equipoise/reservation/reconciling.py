@@ -102,19 +102,21 @@ class Reconciling(AccountCalls, OrderCalls):
         scale = kept.account.scale
         if view is not None:
             view = checked_view(view, scale)
+        now = self._clock()
+        # A clock that is ahead, the venue's or the caller's, makes nothing older than it is.
+        settled_us = None if view is None else min(view.as_of_us, now) - grace_us
         with understood(f"what is kept of {account_id}"):
             inner, outer, unjudged = compare(
                 kept,
                 view,
-                self._clock(),
-                grace_us,
+                now,
+                settled_us,
                 lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
                 lambda order_id, ident: self._knows_event(account_id, order_id, ident),
             )
         items = [plan.item for plan in [*inner, *outer]]
         if apply:
             versions = {name: order.version for name, order in kept.orders.items()}
-            settled_us = None if view is None else min(view.as_of_us, self._clock()) - grace_us
             progress = _Progress(account_id, view, operator, settled_us, kept.account.version, versions)
             items = []
             if any(plan.step == "noted" for plan in inner):
