@@ -376,3 +376,61 @@ def test_a_balance_waits_for_positions_while_a_fill_may_be_on_its_way(
     clock.advance(60)
     assert proven.reconcile(A, VenueView(as_of_us=clock(), balance=997), apply=True).settled
     assert proven.account(A).balance == 997
+
+
+def test_i7_an_order_that_is_mended_does_not_begin_a_lost_symbol_anew(book: ReservationBook, order: Make) -> None:
+    trade(book, order)
+    lose_symbol(book)
+    statement = "DELETE FROM journal WHERE version = 2"
+    spoil(book, lambda shelf: shelf.journal.pop(1), statement, "XDEL", "user_journal:{acc}", "2-0")
+    spoil(
+        book,
+        lambda shelf: shelf.put(shelf.order("Y")._replace(hold=4)),
+        "UPDATE orders SET hold = 4 WHERE order_id = 'Y'",
+        "HSET",
+        "user_holdings:{acc}:Y",
+        "reserved_margin",
+        "4",
+    )
+    for _ in range(3):
+        assert not book.reconcile(A, apply=True).settled
+        assert book.symbols(A) == ()
+        assert book.account(A).all_units == 405
+
+
+def test_margin_without_a_position_is_taken_off_although_the_journal_has_a_gap(
+    book: ReservationBook, order: Make
+) -> None:
+    book.open_account(A, 1)
+    book.reserve(A, [order(hold=5, order_id="X")], request_id="r", send="caller")
+    book.cancel(A, "X")
+    statement = "DELETE FROM journal WHERE version = 2"
+    spoil(book, lambda shelf: shelf.journal.pop(1), statement, "XDEL", "user_journal:{acc}", "2-0")
+    spoil(
+        book,
+        lambda shelf: shelf.rows.update({("SYM", ""): shelf.rows["SYM", ""]._replace(margin=7)}),
+        "UPDATE symbols SET margin = 7",
+        "HSET",
+        "user_symbols:{acc}",
+        "SYM",
+        "0 7 0 0 0 0 0 0 0 0 0 0 0 -1 -1",
+    )
+    assert book.reconcile(A, apply=True).settled
+    assert book.audit(A).findings == ()
+    assert book.account(A).all_units == 0
+
+
+def test_a_balance_waits_for_a_fill_that_could_not_be_booked(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1000)
+    proven.reserve(A, [order(lots=10, hold=100, order_id="X")], request_id="r", send="caller")
+    proven.acknowledge(A, "X")
+    clock.advance(60)
+    there = VenueOrder(symbol="SYM", side=Side.BID, lots=10, filled=4, price_ticks=100, hold="0.0001", order_id="X")
+    beyond = VenueFill(fill_id="f", order_id="X", lots=4, margin="9007199254.74099", fee=1)
+    view = VenueView(as_of_us=clock(), orders=(there,), fills=(beyond,), positions={"SYM": 4}, balance=995)
+    report = proven.reconcile(A, view, apply=True)
+    assert [(item.kind, item.state, item.note) for item in report.discrepancies] == [
+        ("missed_fill", "skipped", "AMOUNT_OVERFLOW"),
+        ("balance", "skipped", "waits for a fill that is not booked"),
+    ]
+    assert proven.account(A).balance == 1000

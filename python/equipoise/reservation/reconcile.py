@@ -255,12 +255,11 @@ def _began_anew(kept: Holdings) -> set[tuple[str, str]]:
     for record in kept.journal:
         if record.version <= state.version:
             continue
-        for change in record.symbols:
+        # A repair that finds one gone puts it back with its position.
+        for change in record.symbols if record.op != "repair" else ():
             key = (change.symbol, change.leg)
             before = state.symbols.get(key)
-            if record.op == "repair" and dict(record.details).get("kind") == "symbol":
-                found.discard(key)  # it has put the position back
-            elif change.before is None and before is not None and (before[0] or before[1]):
+            if change.before is None and before is not None and (before[0] or before[1]):
                 found.add(key)
         state.fold(record)
     return found
