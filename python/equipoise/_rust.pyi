@@ -48,11 +48,13 @@ __all__ = [
     "certify",
     "open_interest_rate",
     "outcome_fields",
+    "pack",
     "position_max_from_equity",
     "solve_batch",
     "solve_side",
     "solve_sides",
     "split_margin",
+    "unpack",
 ]
 
 BUILD_PROFILE: str
@@ -1029,3 +1031,5 @@ class Replies:
 def outcome_fields(
     reply: bytes, account_id: str, codes: dict[str, Code], states: dict[str, OrderState]
 ) -> tuple[Any, ...]: ...
+def pack(nested: tuple[Any, ...]) -> bytes: ...
+def unpack(packed: bytes) -> tuple[Any, ...]: ...

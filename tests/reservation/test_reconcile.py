@@ -111,7 +111,7 @@ def rows(**changes: int) -> Callable[[Any], object]:
 
 def ghost_alias(shelf: Any) -> None:
     shelf.aliases["ghost"] = "nobody"
-    shelf.live_ids["nobody"] = None
+    shelf.working["nobody"] = None
 
 
 # What is planted within the book, what must be found, and used_margin_all after the repair.
@@ -184,14 +184,14 @@ def test_a_planted_corruption_is_found_dry_then_repaired_and_journalled(
 
 def lose_index_entry(book: Any) -> None:
     if hasattr(book, "_shelves"):
-        del book._shelves[A].live_ids["r:1"]
+        del book._shelves[A].working["r:1"]
     else:
         book._command(A, "ZREM", "user_orders:{acc}", "r:1")
 
 
 def invent_index_entry(book: Any) -> None:
     if hasattr(book, "_shelves"):
-        book._shelves[A].live_ids["ghost"] = None
+        book._shelves[A].working["ghost"] = None
     else:
         book._command(A, "ZADD", "user_orders:{acc}", "7", "ghost")
 
@@ -205,21 +205,20 @@ def changed_kept(book: Any, change: Callable[[Any], object], *words: str) -> Non
 
 
 def lose_what_is_awaited(book: Any) -> None:
-    changed_kept(book, lambda shelf: shelf.awaiting.pop("w:0"), "ZREM", "user_due:{acc}", "w:0")
+    changed_kept(book, lambda shelf: shelf.working.update({"w:0": None}), "ZREM", "user_due:{acc}", "w:0")
 
 
 def await_what_is_not_there(book: Any) -> None:
-    changed_kept(book, lambda shelf: shelf.awaiting.update(ghost=None), "ZADD", "user_due:{acc}", "7", "ghost")
+    changed_kept(book, lambda shelf: shelf.working.update(ghost=7), "ZADD", "user_due:{acc}", "7", "ghost")
 
 
 def await_at_another_time(book: Any) -> None:
-    # Memory keeps no time beside the order's own.
-    changed_kept(book, lambda shelf: shelf.awaiting.pop("w:0"), "ZADD", "user_due:{acc}", str(2**52), "w:0")
+    changed_kept(book, lambda shelf: shelf.working.update({"w:0": 2**52}), "ZADD", "user_due:{acc}", str(2**52), "w:0")
 
 
 def lose_an_ended_order(book: Any) -> None:
     # Memory keeps no index of these.
-    changed_kept(book, lambda shelf: shelf.awaiting.pop("w:0"), "ZREM", "user_orders:{acc}", "r:2")
+    changed_kept(book, lambda shelf: shelf.working.pop("w:0"), "ZREM", "user_orders:{acc}", "r:2")
 
 
 INDEXES = [
@@ -300,7 +299,7 @@ def test_a_venue_id_that_leads_nowhere_or_to_another_order_is_found_and_mended(
 
 def lose_record(book: ReservationBook) -> None:
     statement = "DELETE FROM orders WHERE order_id = 'r:1'"
-    tamper(book, statement, lambda shelf: (shelf.orders.pop("r:1"), shelf.live_ids.pop("r:1")))
+    tamper(book, statement, lambda shelf: (shelf.orders.pop("r:1"), shelf.working.pop("r:1")))
 
 
 def venue_orders(*more: VenueOrder) -> tuple[VenueOrder, ...]:

@@ -240,8 +240,7 @@ def test_what_is_due_is_found_after_the_indexes_were_made_anew(order: Make, cloc
         book.open_account(A, 1)
         overdue(book, order, clock)
         shelf = book._shelves[A]  # type: ignore[attr-defined]
-        shelf.live_ids.clear()
-        shelf.awaiting.clear()
+        shelf.working.clear()
         assert book.reconcile(A, apply=True).settled
         assert book.sweep(A).granted == ("r:0", "r:1", "r:2")
 

@@ -6,10 +6,10 @@ import heapq
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from marshal import dumps, loads
-from typing import Any
 
+from equipoise._rust import pack, unpack
 from equipoise.errors import InputError, StoreUnavailable
+from equipoise.reservation.arguments import TIME_MAX
 from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.contract import Clock, ReservationBook, Which
 from equipoise.reservation.forks import generation
@@ -25,6 +25,7 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     Outcome,
+    PackedOutcome,
     RawEntry,
     RawJournal,
     RawOrder,
@@ -43,19 +44,14 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, 
 __all__ = ["CountedRates", "MemoryBook"]
 
 # What piles up is kept as exact tuples of numbers, text and bytes, what is nested in it packed: the garbage collector
-# stops looking at those, and they take less memory. The packing never leaves this process.
-_Packed = bytes | tuple[Any, ...]
-"""Packed, or as it was where it cannot be."""
-_KeptRecord = tuple[int, int, _Packed]
-"""(version, at_us, the step packed: its journal record, and what it was answered beyond that)."""
-_KeptAnswer = tuple[str, int, _Packed | None]
-"""`Remembered` with the same packed step in the place of its answer."""
-_PACKING = 2
-"""The version of `marshal` that does not search for shared parts, which costs more than it saves here."""
+# stops looking at those, and they take less memory.
+_KeptStep = tuple[int, int, str, int, bytes | tuple[RawJournal, PackedOutcome | None]]
+"""(version, at_us, fingerprint, issued_us, the journal record and the answer packed, or as they are where they cannot).
+
+The journal and the ids that have been used hold the same one.
+"""
 _LIVE_STATES = frozenset(state.value for state in NOT_TERMINAL)
-_CANCEL_DUE, _AMEND_DUE = BookOrder._fields.index("cancel_deadline_us"), BookOrder._fields.index("amend_deadline_us")
-_JOURNAL_END = len(JournalRecord._fields)
-_CHANGED, _OPEN_LOTS = BookOrder._fields.index("changed_us"), BookOrder._fields.index("open_lots")
+_DEADLINE, _CHANGED, _OPEN_LOTS = map(BookOrder._fields.index, ("deadline_us", "changed_us", "open_lots"))
 
 
 class CountedRates:
@@ -95,35 +91,22 @@ class CountedRates:
             self.counts.pop(rate, None)
 
 
-def _pack(nested: tuple[Any, ...]) -> _Packed:
+def _kept(journal: RawJournal, answer: Remembered | None) -> _KeptStep:
+    fingerprint, issued_us, outcome = ("", 0, None) if answer is None else answer
+    step = (journal, outcome)
     try:
-        return dumps(nested, _PACKING)
+        return (journal[0], journal[1], fingerprint, issued_us, pack(step))
     except ValueError:
-        return nested  # a caller's text or number is of a class of its own
+        return (journal[0], journal[1], fingerprint, issued_us, step)  # a text or number is of a class of its own
 
 
-def _unpack(kept: _Packed) -> tuple[Any, ...]:
-    return loads(kept) if isinstance(kept, bytes) else kept  # noqa: S302 - what _pack has made
+def _step(kept: _KeptStep) -> tuple[RawJournal, PackedOutcome | None]:
+    packed = kept[4]
+    return unpack(packed) if isinstance(packed, bytes) else packed
 
 
-def _pack_step(journal: RawJournal, answer: Remembered | None) -> _Packed:
-    """A journal record, and what the answer to the same step has beyond it: scale, order id, state, flags, rows."""
-    packed = None if answer is None else answer[2]
-    return _pack(journal if packed is None else journal + packed[3:4] + packed[6:])
-
-
-def _record(kept: _KeptRecord) -> JournalRecord:
-    return journal_record(_unpack(kept[2])[:_JOURNAL_END])
-
-
-def _remembered(kept: _KeptAnswer) -> Remembered:
-    fingerprint, at_us, packed = kept
-    if packed is None:
-        return (fingerprint, at_us, None)
-    step = _unpack(packed)
-    version, _, op, _, _, code, before, after = step[:8]
-    scale, *rest = step[_JOURNAL_END:]
-    return (fingerprint, at_us, (code, op, version, scale, before, after, *rest))
+def _record(kept: _KeptStep) -> JournalRecord:
+    return journal_record(_step(kept)[0])
 
 
 class _Shelf:
@@ -131,33 +114,32 @@ class _Shelf:
 
     __slots__ = (
         "aliases",
-        "awaiting",
         "base",
         "events",
         "held",
         "journal",
         "leased",
-        "live_ids",
         "orders",
         "outbox",
         "owners",
         "rates",
         "requests",
         "rows",
+        "working",
     )
 
     def __init__(self) -> None:
         self.held: BookAccount | None = None
         self.rows: dict[tuple[str, str], BookSymbol] = {}
         self.orders: dict[str, RawOrder] = {}
-        self.live_ids: dict[str, None] = {}
-        self.awaiting: dict[str, None] = {}
+        self.working: dict[str, int | None] = {}
+        """Orders that are not terminal, and when their next answer is due."""
         self.aliases: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
-        self.requests: dict[str, _KeptAnswer] = {}
-        self.events: dict[str, dict[str, _KeptAnswer]] = {}
-        self.journal: list[_KeptRecord] = []
+        self.requests: dict[str, _KeptStep] = {}
+        self.events: dict[str, dict[str, _KeptStep]] = {}
+        self.journal: list[_KeptStep] = []
         self.outbox: dict[str, RawEntry] = {}
         self.base = JournalBase()
         self.leased: Lease | None = None
@@ -179,27 +161,27 @@ class _Shelf:
         return None if found is None else order_of_raw(found)
 
     def live(self) -> Iterable[BookOrder]:
-        return [order_of_raw(self.orders[order_id]) for order_id in self.live_ids]
+        return [order_of_raw(self.orders[order_id]) for order_id in self.working]
+
+    def due(self, before_us: int) -> list[BookOrder]:
+        late = [order_id for order_id, due_us in self.working.items() if due_us is not None and due_us < before_us]
+        return [order for order in map(self.order, late) if order is not None]
 
     def awaited(self) -> list[BookOrder]:
         """Orders whose next answer is awaited."""
-        found = map(self.order, self.awaiting)
-        return [order for order in found if order is not None]
-
-    def due(self, before_us: int) -> Iterable[BookOrder]:
-        return [order for order in self.awaited() if order.overdue_us is not None and order.overdue_us < before_us]
+        return self.due(TIME_MAX + 1)
 
     def lease(self) -> Lease | None:
         return self.leased
 
     def request(self, ident: str) -> Remembered | None:
         kept = self.requests.get(ident)
-        return None if kept is None else _remembered(kept)
+        return None if kept is None else (kept[2], kept[3], _step(kept)[1])
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         events = self.events.get(order_id)
         kept = None if events is None else events.get(ident)
-        return None if kept is None else _remembered(kept)
+        return None if kept is None else (kept[2], kept[3], _step(kept)[1])
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         return [
@@ -219,7 +201,7 @@ class _Shelf:
         ]
 
     def forgotten(self, until_us: int) -> int:
-        return sum(kept[1] <= until_us for kept in self.requests.values())
+        return sum(kept[3] <= until_us for kept in self.requests.values())
 
     def aged(self, until_us: int) -> int:
         for record in self.journal:
@@ -228,10 +210,9 @@ class _Shelf:
         assert self.held is not None  # noqa: S101 - asked of open accounts only
         return self.held.version
 
-    def _leads_to(self, record: _KeptRecord, until_us: int) -> bool:
+    def _leads_to(self, record: _KeptStep, until_us: int) -> bool:
         """Whether an id that was issued ahead of the clock, and so stays, was answered by this record."""
-        kept = self.requests.get(_unpack(record[2])[3])
-        return kept is not None and kept[1] > until_us and kept[2] is not None and _unpack(kept[2])[0] == record[0]
+        return record[3] > until_us and self.requests.get(_step(record)[0][3]) is record
 
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
@@ -264,16 +245,13 @@ class _Shelf:
         """Keep an order; twice is the same as once."""
         order_id, state = order[0], order[STATE_AT]
         self.orders[order_id] = order
-        if state not in _LIVE_STATES:
-            self.live_ids.pop(order_id, None)
-            self.awaiting.pop(order_id, None)
-            return
-        self.live_ids[order_id] = None
-        # `overdue_us is not None`, written out: this is done with every step.
-        if state != "LIVE" or order[_CANCEL_DUE] is not None or order[_AMEND_DUE] is not None:
-            self.awaiting[order_id] = None
+        if state in _LIVE_STATES:
+            # A new one's, written out: this is done with every reservation.
+            self.working[order_id] = (
+                order[_DEADLINE] if state == "RESERVED" or state == "SENT" else order_of_raw(order).overdue_us
+            )
         else:
-            self.awaiting.pop(order_id, None)
+            self.working.pop(order_id, None)
 
     def write(self, effect: Effect, counts: Sequence[tuple[RateKey, int, int]]) -> None:
         """Write a step; writing the same one again changes nothing."""
@@ -321,24 +299,18 @@ class _Shelf:
         asked, noted = effect.request, effect.event
         if asked is not None:
             ident, answer = asked
-            step = _pack_step(journal, answer)
-            self.requests[ident] = (answer[0], answer[1], None if answer[2] is None else step)
+            step = self.requests[ident] = _kept(journal, answer)
         elif noted is not None:
             order_id, ident, answer = noted
-            step = _pack_step(journal, answer)
-            events = self.events.get(order_id)
-            if events is None:
-                events = self.events[order_id] = {}
-            events[ident] = (answer[0], answer[1], step)
+            step = self.events.setdefault(order_id, {})[ident] = _kept(journal, answer)
         else:
-            step = _pack(journal)
+            step = _kept(journal, None)
         if not self.journal or self.journal[-1][0] < journal[0]:
-            self.journal.append((journal[0], journal[1], step))
+            self.journal.append(step)
 
     def reindex(self, indexes: Indexes) -> None:
         """Write anew what is derived from the orders; twice is the same as once."""
-        self.live_ids = dict.fromkeys(indexes.live_ids)
-        self.awaiting = {order.order_id: None for order in self.live() if order.overdue_us is not None}
+        self.working = {name: order_of_raw(self.orders[name]).overdue_us for name in indexes.live_ids}
         self.owners = dict(indexes.owners)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
         self.aliases |= indexes.aliases
@@ -366,7 +338,7 @@ class _Shelf:
             self.events.pop(order_id, None)
         gone = set(order_ids)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name not in gone}
-        self.requests = {name: kept for name, kept in self.requests.items() if kept[1] > watermark_us}
+        self.requests = {name: kept for name, kept in self.requests.items() if kept[3] > watermark_us}
 
     def trim(self, version: int) -> None:
         """Fold journal records up to a version into the base and delete them; twice is the same as once."""
@@ -512,12 +484,13 @@ class MemoryBook(ReservationBook):
         with self._lock:
             shelf = self._shelf(account_id)
             assert shelf.held is not None  # noqa: S101 - checked by _shelf
-            awaiting = {order.order_id for order in shelf.every() if order.overdue_us is not None}
+            awaited = {order.order_id: order.overdue_us for order in shelf.every() if not order.terminal}
+            misdated = sorted(name for name, due_us in awaited.items() if shelf.working.get(name, due_us) != due_us)
             return Holdings(
                 shelf.held,
                 tuple(shelf.rows.values()),
                 {order.order_id: order for order in shelf.every()},
-                frozenset(shelf.live_ids),
+                frozenset(shelf.working),
                 dict(shelf.aliases),
                 dict(shelf.owners),
                 {key: dict(rates.counts) for key, rates in shelf.rates.items()},
@@ -525,5 +498,5 @@ class MemoryBook(ReservationBook):
                 shelf.base.copy(),
                 tuple(shelf.outbox_entries()),
                 len(shelf.requests),
-                "" if awaiting == shelf.awaiting.keys() else f"awaiting: {sorted(awaiting ^ shelf.awaiting.keys())}",
+                f"awaiting: {misdated}" if misdated else "",
             )

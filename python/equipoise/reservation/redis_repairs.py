@@ -28,7 +28,7 @@ class KeptView(_Shelf):
         self.held = kept.account
         self.rows = {(row.symbol, row.leg): row for row in kept.symbols}
         self.orders = dict(kept.orders)
-        self.live_ids = dict.fromkeys(kept.live_ids)
+        self.working = {name: order.overdue_us for name, order in kept.orders.items() if name in kept.live_ids}
         self.aliases = dict(kept.aliases)
         self.owners = dict(kept.owners)
         self.outbox = {entry.request_id: raw_entry(entry) for entry in kept.outbox}

@@ -53,7 +53,7 @@ __all__ = [
     "without_amendment",
 ]
 
-OK = Code.OK
+OK, ACTIVE = Code.OK, AccountStatus.ACTIVE
 _COLUMNS = {name: place for place, name in enumerate(BookSymbol._fields)}
 FIGURES_AT, FIGURES_END = _COLUMNS["lots"], _COLUMNS["rate_orders"]
 HOLD_BIDS, BIDS, REDUCE_BIDS = _COLUMNS["hold_bids"], _COLUMNS["bid_lots"], _COLUMNS["reduce_bid_lots"]
@@ -93,7 +93,7 @@ def id_gate(view: View, request: Timed, account: BookAccount | None, now: int) -
 
 def growth_gate(request: Request, account: BookAccount) -> Effect | None:
     """Accounts that may not ask for more."""
-    if account.status is AccountStatus.ACTIVE:
+    if account.status is ACTIVE:
         return None
     return refuse(Code.ACCOUNT_SUSPENDED if account.status.suspended else Code.ACCOUNT_RECOVERING, request, account)
 

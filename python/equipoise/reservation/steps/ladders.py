@@ -65,16 +65,18 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     # Keeps the counted charges per lot, where the rule has them.
     draft = Draft(view, request, account, now) if terms.combine == "larger_leg" else None
     text = SENT if request.sent else RESERVED
-    kind, owner, ident = request.order_type, request.owner, request.ident
+    owner, ident = request.owner, request.ident
     deadline, good_till = request.deadline_us, request.good_till_us
-    untouched = ((), "", None, None, request.outbox, None, 0, 0, 0, None, now, account.version + 1)
+    whole = (request.order_type, owner, ident)
+    untouched = (0, 0, 0, 0, 0, (), "", None, None, request.outbox, None, 0, 0, 0, None, now, account.version + 1)
     outcomes: list[OrderRow] = []
+    held_ids: list[str] = []
     orders: list[RawOrder] = []
     changes: list[tuple[Any, ...]] = []
     count = 0
     rows: _Rows = {}
     for place, ask in enumerate(request.asks):
-        order_id, symbol, leg, side, lots, _, hold, reduce_only = ask
+        order_id, symbol, leg, side, lots, price, hold, reduce_only = ask
         code, rise, reduces, counts = OK, 0, False, True
         if known(order_id) is not None:
             code = Code.ORDER_EXISTS
@@ -121,8 +123,9 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
             code = Code.TERMS_CHANGED
         if code is OK:
             outcomes.append((order_id, "OK", hold, 0, 0))
-            order = (scale, hold, reduce_only, reduces, kind, owner, ident, place, now, deadline, good_till, text)
-            orders.append(ask[:6] + order + (hold, 0, lots, 0, 0, 0, 0, 0) + untouched)
+            held_ids.append(order_id)
+            asked = (order_id, symbol, leg, side, lots, price, scale, hold, reduce_only, reduces)
+            orders.append(asked + whole + (place, now, deadline, good_till, text, hold, 0, lots) + untouched)
             changes.append((order_id, None, (text, hold, 0, lots, 0, 0, 0, 0, 0)))
             continue
         if worst is OK or code.precedence < worst.precedence:
@@ -158,8 +161,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     if owned:
         effect.owners = ((owner, owned),)
     if request.outbox:
-        ids = tuple([order[0] for order in orders])
-        effect.outbox = ((ident, (ident, ending.version, now, deadline, ids, len(ids))),)
+        effect.outbox = ((ident, (ident, ending.version, now, deadline, tuple(held_ids), len(held_ids))),)
     if draft is not None:
         effect.rates = draft.rates
     return effect
