@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from benches.harness import bound_to, command_line, cores, interleave, machine, print_rows, ratio, summary
 from equipoise.orders import Order, Side
@@ -31,7 +31,6 @@ from equipoise.reservation.requests import Request, Reserve
 from equipoise.reservation.sqlite import SqliteBook
 
 A = "bench"
-Send = Literal["claim", "outbox"]
 NOTHING = (0, 0, 0, 0)
 TARGETS = {
     "memory reserve / API layer": "at most 2.5",
@@ -52,20 +51,24 @@ def _order(hold: int = 10) -> Order:
 
 
 class _Desk:
-    """One book, and calls that never repeat an id. `send`: what reservations ask for."""
+    """One book, and calls that never repeat an id."""
 
-    def __init__(self, book: ReservationBook, send: Send = "claim") -> None:
+    def __init__(self, book: ReservationBook) -> None:
         self.book = book
-        self.send: Send = send
         self.count = 0
-        book.open_account(A, 10**9)
         self.order, self.ladder = _order(), [_order() for _ in range(40)]
         self.held: list[int] = []
         self.fills = 0
 
     def reserve(self, _: int) -> None:
         self.count += 1
-        self.book.reserve(A, [self.order], request_id=f"r{self.count}", send=self.send)
+        self.book.reserve(A, [self.order], request_id=f"r{self.count}")
+        self.held.append(self.count)
+
+    def post(self, _: int) -> None:
+        """A reservation with an outbox entry."""
+        self.count += 1
+        self.book.reserve(A, [self.order], request_id=f"r{self.count}", send="outbox")
         self.held.append(self.count)
 
     def many(self, _: int) -> None:
@@ -81,6 +84,13 @@ class _Desk:
         self.book.cancel(A, f"r{self.held.pop()}:0")
 
 
+def _desk(url: str) -> _Desk:
+    """A desk at a book that has the account."""
+    book = ReservationBook.connect(url)
+    book.open_account(A, 10**9)
+    return _Desk(book)
+
+
 class _Layer(RequestMaker):
     """The calls on a book without a book: every reserve is granted."""
 
@@ -91,18 +101,22 @@ class _Layer(RequestMaker):
         return new_record(Outcome, values)
 
 
-def _wal_bytes(folder: Path, send: Send) -> int:
-    """What one reserve adds to the write-ahead log."""
-    path = folder / f"bytes-{send}.db"
+def _wal_bytes(folder: Path) -> tuple[int, int]:
+    """What one reserve adds to the write-ahead log, and one with an outbox entry."""
+    path = folder / "bytes.db"
     with SqliteBook(str(path), durability="normal") as book:
         book._ready().execute("PRAGMA wal_autocheckpoint = 0")
-        desk = _Desk(book, send)
-        desk.reserve(0)
+        book.open_account(A, 10**9)
+        desk = _Desk(book)
         log = path.with_name(f"{path.name}-wal")
-        before = log.stat().st_size
-        for _ in range(50):
-            desk.reserve(0)
-        return (log.stat().st_size - before) // 50
+        sizes = []
+        for call in (desk.reserve, desk.post):
+            call(0)
+            before = log.stat().st_size
+            for index in range(50):
+                call(index)
+            sizes.append((log.stat().st_size - before) // 50)
+        return sizes[0], sizes[1]
 
 
 def _tail(times: list[float]) -> float:
@@ -177,33 +191,27 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
     gc.freeze()
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
-        page, larger = b"x" * _wal_bytes(folder, "claim"), b"x" * _wal_bytes(folder, "outbox")
-        layer = _Layer(clock=None, timeout_ms=5_000, horizon_s=86_400)
-        memory = _Desk(ReservationBook.connect("memory:"))
-        normal = _Desk(ReservationBook.connect(f"sqlite:///{folder}/normal.db?durability=normal"))
-        full = _Desk(ReservationBook.connect(f"sqlite:///{folder}/full.db?durability=full"))
-        posted = _Desk(ReservationBook.connect("memory:"), "outbox")
-        posted_full = _Desk(ReservationBook.connect(f"sqlite:///{folder}/posted.db?durability=full"), "outbox")
-        desks = (memory, normal, full, posted, posted_full)
+        page, larger = (b"x" * size for size in _wal_bytes(folder))
+        layer = _Desk(cast("ReservationBook", _Layer(clock=None, timeout_ms=5_000, horizon_s=86_400)))
+        memory = _desk("memory:")
+        normal = _desk(f"sqlite:///{folder}/normal.db?durability=normal")
+        full = _desk(f"sqlite:///{folder}/full.db?durability=full")
+        desks = (memory, normal, full)
         for index in range(2 * batch):
             memory.reserve(index)
         for index in range(count // 2):
-            for desk in (normal, full, posted_full):
+            for desk in (normal, full):
                 desk.reserve(index)
         log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-        order = _order()
-
-        def ask(index: int) -> None:
-            layer.reserve(A, [order], request_id=f"r{index}")
 
         def append(_: int, written: bytes = page) -> None:
             os.write(log, written)
             os.fdatasync(log)
 
         calls: dict[str, tuple[int, Callable[[int], object]]] = {
-            "API layer": (batch, ask),
+            "API layer": (batch, layer.reserve),
             "memory reserve": (batch, memory.reserve),
-            "memory reserve with outbox": (batch, posted.reserve),
+            "memory reserve with outbox": (batch, memory.post),
             "memory fill": (batch, memory.fill),
             "memory release": (batch, memory.release),
             "memory ladder of 40": (max(1, batch // 20), memory.many),
@@ -211,7 +219,7 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
             "SQLite full reserve": (batch, full.reserve),
             "SQLite full ladder of 40": (max(1, batch // 20), full.many),
             "append + fdatasync": (batch, append),
-            "SQLite full reserve with outbox": (batch, posted_full.reserve),
+            "SQLite full reserve with outbox": (batch, full.post),
             "append of so much + fdatasync": (batch, lambda index: append(index, larger)),
         }
         figures = interleave(calls, rounds, both_ways=True)
