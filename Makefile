@@ -11,7 +11,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -
 export NO_MKDOCS_2_WARNING := 1
 export HYPOTHESIS_PROFILE ?= $(if $(CI),ci,dev)
 
-.PHONY: help demo test dev lint bench bench-count docs crash soak fuzz clean
+.PHONY: help demo test dev lint bench bench-count docs crash soak venue fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ soak: $(VENV)/.built ## long seeded lives, again to go on: SOAK_MEMORY, SOAK_SQL
 	$(SOAK) memory --operations $${SOAK_MEMORY:-10000000}
 	$(SOAK) sqlite --operations $${SOAK_SQLITE:-1000000}
 	$(SOAK) valkey --operations $${SOAK_VALKEY:-1000000}
+
+venue: $(VENV)/.built ## lives of a book beside a simulated exchange, its views checked: VENUE_LIVES a rule (default 500)
+	VENUE_LIVES=$${VENUE_LIVES:-500} $(PY) -m pytest tests/reservation/test_reconcile_venue.py --timeout 3600
 
 fuzz: $(VENV)/.built ## long property runs: FUZZ_CASES cases a property in Rust (default 200000), 2000 in Python
 	PROPTEST_CASES=$${FUZZ_CASES:-200000} cargo test --locked --release -p equipoise
