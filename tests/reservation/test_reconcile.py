@@ -510,14 +510,14 @@ def test_what_changes_between_the_look_and_the_repair_is_skipped(
     clock.advance(60)
     from equipoise.reservation import reconciling
 
-    whole = reconciling.compare
+    whole = reconciling.beside_venue
 
     def slow(*values: Any) -> Any:
         plans = whole(*values)
         book.acknowledge(A, "r:1", "v1-again")  # somebody is faster
         return plans
 
-    monkeypatch.setattr(reconciling, "compare", slow)
+    monkeypatch.setattr(reconciling, "beside_venue", slow)
     view = VenueView(as_of_us=clock(), orders=venue_orders()[:1])
     report = book.reconcile(A, view, apply=True)
     assert [(item.kind, item.state, item.note) for item in report.discrepancies] == [

@@ -171,14 +171,14 @@ def test_a_balance_that_moves_between_the_look_and_the_repair_is_left(
 ) -> None:
     proven.open_account(A, 1000)
     clock.advance(60)
-    whole = reconciling.compare
+    whole = reconciling.beside_venue
 
     def slow(*values: Any) -> Any:
         plans = whole(*values)
         proven.withdraw(A, 400, request_id="w")  # somebody is faster
         return plans
 
-    monkeypatch.setattr(reconciling, "compare", slow)
+    monkeypatch.setattr(reconciling, "beside_venue", slow)
     report = proven.reconcile(A, VenueView(as_of_us=clock(), balance="999.99"), apply=True)
     (item,) = report.discrepancies
     assert (item.kind, item.state, item.note) == ("balance", "skipped", "changed since it was looked at")
@@ -434,3 +434,63 @@ def test_a_balance_waits_for_a_fill_that_could_not_be_booked(proven: Reservation
         ("balance", "skipped", "waits for a fill that is not booked"),
     ]
     assert proven.account(A).balance == 1000
+
+
+def test_validity_that_passed_after_the_view_is_no_evidence(proven: ReservationBook, order: Make, clock: Any) -> None:
+    proven.open_account(A, 1)
+    deadline, good_till = clock() + 5_000_000, clock() + 60_000_000
+    lots = [order(lots=6, hold=600, order_id="X")]
+    proven.reserve(A, lots, request_id="r", send="caller", deadline_us=deadline, good_till_us=good_till)
+    clock.advance(10)
+    proven.sweep(A)
+    clock.advance(20)
+    before = VenueView(as_of_us=clock())
+    # After it, and while it was valid, the venue may have taken the order.
+    clock.advance(60)
+    (absent,) = proven.reconcile(A, before, apply=True, grace_ms=0).discrepancies
+    assert (absent.kind, absent.state) == ("absent", "skipped")
+    assert proven.account(A).all_units == 600
+    assert proven.reconcile(A, VenueView(as_of_us=clock()), apply=True, grace_ms=0).settled
+    assert proven.account(A).all_units == 0
+
+
+@pytest.mark.parametrize("first", ["X", "v"])
+@pytest.mark.parametrize("then", ["call", "view"])
+def test_a_fill_of_an_order_that_was_ended_by_mistake_is_booked_once_by_either_name(
+    proven: ReservationBook, order: Make, clock: Any, first: str, then: str
+) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=6, hold=600, order_id="X")], request_id="r", send="caller")
+    # The acknowledgement is lost, so that the venue's id is not known.
+    clock.advance(60)
+    proven.sweep(A)
+    proven.resolve(A, "X", OrderState.CANCELLED, evidence="operator", event_id="e")
+    clock.advance(60)
+    still = VenueOrder(symbol="SYM", side=Side.BID, lots=6, price_ticks=100, hold="0.0006", order_id="X", venue_id="v")
+    assert proven.reconcile(A, VenueView(as_of_us=clock(), orders=(still,)), apply=True).settled
+    again = {"X": "v", "v": "X"}[first]
+    assert proven.fill(A, first, 6, fill_id="f", margin="0.0006").ok
+    clock.advance(60)
+    if then == "call":
+        assert proven.fill(A, again, 6, fill_id="f", margin="0.0006").code is Code.DUPLICATE
+    fill = VenueFill(fill_id="f", order_id=again, lots=6, margin="0.0006")
+    report = proven.reconcile(A, VenueView(as_of_us=clock(), fills=(fill,), positions={"SYM": 6}), apply=True)
+    assert [(item.kind, item.where) for item in report.discrepancies] == [("ended", "X#live")]
+    assert [row.lots for row in proven.symbols(A)] == [6]
+    assert proven.account(A).all_units == 600
+
+
+def test_an_order_whose_missed_fill_shows_that_it_was_at_the_venue_is_ended_in_one_call(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=6, hold=600, order_id="X")], request_id="r", send="caller")
+    clock.advance(60)
+    fill = VenueFill(fill_id="f", order_id="X", lots=2, margin="0.0002")
+    view = VenueView(as_of_us=clock(), fills=(fill,), positions={"SYM": 2})
+    report = proven.reconcile(A, view, apply=True)
+    assert [(item.kind, item.state) for item in report.discrepancies] == [
+        ("missed_fill", "applied"),
+        ("ended", "applied"),
+    ]
+    assert proven.account(A).all_units == 200

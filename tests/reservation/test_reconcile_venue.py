@@ -72,11 +72,6 @@ class Life(Client):
         if (live := self.book.orders(self.account)) and rng.random() < 0.5:
             # About as old as a view must be that some order is judged by.
             as_of_us = min(now, rng.choice(live).changed_us + grace_ms * 1_000 + rng.randint(-1, 1))
-        # Whether the validity of an order has passed is judged by the time of the call, not by that of the view: by one
-        # from before it would be released although it may have been taken since.
-        unknown = self.book.orders(self.account, OrderState.UNKNOWN)
-        if any(as_of_us <= order.good_till_us < now for order in unknown if order.good_till_us is not None):
-            as_of_us = now
         as_of_us = max(as_of_us, self.venue.moments[0].at_us)
         # An order that nobody has seen yet comes with all its fills, or what is held for it is not what is left of it.
         whole = bool(self.unseen) or rng.random() < 0.8

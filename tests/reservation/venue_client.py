@@ -163,16 +163,8 @@ class Client:
             (book.reject if letter.kind == "refused" else book.cancel)(self.account, name)
 
     def called(self, order: Listed) -> str:
-        """By the venue's id too, once the book has heard of it.
-
-        Not of an order that was ended by hand: one that is adopted in its place may take the venue's id along, and a
-        fill that comes by either name is then booked to both.
-        """
-        known = (
-            order.name not in self.mistaken
-            and self.rng.random() < 0.3
-            and self.book.order(self.account, order.venue_id) is not None
-        )
+        """By the venue's id too, once the book has heard of it."""
+        known = self.rng.random() < 0.3 and self.book.order(self.account, order.venue_id) is not None
         return order.venue_id if known else order.name
 
 

@@ -3,9 +3,9 @@
 from equipoise.reservation.audit import AuditReport, Finding
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.contract import ReservationBook
+from equipoise.reservation.discrepancies import Discrepancy, ReconcileReport
 from equipoise.reservation.flat import FlatFault, FlatImport
 from equipoise.reservation.money import from_micros
-from equipoise.reservation.reconcile import Discrepancy, ReconcileReport
 from equipoise.reservation.records import (
     BookAccount,
     BookOrder,

@@ -311,10 +311,13 @@ class _Shelf:
     def reindex(self, indexes: Indexes) -> None:
         """Write anew what is derived from the orders; twice is the same as once."""
         self.working = {name: order_of_raw(self.orders[name]).overdue_us for name in indexes.live_ids}
-        self.owners = dict(indexes.owners)
         self.aliases = {alias: name for alias, name in self.aliases.items() if name in self.orders}
         self.aliases |= indexes.aliases
         self.outbox = {entry.request_id: raw_entry(entry) for entry in indexes.outbox}
+        if indexes.owners is not None:
+            self.owners = dict(indexes.owners)
+        if indexes.rates is None:
+            return
         self.rates = {}
         for key, counts in indexes.rates.items():
             rates = self.rates[key] = CountedRates()

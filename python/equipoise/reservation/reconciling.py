@@ -10,11 +10,13 @@ from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.arguments import flag_of, leg_of, span_of, text_of
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.discrepancies import HARMLESS, Discrepancy, Plan, ReconcileReport, settled_by
 from equipoise.reservation.foreign import understood
 from equipoise.reservation.ids import account_id_of, derived_id, fingerprint
 from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.order_calls import OrderCalls
-from equipoise.reservation.reconcile import HARMLESS, Discrepancy, Plan, ReconcileReport, compare, settled_by, within
+from equipoise.reservation.reconcile_self import within
+from equipoise.reservation.reconcile_venue import beside_venue
 from equipoise.reservation.records import BookAccount, Outcome
 from equipoise.reservation.requests import Adopt, Ask, Repair
 from equipoise.reservation.venue import VenueView, checked_view
@@ -22,7 +24,7 @@ from equipoise.reservation.venue import VenueView, checked_view
 __all__ = ["Reconciling"]
 
 
-WITHIN = ("order", "symbol", "index", "totals", "journal", "status")
+WITHIN = ("order", "symbol", "index", "lookups", "totals", "journal", "status")
 """Steps that put the account itself right."""
 
 
@@ -106,14 +108,16 @@ class Reconciling(AccountCalls, OrderCalls):
         # A clock that is ahead, the venue's or the caller's, makes nothing older than it is.
         settled_us = None if view is None else min(view.as_of_us, now) - grace_us
         with understood(f"what is kept of {account_id}"):
-            inner, outer, unjudged = compare(
-                kept,
-                view,
-                now,
-                settled_us,
-                lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
-                lambda order_id, ident: self._knows_event(account_id, order_id, ident),
-            )
+            inner = within(kept, settled_us)
+            outer, unjudged = list[Plan](), tuple[str, ...]()
+            if view is not None and settled_us is not None:
+                outer, unjudged = beside_venue(
+                    kept,
+                    view,
+                    settled_us,
+                    lambda amount, up: units(amount, scale, "view", signed=not up, round_up=up),
+                    lambda order_id, ident: self._knows_event(account_id, order_id, ident),
+                )
         items = [plan.item for plan in [*inner, *outer]]
         if apply:
             versions = {name: order.version for name, order in kept.orders.items()}
@@ -178,6 +182,10 @@ class Reconciling(AccountCalls, OrderCalls):
                 )
             else:
                 assert view is not None  # noqa: S101 - only a view leads to these
+                if plan.step == "adopt" and plan.order_id is not None:
+                    named = self.acknowledge(account_id, plan.order_id, plan.values[0].venue_id)
+                    if named.version == progress.version + 1:
+                        progress.version = versions[plan.order_id] = named.version
                 outcome = self._by_the_venue(account_id, plan, view, versions, progress.version)
             if outcome.code is Code.OK and outcome.version == progress.version + 1:
                 progress.version = outcome.version

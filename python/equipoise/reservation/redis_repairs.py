@@ -110,6 +110,8 @@ def _order_fields(order: BookOrder) -> tuple[list[str], list[str]]:
         "amend_hold": order.amend_hold,
         "amend_price_ticks": order.amend_price_ticks,
         "amend_deadline_us": order.amend_deadline_us,
+        "cancel_deadline_us": order.cancel_deadline_us,
+        "outbox": int(order.outbox),
         "changed_us": order.changed_us,
         "version": order.version,
     }
@@ -121,8 +123,8 @@ def _indexes(indexes: Indexes | None, orders: dict[str, BookOrder], *, larger_le
     """What is derived from the orders, as apply.lua takes it."""
     if indexes is None:
         return ""
-    owners = [[name, str(held)] for name, held in indexes.owners]
-    rates = []
+    owners = None if indexes.owners is None else [[name, str(held)] for name, held in indexes.owners]
+    rates: list[str] = []
     for order in orders.values() if larger_leg else ():
         if order.working and counted(order):
             rates.append(f"orders\x1f{order.symbol}\x1f{counted_rate(order):016d}\x1f{order.order_id}")
@@ -140,7 +142,7 @@ def _indexes(indexes: Indexes | None, orders: dict[str, BookOrder], *, larger_le
         ]
         for entry in sorted(indexes.outbox, key=lambda entry: entry.version)
     ]
-    return _text([owners, rates, entries, indexes.aliases])
+    return _text([owners, None if indexes.rates is None else rates, entries, indexes.aliases])
 
 
 def _base(kept: Holdings, effect: Effect) -> str:

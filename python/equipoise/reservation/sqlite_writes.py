@@ -274,7 +274,8 @@ def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
     """Write anew what is derived from the orders. Which of them are live is an index over their rows."""
     execute, many = connection.execute, connection.executemany
     execute("REINDEX")
-    for table in ("owners", "rates", "outbox"):
+    anew = {"owners": indexes.owners is not None, "rates": indexes.rates is not None, "outbox": True}
+    for table in [name for name, written in anew.items() if written]:
         execute(f"DELETE FROM {table} WHERE account_id = ?", (account_id,))  # noqa: S608
     execute(
         "DELETE FROM aliases WHERE account_id = ?1 "
@@ -282,8 +283,8 @@ def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
         (account_id,),
     )
     many("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", [(account_id, *alias) for alias in indexes.aliases])
-    many("INSERT INTO owners VALUES (?, ?, ?)", [(account_id, *owner) for owner in indexes.owners])
-    rates = [(account_id, *key, *item) for key, counts in indexes.rates.items() for item in counts.items()]
+    many("INSERT INTO owners VALUES (?, ?, ?)", [(account_id, *owner) for owner in indexes.owners or ()])
+    rates = [(account_id, *key, *item) for key, counts in (indexes.rates or {}).items() for item in counts.items()]
     many(_PUT_RATE, rates)
     entries = [(account_id, *entry[:4], text_of(entry.order_ids), entry.open_orders) for entry in indexes.outbox]
     many(_PUT_ENTRY, entries)

@@ -72,7 +72,8 @@ class VenueView:
     fills
         Fills since some cursor of the caller's, with overlap: those the book knows are passed over.
     positions
-        Signed lots per symbol, or per (symbol, leg); None: not asked.
+        Signed lots per symbol, or per (symbol, leg); None: not asked. Of tickets those of legs "long" and "short" show
+        more than net ones.
     balance
         None: not asked.
     """

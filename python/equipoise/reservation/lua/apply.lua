@@ -61,8 +61,14 @@ if set[1] and not indexes then
 end
 if indexes then
     local there, keys = {}, {}
-    for _, key in ipairs({ ORDERS, DUE, OWNERS, RATES, OUTBOX, WAITING }) do
-        call('DEL', key)
+    -- Owners and rates stay where they are null: orders are lost whose part of them is still held.
+    local owners, rates = indexes[1] ~= cjson.null and indexes[1], indexes[2] ~= cjson.null and indexes[2]
+    call('DEL', ORDERS, DUE, OUTBOX, WAITING)
+    if owners then
+        call('DEL', OWNERS)
+    end
+    if rates then
+        call('DEL', RATES)
     end
     for _, o in ipairs(orders) do
         there[o.id], keys[o.id] = true, o.key
@@ -72,10 +78,10 @@ if indexes then
             call('ZADD', DUE, score, o.id)
         end
     end
-    for _, pair in ipairs(indexes[1]) do
+    for _, pair in ipairs(owners or {}) do
         call('HSET', OWNERS, pair[1], pair[2])
     end
-    for _, member in ipairs(indexes[2]) do
+    for _, member in ipairs(rates or {}) do
         call('ZADD', RATES, '0', member)
     end
     for _, entry in ipairs(indexes[3]) do

@@ -37,9 +37,15 @@ def mended_order(order: BookOrder, owns: tuple[int, int] | None = None) -> BookO
     """
     if owns is not None:
         order = order._replace(open_lots=owns[0], margin=owns[1])
+    elif not order.open_lots:
+        order = order._replace(margin=0)
     if order.state in NOT_TERMINAL:
         working, hold = standing(order, order.filled)
-        return order._replace(working=working, hold=hold, released=order.ordered - order.filled - working)
+        order = order._replace(working=working, hold=hold, released=order.ordered - order.filled - working)
+        if working:
+            return order
+        # Nothing else would ever end an order of which nothing works.
+        order = order._replace(state=OrderState.FILLED, cancel_deadline_us=None, outbox=False)
     if order.amend_lots:
         order = without_amendment(order)
     return order._replace(
@@ -95,8 +101,8 @@ def mended_symbols(
     return mended | {key: mended[key]._replace(open_pnl=0) for key in flat}
 
 
-def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool) -> Indexes:
-    """Everything a store keeps beside the orders to find them or to sum over them."""
+def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool, sums: bool) -> Indexes:
+    """Everything a store keeps beside the orders to find them and, with `sums`, to sum over them."""
     entries = {entry.request_id: entry for entry in view.outbox_entries()}
     aliases: list[tuple[str, str]] = []
     owners: dict[str, int] = {}
@@ -130,7 +136,10 @@ def indexes_of(view: View, orders: Iterable[BookOrder], *, larger_leg: bool) -> 
             taken.add(version)
             entry = OutboxEntry(request_id, version, first.created_us, first.deadline_us, ids, len(ids))
         outbox.append(entry._replace(open_orders=len(ids)))
-    return Indexes(tuple(live), tuple(owners.items()), rates, tuple(outbox), tuple(aliases))
+    found = Indexes(tuple(live), None, None, tuple(outbox), tuple(aliases))
+    if sums:
+        found.owners, found.rates = tuple(owners.items()), rates
+    return found
 
 
 def _count(rates: dict[RateKey, dict[int, int]], key: RateKey, rate: int) -> None:
@@ -166,26 +175,34 @@ def repair(view: View, request: Repair, now: int) -> Effect:
             touched = (orders[request.where].symbol, orders[request.where].leg)
         # A symbol that is lost comes back with its position, or not at all.
         if touched in fresh and (touched in rows or request.kind == "symbol"):
-            draft.put_row(fresh[touched])
-            rows[touched] = fresh[touched]
+            row = fresh[touched]
+            if touched not in rows and (row.lots or row.long_lots or row.short_lots):
+                # And with its open result, which is what no other symbol has.
+                row = row._replace(open_pnl=account.open_pnl_units - sum([row.open_pnl for row in rows.values()]))
+            draft.put_row(row)
+            rows[touched] = row
     require = COMBINE_RULES[account.terms.combine]
     sums = [require(row) for row in rows.values()]
     executed_units, all_units = sum([executed for executed, _ in sums]), sum([everything for _, everything in sums])
+    open_pnl_units = sum([row.open_pnl for row in rows.values()])
     if request.kind != "totals":
-        # A symbol may be lost: what it takes is in the totals only, until it is back.
+        # A symbol may be lost: what it takes, and its open loss, is in the totals only, until it is back.
         executed_units, all_units = max(executed_units, account.executed_units), max(all_units, account.all_units)
+        open_pnl_units = min(open_pnl_units, account.open_pnl_units)
     draft.status = account.status.changed(recovering=False) if request.kind == "status" else account.status
     after = draft.next_account()._replace(
         executed_units=executed_units,
         all_units=all_units,
-        open_pnl_units=sum([row.open_pnl for row in rows.values()]),
+        open_pnl_units=open_pnl_units,
         live_orders=sum([order.state in NOT_TERMINAL for order in orders.values()]),
         records=len(orders) + view.forgotten(ALWAYS_US),
     )
     effect = draft.finish(after=after)
     if effect.journal is not None:
-        if request.kind == "index":
-            effect.upkeep = Upkeep(indexes=indexes_of(view, orders.values(), larger_leg=larger_leg))
+        if request.kind in ("index", "lookups"):
+            everything = request.kind == "index"
+            indexes = indexes_of(view, orders.values(), larger_leg=larger_leg, sums=everything)
+            effect.upkeep = Upkeep(indexes=indexes)
         elif request.kind == "journal":
             effect.upkeep = Upkeep(rebase=True)
     return effect

@@ -95,11 +95,12 @@ class Indexes:
     """Everything that is derived from the orders, to be written in place of what is there.
 
     Aliases of orders that do not exist go; `aliases` are venue ids of orders that lead nowhere or to another one.
+    Owners and rates are None where they are to stay as they are: orders are lost whose part of them is still held.
     """
 
     live_ids: tuple[str, ...]
-    owners: tuple[tuple[str, int], ...]
-    rates: RateDeltas
+    owners: tuple[tuple[str, int], ...] | None
+    rates: RateDeltas | None
     outbox: tuple[OutboxEntry, ...]
     aliases: tuple[tuple[str, str], ...]
 
