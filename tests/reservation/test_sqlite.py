@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tests.warm import Child
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, ReservationBook, sqlite_writes
+from equipoise.reservation import Code, OrderState, ReservationBook, sqlite_writes
 from equipoise.reservation import sqlite as store
 from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.records import BookOrder
@@ -437,7 +438,7 @@ def test_the_schema_is_versioned_lifted_and_never_lowered(
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
-@pytest.mark.parametrize("schema", [1, 2, 3, 4])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5])
 def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     sqlite_path: Path, project_root: Path, schema: int, through_apsw: bool, order: Make, clock: Any
 ) -> None:
@@ -478,6 +479,38 @@ def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
             others = rows.execute("SELECT type, name FROM sqlite_master WHERE type <> 'table' ORDER BY 1, 2").fetchall()
             shapes.append((tables, others, rows.execute("PRAGMA user_version").fetchone()))
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_what_an_earlier_schema_took_for_not_overdue_is_overdue_once_the_file_is_lifted(
+    sqlite_path: Path, project_root: Path, through_apsw: bool, clock: Any
+) -> None:
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        rows.executescript((project_root / "tests/vectors/book_schema_5.sql").read_text())
+        listed = "SELECT order_id, due_us FROM orders WHERE account_id = 'asked' ORDER BY order_id"
+        later = 1_700_093_602_000_000
+        assert rows.execute(listed).fetchall() == [("amended", later), ("cancelled", later)]
+    clock.now_us = 1_700_090_005_000_000
+    with SqliteBook(str(sqlite_path), clock=clock, through_apsw=through_apsw) as book:
+        assert [found.order_id for found in book.orders("asked", overdue=True)] == ["amended", "cancelled"]
+        assert book.sweep("asked").order_rows == ()
+
+
+def test_the_file_has_each_order_due_when_its_record_says(sqlite_path: Path, order: Make, clock: Any) -> None:
+    asked = (None, 3, 7)
+    with SqliteBook(str(sqlite_path), durability="normal", clock=clock) as book:
+        book.open_account(A, "1")
+        book.reserve(A, [order(hold=10, order_id="o")], request_id="r")
+        execute = book._ready().execute
+        for values in product(OrderState, asked, asked, (2, 5, 9), (1, 4, 8)):
+            execute(
+                "UPDATE orders SET state = ?, cancel_deadline_us = ?, amend_deadline_us = ?, deadline_us = ?, "
+                "changed_us = ?",
+                values,
+            )
+            found = book.order(A, "o")
+            assert found is not None
+            assert execute("SELECT due_us FROM orders").fetchall() == [(found.overdue_us,)], values
 
 
 @needs_apsw

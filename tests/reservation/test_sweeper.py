@@ -235,6 +235,88 @@ def test_a_sweep_and_a_scrape_look_at_what_is_due_and_not_at_what_rests(
     assert [found.order_id for found in proven.orders(A, overdue=True)] == ["r:1", "r:2"]
 
 
+@pytest.mark.parametrize("asked", ["amend", "cancel", "both", "cancel of what is unknown"])
+def test_i12_an_unknown_order_is_overdue_whatever_is_asked_of_it(
+    proven: ReservationBook, order: Make, clock: Any, asked: str
+) -> None:
+    later = clock() + 3_600_000_000
+    proven.open_account(A, "0.001")
+    proven.reserve(A, [order(lots=10, hold=400, order_id="x")], request_id="r", send="caller")
+    if asked in ("amend", "both"):
+        assert proven.amend(A, "x", 12, "0.00048", event_id="a", deadline_us=later).ok
+    if asked in ("cancel", "both"):
+        assert proven.request_cancel(A, "x", deadline_us=later + 1).ok
+    clock.advance(100)
+    assert [found.order_id for found in proven.orders(A, overdue=True)] == ["x"]
+    assert proven.sweep(A).granted == ("x",)
+    if asked == "cancel of what is unknown":
+        assert proven.request_cancel(A, "x", deadline_us=later).ok
+    assert [found.state for found in proven.orders(A, overdue=True)] == [OrderState.UNKNOWN]
+    version = proven.account(A).version
+    for _ in range(2):
+        clock.advance(1)
+        assert [found.order_id for found in proven.orders(A, overdue=True)] == ["x"]
+        assert proven.sweep(A).order_rows == ()
+        assert proven.sweep(A, sweeper="one").order_rows == ()
+    assert proven.account(A).version == version
+    assert [record.op for record in proven.history(A)].count("sweep") == 1
+
+
+def test_an_unknown_order_is_overdue_since_the_first_answer_that_failed_to_come(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    start, later = clock(), clock() + 3_600_000_000
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=2, hold=9, order_id="x")], request_id="r", send="caller", deadline_us=later)
+    proven.acknowledge(A, "x")
+    proven.request_cancel(A, "x", deadline_us=start + 5_000_000)
+    proven.amend(A, "x", 3, "0.000012", event_id="a", deadline_us=start + 3_000_000)
+
+    def due_us() -> int | None:
+        found = proven.order(A, "x")
+        assert found is not None
+        return found.overdue_us
+
+    clock.advance(4)
+    assert proven.sweep(A).granted == ("x",)
+    assert due_us() == start + 3_000_000
+    assert proven.settle_amend(A, "x", "refused", amend_id="a").state is OrderState.UNKNOWN
+    # What is left is due later than the state was known not to be known.
+    assert due_us() == start + 4_000_000
+    clock.advance(2)
+    proven.request_cancel(A, "x", deadline_us=later)
+    assert due_us() == start + 6_000_000
+    assert proven.orders(A, overdue=True) == ()
+    clock.advance(0.000001)
+    assert [found.order_id for found in proven.orders(A, overdue=True)] == ["x"]
+    assert proven.resolve(A, "x", OrderState.LIVE, evidence="operator").ok
+    assert (due_us(), proven.orders(A, overdue=True)) == (None, ())
+
+
+def test_an_unknown_order_is_counted_as_overdue_and_with_its_age(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
+    from prometheus_client import CollectorRegistry
+
+    from equipoise.reservation.metrics import BookMetrics
+
+    proven.open_account(A, 1)
+    proven.reserve(A, [order(lots=10, hold=400, order_id="x")], request_id="r", send="caller")
+    proven.amend(A, "x", 12, "0.00048", event_id="a", deadline_us=clock() + 3_600_000_000)
+    clock.advance(100)
+    proven.sweep(A)
+    with BookMetrics(proven, CollectorRegistry()) as watched:
+        found = {
+            sample.name.removeprefix("equipoise_book_"): sample.value
+            for family in watched.collect()
+            for sample in family.samples
+            if sample.labels.get("state", "UNKNOWN") == "UNKNOWN"
+        }
+    assert (found["overdue_orders"], found["orders"]) == (1, 1)
+    assert (found["order_age_seconds_count"], found["order_age_seconds_sum"]) == (1, 100)
+
+
 def test_what_is_due_is_found_after_the_indexes_were_made_anew(order: Make, clock: Any) -> None:
     with ReservationBook.connect("memory:", clock=clock) as book:
         book.open_account(A, 1)

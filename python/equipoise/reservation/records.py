@@ -380,12 +380,11 @@ class BookOrder(NamedTuple):
             return self.deadline_us
         if state.terminal:
             return None
-        if self.cancel_deadline_us is not None and self.amend_deadline_us is not None:
-            return min(self.cancel_deadline_us, self.amend_deadline_us)
-        asked = self.amend_deadline_us if self.cancel_deadline_us is None else self.cancel_deadline_us
-        if asked is None and state is OrderState.UNKNOWN:
-            return min(self.deadline_us, self.changed_us)
-        return asked
+        asked = [at for at in (self.cancel_deadline_us, self.amend_deadline_us) if at is not None]
+        if state is OrderState.UNKNOWN:
+            # What is asked of it puts nothing off.
+            asked += (self.deadline_us, self.changed_us)
+        return min(asked, default=None)
 
     @property
     def wire(self) -> tuple[str, str]:

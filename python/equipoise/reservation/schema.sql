@@ -96,11 +96,11 @@ CREATE TABLE orders (
     due_us INTEGER GENERATED ALWAYS AS (
         CASE
             WHEN state IN ('RESERVED', 'SENT') THEN deadline_us
-            WHEN state IN ('LIVE', 'UNKNOWN') THEN coalesce(
-                min(cancel_deadline_us, amend_deadline_us),
-                cancel_deadline_us,
-                amend_deadline_us,
-                CASE state WHEN 'UNKNOWN' THEN min(deadline_us, changed_us) END
+            WHEN state = 'LIVE' THEN coalesce(
+                min(cancel_deadline_us, amend_deadline_us), cancel_deadline_us, amend_deadline_us
+            )
+            WHEN state = 'UNKNOWN' THEN min(
+                deadline_us, changed_us, ifnull(cancel_deadline_us, deadline_us), ifnull(amend_deadline_us, deadline_us)
             )
         END
     ) VIRTUAL,

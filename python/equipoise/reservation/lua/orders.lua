@@ -126,20 +126,22 @@ local function counted_rate(o)
     return o.amend_lots > 0 and max(rate, divide_up(o.amend_hold, o.amend_lots)) or rate
 end
 
--- When the order's next answer is due, as text; nil where nothing is awaited. UNKNOWN always awaits one.
+-- When the order's next answer is due; nil where nothing is awaited. UNKNOWN always awaits one.
 local function overdue_at(o, changed_us)
     if TERMINAL[o.state] then
         return nil
     elseif o.state == 'RESERVED' or o.state == 'SENT' then
-        return o.deadline
-    elseif o.cancel and o.amend_deadline then
-        return tonumber(o.cancel) < tonumber(o.amend_deadline) and o.cancel or o.amend_deadline
+        return figure(o.deadline, 'deadline_us')
     end
-    local asked = o.cancel or o.amend_deadline
-    if not asked and o.state == 'UNKNOWN' then
-        return tonumber(o.deadline) < changed_us and o.deadline or text(changed_us)
+    local first = math.min(
+        o.cancel and number(o.cancel, 'cancel_deadline_us') or math.huge,
+        o.amend_deadline and number(o.amend_deadline, 'amend_deadline_us') or math.huge
+    )
+    if o.state == 'UNKNOWN' then
+        -- What is asked of it puts nothing off.
+        first = math.min(first, figure(o.deadline, 'deadline_us'), changed_us)
     end
-    return asked or nil
+    return first < math.huge and first or nil
 end
 
 -- (order_status, execution_status): the names of the stored record.
@@ -164,7 +166,7 @@ local function due(o, changed_us)
         return o.open == 0 and text(0 - max(changed_us, 1)) or nil
     end
     local at = overdue_at(o, changed_us)
-    return at and text(max(tonumber(at), 1)) or nil
+    return at and text(max(at, 1)) or nil
 end
 
 -- Names of stored fields, each with that of the figure or text in memory.

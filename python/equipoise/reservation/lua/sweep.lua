@@ -25,7 +25,7 @@ for i = 9, #ARGV do
     local o = load_order(KEYS[RECORD + i - 9], ARGV[i], '')
     if o and not terminal(o) and o.state ~= 'UNKNOWN' then
         local at = overdue_at(o, o.changed)
-        if at and tonumber(at) < now then
+        if at and at < now then
             overdue[#overdue + 1] = o
         end
     end
