@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import redis
 from tests import servers
+from tests.reservation.conftest import RULES
 
 from equipoise.errors import StoreCorrupt, StoreError
 from equipoise.orders import Order
-from equipoise.reservation import ReservationBook
+from equipoise.reservation import OrderState, Outcome, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 
 Make = Callable[..., Order]
@@ -216,6 +217,77 @@ def test_a_ticket_that_was_given_another_symbol_is_corrupt_to_whoever_closes_it(
         with pytest.raises(StoreCorrupt):
             book.close(A, "r:0", 2, event_id="c", realised_pnl=0)
         assert not book.audit(A).ok
+
+
+def lose_symbols(book: Any) -> None:
+    if hasattr(book, "_shelves"):
+        book._shelves[A].rows.clear()
+    elif hasattr(book, "_links"):
+        book._command(A, "DEL", f"user_symbols:{{{A}}}")
+    else:
+        book._ready().execute("DELETE FROM symbols").fetchall()
+
+
+Step = Callable[[ReservationBook], Outcome]
+
+
+def corrupt_until_mended(book: ReservationBook, step: Step) -> None:
+    """The step is refused and leaves everything as it was; once the book is repaired, it is done."""
+    before = (book.account(A), book.symbols(A), book.orders(A, every=True), book.history(A, limit=1_000))
+    with pytest.raises(StoreCorrupt):
+        step(book)
+    assert before == (book.account(A), book.symbols(A), book.orders(A, every=True), book.history(A, limit=1_000))
+    assert book.reconcile(A, apply=True, operator="ann").settled
+    assert book.audit(A).findings == ()
+    assert step(book).ok
+
+
+@pytest.mark.parametrize(("rule", "positions"), RULES)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(lambda book: book.fill(A, "x", 1, fill_id="g", margin=0, realised_pnl=0), id="fill"),
+        pytest.param(lambda book: book.cancel(A, "x"), id="cancel"),
+        pytest.param(lambda book: book.amend(A, "x", 8, "0.00001", event_id="a"), id="amend"),
+        pytest.param(lambda book: book.settle_amend(A, "asked", "refused", amend_id="m"), id="settle_amend"),
+        pytest.param(lambda book: book.resolve(A, "late", OrderState.CANCELLED, evidence="operator"), id="resolve"),
+        pytest.param(lambda book: book.sweep(A), id="sweep"),
+    ],
+)
+def test_a_step_that_takes_from_a_lost_symbol_is_corrupt_and_writes_nothing(
+    proven: ReservationBook, clock: Any, order: Make, rule: str, positions: str, step: Step
+) -> None:
+    leg = "long" if positions == "hedge" else None
+    proven.open_account(A, 1, rule=rule, positions=positions)
+    for name in ("x", "asked", "late"):
+        asks = [order(lots=4, hold=40, order_id=name, leg=leg)]
+        assert proven.reserve(A, asks, request_id=name, send="caller", owner="ann").ok
+    for name in ("x", "asked"):
+        assert proven.acknowledge(A, name).ok
+        assert proven.fill(A, name, 1, fill_id="f", margin="0.00001").ok
+    assert proven.amend(A, "asked", 5, "0.00005", event_id="m", deadline_us=clock() + 10**12).ok
+    clock.advance(100)
+    assert proven.sweep(A).granted == ("late",)
+    assert proven.reserve(A, [order(lots=4, hold=40, order_id="held", leg=leg)], request_id="held").ok
+    clock.advance(100)
+    lose_symbols(proven)
+    corrupt_until_mended(proven, step)
+
+
+@pytest.mark.parametrize("rule", ["sum", "larger_leg"])
+@pytest.mark.parametrize("side", ["bid", "ask"])
+@pytest.mark.parametrize("lots", [5, 10])
+@pytest.mark.parametrize("anew", [None, "bid", "ask"])
+def test_a_ticket_of_a_lost_symbol_is_corrupt_to_whoever_closes_it(
+    proven: ReservationBook, order: Make, rule: str, side: str, lots: int, anew: str | None
+) -> None:
+    """`anew`: side of another ticket, with which the symbol has begun anew since."""
+    proven.open_account(A, 1, rule=rule, positions="tickets")
+    assert proven.execute(A, order(side, lots=10, hold=400, order_id="x"), request_id="x").ok
+    lose_symbols(proven)
+    if anew is not None:
+        assert proven.execute(A, order(anew, lots=20, hold=4, order_id="y"), request_id="y").ok
+    corrupt_until_mended(proven, lambda book: book.close(A, "x", lots, event_id="c", realised_pnl=0))
 
 
 @pytest.mark.parametrize("plant", [plant_entry, plant_type])

@@ -188,13 +188,14 @@ def test_a_figure_that_no_column_holds_fails_its_own_caller_only(opened: SqliteB
 
 
 @through
-def test_a_record_that_cannot_be_read_fails_its_own_caller_only(
-    opened: SqliteBook, order: Make, sqlite_path: Path
+@pytest.mark.parametrize("damage", ["UPDATE orders SET state = 'GONE'", "DELETE FROM symbols"])
+def test_a_record_that_cannot_be_read_or_is_lost_fails_its_own_caller_only(
+    opened: SqliteBook, order: Make, sqlite_path: Path, damage: str
 ) -> None:
     opened.open_account("bad", 1)
     opened.reserve("bad", [order(hold=1, order_id="o")], request_id="r")
     assert opened._scale("bad") == 6  # read beforehand: it would wait for the one who writes
-    wire(opened).inner.execute("UPDATE orders SET state = 'GONE' WHERE account_id = 'bad'")
+    wire(opened).inner.execute(f"{damage} WHERE account_id = 'bad'")
     calls = [reserve(opened, order, n) for n in range(3)]
     calls.insert(2, lambda: opened.fill("bad", "o", 1, fill_id="f"))
     with ThreadPoolExecutor(CALLERS) as pool:

@@ -91,8 +91,10 @@ CHECKPOINT_PAGES = 4_000
 VIEWS_MAX = 1_000
 """Accounts whose totals are remembered from one transaction to the next, about."""
 
-_FAULTS: tuple[type[Exception], ...] = (*FAILURES, *UNREADABLE)
-"""What a step raises that meets a record it can make nothing of, a figure that no column holds, or a failing file."""
+_NOT_OURS: tuple[type[Exception], ...] = (StoreCorrupt, *UNREADABLE)
+"""What a step raises that meets a record it can make nothing of, or a figure that no column holds."""
+_FAULTS: tuple[type[Exception], ...] = (*FAILURES, *_NOT_OURS)
+"""The same, or what it raises where the file fails."""
 
 _Result = TypeVar("_Result")
 
@@ -307,7 +309,7 @@ class SqliteBook(ReservationBook):
                 # A refusal too may rest on what another member had written, so nobody's answer stands.
                 for member in group:
                     member.fail(failure_of(error, at_commit=committing), error)
-            except UNREADABLE as error:
+            except _NOT_OURS as error:
                 self._give_up(connection, reopen=False)
                 for member in group:
                     member.fail(self._not_ours(error), error)

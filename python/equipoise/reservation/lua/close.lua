@@ -11,6 +11,11 @@ end
 local left = o.open - lots
 local margin = held(o.margin, o.open, left)
 local was, row = load_row(o.symbol, o.leg)
+local side = o.bid and LONG or SHORT
+if row[side] < lots or row[MARGIN] < o.margin - margin then
+    -- The totals are lost or are those of other tickets.
+    corrupt('less of ' .. o.symbol .. ' is open than of ' .. o.id)
+end
 local after = changed(o)
 if A.combine == 'larger_leg' then
     ticket_rate(row, o, 0 - lots, margin - o.margin)
@@ -20,7 +25,6 @@ local open_pnl = pro_rata(row[OPEN_PNL], gross, gross - lots)
 D.pnl = sum(D.pnl, open_pnl, 0 - row[OPEN_PNL])
 row[LOTS] = row[LOTS] + (o.bid and 0 - lots or lots)
 row[MARGIN] = row[MARGIN] - (o.margin - margin)
-local side = o.bid and LONG or SHORT
 row[side] = row[side] - lots
 row[OPEN_PNL] = open_pnl
 if lots == gross then

@@ -320,7 +320,7 @@ local function is_counted(o)
     return not o.reduces or o.hold_start > 0 or o.amend_hold > 0
 end
 
--- Less of an order resting.
+-- Less of an order resting. Where that is more than rests in all, the totals are lost or are those of another order.
 local function less_resting(row, o, hold, lots)
     local hold_at = o.bid and HOLD_BIDS or HOLD_ASKS
     row[hold_at] = row[hold_at] - hold
@@ -331,6 +331,11 @@ local function less_resting(row, o, hold, lots)
     if is_counted(o) then
         local lots_at = o.bid and BID_LOTS or ASK_LOTS
         row[lots_at] = row[lots_at] - lots
+    end
+    for place = HOLD_BIDS, REDUCE_ASK do
+        if row[place] < 0 then
+            corrupt('less of ' .. o.symbol .. ' rests than of ' .. o.id)
+        end
     end
 end
 

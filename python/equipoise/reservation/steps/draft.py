@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from equipoise.errors import StoreCorrupt
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX
 from equipoise.reservation.records import (
@@ -58,6 +59,7 @@ _COLUMNS = {name: place for place, name in enumerate(BookSymbol._fields)}
 FIGURES_AT, FIGURES_END = _COLUMNS["lots"], _COLUMNS["rate_orders"]
 HOLD_BIDS, BIDS, REDUCE_BIDS = _COLUMNS["hold_bids"], _COLUMNS["bid_lots"], _COLUMNS["reduce_bid_lots"]
 HOLD_ASKS, ASKS, REDUCE_ASKS = _COLUMNS["hold_asks"], _COLUMNS["ask_lots"], _COLUMNS["reduce_ask_lots"]
+RESTING_END = _COLUMNS["long_lots"]
 
 
 def refuse(code: Code, request: Request, account: BookAccount | None, **more: Any) -> Effect:
@@ -473,8 +475,15 @@ def without_amendment(order: BookOrder) -> BookOrder:
 
 
 def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> BookSymbol:
-    """The symbol's totals with less of an order resting."""
-    return rested(row, order.side, -hold, -lots, reduces=order.reduces, counts=counted(order))
+    """The symbol's totals with less of an order resting.
+
+    Where that is more than rests in all, the totals are lost or are those of another order.
+    """
+    row = rested(row, order.side, -hold, -lots, reduces=order.reduces, counts=counted(order))
+    resting: tuple[Any, ...] = row[HOLD_BIDS:RESTING_END]
+    if min(resting) < 0:
+        raise StoreCorrupt(f"less of {row.symbol} rests than of {order.order_id}")
+    return row
 
 
 def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool, counts: bool) -> BookSymbol:

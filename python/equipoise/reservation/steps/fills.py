@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from equipoise.errors import StoreCorrupt
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import held
 from equipoise.reservation.records import BookOrder, BookSymbol, new_record
@@ -222,11 +223,14 @@ def close(view: View, request: Close, now: int) -> Effect:
     left = order.open_lots - lots
     margin = held(order.margin, order.open_lots, left)
     row = draft.row(order.symbol, order.leg)
+    bid = order.side == "bid"
+    if (row.long_lots if bid else row.short_lots) < lots or row.margin < order.margin - margin:
+        # The totals are lost or are those of other tickets.
+        raise StoreCorrupt(f"less of {order.symbol} is open than of {order.order_id}")
     if account.terms.combine == "larger_leg":
         row = _ticket_rate(draft, row, order, -lots, margin - order.margin)
     gross = row.long_lots + row.short_lots
     open_pnl = _pro_rata(row.open_pnl, gross, gross - lots)
-    bid = order.side == "bid"
     draft.pnl += open_pnl - row.open_pnl
     draft.put_row(
         row._replace(
