@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -219,13 +220,14 @@ def test_a_ticket_that_was_given_another_symbol_is_corrupt_to_whoever_closes_it(
         assert not book.audit(A).ok
 
 
-def lose_symbols(book: Any) -> None:
+def lose(book: Any, what: str) -> None:
+    """All symbols or owners of the account."""
     if hasattr(book, "_shelves"):
-        book._shelves[A].rows.clear()
+        getattr(book._shelves[A], {"symbols": "rows", "owners": "owners"}[what]).clear()
     elif hasattr(book, "_links"):
-        book._command(A, "DEL", f"user_symbols:{{{A}}}")
+        book._command(A, "DEL", f"user_{what}:{{{A}}}")
     else:
-        book._ready().execute("DELETE FROM symbols").fetchall()
+        book._ready().execute(f"DELETE FROM {what}").fetchall()
 
 
 Step = Callable[[ReservationBook], Outcome]
@@ -242,20 +244,23 @@ def corrupt_until_mended(book: ReservationBook, step: Step) -> None:
     assert step(book).ok
 
 
+# Each takes from what is held; an amendment puts no less in its place, so that an owner's sum does not go below zero.
+TAKES: dict[str, Step] = {
+    "fill": lambda book: book.fill(A, "x", 1, fill_id="g", margin=0, realised_pnl=0),
+    "cancel": lambda book: book.cancel(A, "x"),
+    "amend": lambda book: book.amend(A, "x", 8, "0.00001", event_id="a"),
+    "settle_amend": lambda book: book.settle_amend(A, "asked", "refused", amend_id="m"),
+    "resolve": lambda book: book.resolve(A, "late", OrderState.CANCELLED, evidence="operator"),
+    "sweep": lambda book: book.sweep(A),
+}
+
+
 @pytest.mark.parametrize(("rule", "positions"), RULES)
 @pytest.mark.parametrize(
-    "step",
-    [
-        pytest.param(lambda book: book.fill(A, "x", 1, fill_id="g", margin=0, realised_pnl=0), id="fill"),
-        pytest.param(lambda book: book.cancel(A, "x"), id="cancel"),
-        pytest.param(lambda book: book.amend(A, "x", 8, "0.00001", event_id="a"), id="amend"),
-        pytest.param(lambda book: book.settle_amend(A, "asked", "refused", amend_id="m"), id="settle_amend"),
-        pytest.param(lambda book: book.resolve(A, "late", OrderState.CANCELLED, evidence="operator"), id="resolve"),
-        pytest.param(lambda book: book.sweep(A), id="sweep"),
-    ],
+    ("lost", "step"), [*product(["symbols"], TAKES), *product(["owners"], sorted(TAKES.keys() - {"amend"}))]
 )
-def test_a_step_that_takes_from_a_lost_symbol_is_corrupt_and_writes_nothing(
-    proven: ReservationBook, clock: Any, order: Make, rule: str, positions: str, step: Step
+def test_a_step_that_takes_from_totals_that_are_lost_is_corrupt_and_writes_nothing(
+    proven: ReservationBook, clock: Any, order: Make, rule: str, positions: str, lost: str, step: str
 ) -> None:
     leg = "long" if positions == "hedge" else None
     proven.open_account(A, 1, rule=rule, positions=positions)
@@ -268,10 +273,11 @@ def test_a_step_that_takes_from_a_lost_symbol_is_corrupt_and_writes_nothing(
     assert proven.amend(A, "asked", 5, "0.00005", event_id="m", deadline_us=clock() + 10**12).ok
     clock.advance(100)
     assert proven.sweep(A).granted == ("late",)
-    assert proven.reserve(A, [order(lots=4, hold=40, order_id="held", leg=leg)], request_id="held").ok
+    asks = [order(lots=4, hold=40, order_id="held", leg=leg)]
+    assert proven.reserve(A, asks, request_id="held", owner="ann").ok
     clock.advance(100)
-    lose_symbols(proven)
-    corrupt_until_mended(proven, step)
+    lose(proven, lost)
+    corrupt_until_mended(proven, TAKES[step])
 
 
 @pytest.mark.parametrize("rule", ["sum", "larger_leg"])
@@ -284,7 +290,7 @@ def test_a_ticket_of_a_lost_symbol_is_corrupt_to_whoever_closes_it(
     """`anew`: side of another ticket, with which the symbol has begun anew since."""
     proven.open_account(A, 1, rule=rule, positions="tickets")
     assert proven.execute(A, order(side, lots=10, hold=400, order_id="x"), request_id="x").ok
-    lose_symbols(proven)
+    lose(proven, "symbols")
     if anew is not None:
         assert proven.execute(A, order(anew, lots=20, hold=4, order_id="y"), request_id="y").ok
     corrupt_until_mended(proven, lambda book: book.close(A, "x", lots, event_id="c", realised_pnl=0))

@@ -349,12 +349,20 @@ local function order_rate_less(row, o, later)
     end
 end
 
+-- What an owner that holds `owned` does after a change. Where that is less than one order does, the sum is lost.
+local function owned_with(owner, owned, change)
+    if owned + change < 0 then
+        corrupt(owner .. ' owns less than an order of its own holds')
+    end
+    return owned + change
+end
+
 -- What an owner holds after a change; nil: nothing to write.
 local function owned_after(owner, change)
     if owner == '' or change == 0 then
         return nil
     end
-    local owned = figure(call('HGET', OWNERS, owner), 'owner') + change
+    local owned = owned_with(owner, figure(call('HGET', OWNERS, owner), 'owner'), change)
     D.overflow = owned > MOST
     return text(owned)
 end

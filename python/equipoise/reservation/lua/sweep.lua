@@ -57,7 +57,8 @@ for i, o in ipairs(overdue) do
         end
         end_order(o, after, rows[field], 'CANCELLED', 'never_sent', true)
         if o.owner ~= '' then
-            owners[o.owner] = (owners[o.owner] or number(call('HGET', OWNERS, o.owner) or '0', 'owner')) - o.hold
+            local owned = owners[o.owner] or figure(call('HGET', OWNERS, o.owner), 'owner')
+            owners[o.owner] = owned_with(o.owner, owned, 0 - o.hold)
         end
     else
         after.state = 'UNKNOWN'

@@ -212,10 +212,12 @@ class Draft:
         self.rows[key] = (self.view.symbol(*key) if pair is None else pair[0], row)
 
     def own(self, owner: str, change: int) -> None:
-        """Change what an owner holds."""
+        """Change what an owner holds. Where that is less than one order does, the sum is lost."""
         if owner and change:
             held_now = self.owners.get(owner)
-            self.owners[owner] = (self.view.owned(owner) if held_now is None else held_now) + change
+            owned = self.owners[owner] = (self.view.owned(owner) if held_now is None else held_now) + change
+            if owned < 0:
+                raise StoreCorrupt(f"{owner} owns less than an order of its own holds")
 
     def settle_outbox(self, request_id: str) -> None:
         """One order of an outbox entry needs no sender any more; the last one takes the entry away."""
