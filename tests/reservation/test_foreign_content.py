@@ -307,3 +307,21 @@ def test_a_worker_with_nothing_to_hand_out_says_what_it_could_not_read(
         plant(client)
         with pytest.raises(StoreError):
             book.worker("w").take()
+
+
+@pytest.mark.parametrize("name", ["deadline_us", "cancel_deadline_us", "amend_deadline_us", "changed_us"])
+def test_a_time_of_an_order_that_is_none_is_corrupt_before_anything_is_written(
+    client: redis.Redis, order: Make, name: str
+) -> None:
+    with ReservationBook.connect(servers.shared().url) as book:
+        book.open_account("acc", 1)
+        book.reserve("acc", [order(lots=10, hold=100, order_id="X")], request_id="r", send="caller")
+        book.amend("acc", "X", 12, "0.00012", event_id="a")
+        book.request_cancel("acc", "X")
+        client.hset("user_holdings:{acc}:X", name, "soon")
+        keys = ("user_portfolio:{acc}", "user_holdings:{acc}:X", "user_journal:{acc}", "user_due:{acc}")
+        before = [client.dump(key) for key in keys]
+        for step in (lambda: book.fill("acc", "X", 1, fill_id="f"), lambda: book.cancel("acc", "X")):
+            with pytest.raises(StoreCorrupt):
+                step()
+        assert [client.dump(key) for key in keys] == before

@@ -436,6 +436,32 @@ def test_a_balance_waits_for_a_fill_that_could_not_be_booked(proven: Reservation
     assert proven.account(A).balance == 1000
 
 
+def test_a_step_that_meets_what_could_not_be_put_right_is_skipped_and_the_rest_is_done(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    trade(book, order)
+    book.acknowledge(A, "Y")
+    book.reserve(A, [order(lots=1, hold=1, order_id="Z", symbol="OTHER")], request_id="z", send="caller")
+    clock.advance(60)
+    lose_symbol(book)
+    for version in (2, 5):
+        spoil(
+            book,
+            lambda shelf, gone=version: shelf.journal.remove(next(kept for kept in shelf.journal if kept[0] == gone)),
+            f"DELETE FROM journal WHERE version = {version}",
+            "XDEL",
+            "user_journal:{acc}",
+            f"{version}-0",
+        )
+    # Y ended at the venue, Z is open: nobody knows any more what SYM takes.
+    still = VenueOrder(symbol="OTHER", side=Side.BID, lots=1, price_ticks=100, hold="0.000001", order_id="Z")
+    report = book.reconcile(A, VenueView(as_of_us=clock(), orders=(still,)), apply=True)
+    states = {(item.kind, item.where): item.state for item in report.discrepancies}
+    assert states["ended", "Y"] == "skipped"
+    assert states["unacknowledged", "Z"] == "applied"
+    assert book.account(A).all_units == 406
+
+
 def test_validity_that_passed_after_the_view_is_no_evidence(proven: ReservationBook, order: Make, clock: Any) -> None:
     proven.open_account(A, 1)
     deadline, good_till = clock() + 5_000_000, clock() + 60_000_000

@@ -35,7 +35,7 @@ def within(kept: Holdings, settled_us: int | None) -> list[Plan]:
     orders = dict(kept.orders)
     journal = folded(kept)
     tickets = kept.account.terms.positions == "tickets"
-    whole = "journal_gap" not in found and "journal_chain" not in found
+    whole = found.keys().isdisjoint(("journal_gap", "journal_chain"))
     for order in kept.orders.values():
         told = journal.orders.get(order.order_id) if tickets and whole else None
         owns = None if told is None else _owned(told)
@@ -63,7 +63,9 @@ def within(kept: Holdings, settled_us: int | None) -> list[Plan]:
     owning = owning_of(kept, journal)
     hidden = [name for name in lost if settled_us is None or _told_us(kept, name) > settled_us]
     began_anew = _began_anew(kept) if not tickets else set()
-    beyond = not whole and _beyond(kept, orders.values(), asked=settled_us is not None)
+    # Without a gap the journal names every order. A netted position it does not tell once it contradicts itself.
+    gap = "journal_gap" in found
+    beyond = (gap if tickets else not whole) and _beyond(kept, orders.values(), asked=not gap or settled_us is not None)
     waits = bool(owning or hidden or began_anew or beyond)
     restored, summed, unknown = _symbols(kept, orders, journal if whole else None, waits=waits)
     waits = waits or unknown
@@ -74,6 +76,8 @@ def within(kept: Holdings, settled_us: int | None) -> list[Plan]:
             item = replace(item, note="what its position takes stays taken: close it at the venue, book it by hand")
         elif name in hidden:
             item = replace(item, note="what it held stays held until the venue's open orders say more")
+        elif waits:
+            item = replace(item, note="waits for the lost records")
         else:
             item = replace(item, repair="adopted again if it is open at the venue, released if not")
         plans.append(Plan(item, "noted" if item.repair else None))

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from equipoise.errors import StoreCorrupt
 from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.arguments import flag_of, leg_of, span_of, text_of
 from equipoise.reservation.audit import Holdings
@@ -182,11 +183,18 @@ class Reconciling(AccountCalls, OrderCalls):
                 )
             else:
                 assert view is not None  # noqa: S101 - only a view leads to these
-                if plan.step == "adopt" and plan.order_id is not None:
-                    named = self.acknowledge(account_id, plan.order_id, plan.values[0].venue_id)
-                    if named.version == progress.version + 1:
-                        progress.version = versions[plan.order_id] = named.version
-                outcome = self._by_the_venue(account_id, plan, view, versions, progress.version)
+                try:
+                    if plan.step == "adopt" and plan.order_id is not None:
+                        named = self.acknowledge(account_id, plan.order_id, plan.values[0].venue_id)
+                        if named.version == progress.version + 1:
+                            progress.version = versions[plan.order_id] = named.version
+                    outcome = self._by_the_venue(account_id, plan, view, versions, progress.version)
+                except StoreCorrupt as error:
+                    # What has been done is reported: a step meets what could not be put right.
+                    progress.settled = False
+                    progress.booked = progress.booked and plan.step != "fill"
+                    yield replace(plan.item, state="skipped", note=str(error))
+                    continue
             if outcome.code is Code.OK and outcome.version == progress.version + 1:
                 progress.version = outcome.version
                 if outcome.order_id is not None:

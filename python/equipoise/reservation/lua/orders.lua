@@ -44,6 +44,10 @@ local function load_order(key, order_id, event)
     if lots < 1 or filled + released > max(lots, amend_lots) or (got[3] ~= 'bid' and got[3] ~= 'ask') then
         corrupt('order ' .. order_id)
     end
+    -- Written back as they are; when the next answer is due is computed of them once the journal has been written.
+    figure(got[9], 'deadline_us')
+    figure(got[22], 'cancel_deadline_us')
+    figure(amend_deadline, 'amend_deadline_us')
     local seq = number(got[23], 'seq')
     local o = {
         key = key, id = order_id, symbol = got[1], leg = got[2] or '', bid = got[3] == 'bid', lots = lots,
@@ -56,7 +60,7 @@ local function load_order(key, order_id, event)
         amend_id = got[31], amend_lots = amend_lots, amend_hold = amend_hold, amend_price_ticks = amend_price_ticks,
         amend_deadline = amend_deadline, outbox = got[26], request = got[27],
         version = tonumber(got[28]) or (seq - fmod(seq, 1000)) / 1000, created = figure(got[29], 'created_us'),
-        changed = tonumber(got[30] or got[29]),
+        changed = figure(got[30] or got[29], 'changed_us'),
     }
     if not TERMINAL[o.state] then
         o.working = standing(o, filled)
@@ -131,15 +135,12 @@ local function overdue_at(o, changed_us)
     if TERMINAL[o.state] then
         return nil
     elseif o.state == 'RESERVED' or o.state == 'SENT' then
-        return figure(o.deadline, 'deadline_us')
+        return tonumber(o.deadline or 0)
     end
-    local first = math.min(
-        o.cancel and number(o.cancel, 'cancel_deadline_us') or math.huge,
-        o.amend_deadline and number(o.amend_deadline, 'amend_deadline_us') or math.huge
-    )
+    local first = math.min(tonumber(o.cancel or math.huge), tonumber(o.amend_deadline or math.huge))
     if o.state == 'UNKNOWN' then
         -- What is asked of it puts nothing off.
-        first = math.min(first, figure(o.deadline, 'deadline_us'), changed_us)
+        first = math.min(first, tonumber(o.deadline or 0), changed_us)
     end
     return first < math.huge and first or nil
 end
