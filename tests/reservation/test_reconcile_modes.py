@@ -136,6 +136,23 @@ def test_i7_a_lost_ticket_that_still_works_is_held_for_beside_its_position(
     assert [row.lots for row in book.symbols(A)] == [4]
 
 
+def test_a_fill_that_a_lost_ticket_missed_is_booked_on_what_is_held_for_in_its_place(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    trade(book, order, 4, "0.0003", positions="tickets")
+    clock.advance(60)
+    lose_order(book)
+    fill = VenueFill(fill_id="g", order_id="X", lots=1, margin="0.00004")
+    view = VenueView(as_of_us=clock(), positions={"SYM": 5}, orders=(at_venue(filled=5),), fills=(fill,))
+    for _ in range(2):
+        found = kinds(book, view)
+        assert not [item for item in found if item[0] in ("position", "fill_of_unknown_order")]
+        kept = book.order(A, "X#live")
+        assert kept is not None
+        assert (kept.working, kept.open_lots, kept.hold) == (5, 1, 200)
+        assert [row.lots for row in book.symbols(A)] == [5]
+
+
 @pytest.mark.parametrize("terms", [{}, {"positions": "tickets"}, {"rule": "hedge_legs", "positions": "hedge"}])
 def test_a_fill_that_was_booked_on_a_lost_record_is_not_booked_again(
     book: ReservationBook, order: Make, clock: Any, terms: dict[str, Any]

@@ -135,7 +135,11 @@ class _Desk:
                 item = Discrepancy("fill_of_unknown_order", fill.order_id, fill.lots, None)
                 self.add(replace(item, note="neither the book nor the venue has the order: book it by hand"))
                 continue
-            name = order.order_id if order is not None else (venue and (venue.order_id or venue.venue_id)) or ""
+            if order is not None:
+                name = order.order_id
+            else:
+                assert venue is not None  # noqa: S101 - one of them is there
+                name = self.adopted_name(_names(venue)[0], None)
             if (name, fill.fill_id) in seen:
                 continue
             seen.add((name, fill.fill_id))
@@ -144,8 +148,7 @@ class _Desk:
             if order is not None:
                 order = at_home(order, hedge=self.kept.account.terms.positions == "hedge")
                 place = (order.symbol, order.leg, order.side)
-            else:
-                assert venue is not None  # noqa: S101 - one of them is there
+            elif venue is not None:
                 place = (venue.symbol, venue.leg or "", venue.side.value)
             self.moved[place] = self.moved.get(place, 0) + fill.lots
             pnl = 0 if fill.realised_pnl is None else self.units(fill.realised_pnl, False)
@@ -167,7 +170,7 @@ class _Desk:
                 if order is not None and not self.judged(order):
                     continue
                 adopted = self.adopted_name(name, order)
-                missed = sum(self.missed.get(known, 0) for known in {venue.order_id, venue.venue_id} if known)
+                missed = sum(self.missed.get(known, 0) for known in {adopted, *_names(venue)})
                 lots = min(max(venue.lots - venue.filled + (missed if order is None else 0), 1), venue.lots)
                 hold = held(self.units(venue.hold, True), venue.lots, lots)
                 told = None if order is not None else self.journal.orders.get(self.real(name))
