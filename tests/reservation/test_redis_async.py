@@ -184,6 +184,23 @@ def test_a_server_that_stands_still_is_an_answer_within_the_timeout_to_every_cal
     run(main())
 
 
+def test_a_read_begins_within_the_timeout_or_not_at_all(order: Make) -> None:
+    async def main() -> None:
+        with servers.Server() as server:
+            async with await AsyncReservationBook.connect(server.url, timeout_ms=300) as book:
+                await book.open_account(A, 1)
+                server.signal(signal.SIGSTOP)
+                began = time.monotonic()
+                async with asyncio.timeout(10):
+                    answers = await asyncio.gather(*[book.account(A) for _ in range(60)], return_exceptions=True)
+                assert {type(answer) for answer in answers} == {StoreUnavailable}
+                assert time.monotonic() - began < 1.5
+                server.signal(signal.SIGCONT)
+                assert (await book.account(A)).balance == 1
+
+    run(main())
+
+
 def test_a_first_step_into_silence_is_unavailable_within_the_timeout(client: redis.Redis, order: Make) -> None:
     proxy = servers.Proxy(servers.shared().port)
 

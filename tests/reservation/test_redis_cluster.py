@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
@@ -601,6 +601,42 @@ def test_a_master_of_hints_that_stands_still_does_not_stop_the_tasks_of_another(
             return worst
 
     assert asyncio.run(longest()) < 0.9
+
+
+def test_reads_and_first_steps_of_a_master_that_stands_still_keep_no_task_of_another_waiting(
+    cluster: servers.Cluster,
+) -> None:
+    for node in cluster.nodes:
+        cluster.ask(node, "CONFIG", "SET", "cluster-node-timeout", "60000")
+    well = account_on(cluster, 1)
+    silent = [name for n in range(1000) if home_of(cluster, name := f"silent{n}") == 2][:60]
+
+    async def main() -> float:
+        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=800) as book:
+            await book.open_account(well, 1)
+            await book.open_account(silent[0], 1)
+            assert (await book.deposit(silent[0], 1, request_id="warm")).ok
+            # So that it is to be asked who it is.
+            await asyncio.sleep(1.1)
+            cluster.masters[2].signal(signal.SIGSTOP)
+            calls: list[Coroutine[Any, Any, Any]] = [book.account(silent[0]) for _ in silent]
+            calls += [book.deposit(silent[0], 1, request_id=f"d{n}") for n in range(60)]
+            # Of these the scale is not known yet.
+            calls += [book.deposit(name, 1, request_id="d") for name in silent[1:]]
+            tasks = [asyncio.ensure_future(call) for call in calls]
+            worst, began, count = 0.0, time.monotonic(), 0
+            # Longer than it is known for who a node is, and longer than the calls take.
+            while time.monotonic() < began + 2:
+                count, asked = count + 1, time.monotonic()
+                assert (await book.deposit(well, "0.000001", request_id=f"w{count}")).ok
+                worst = max(worst, time.monotonic() - asked)
+            for task in tasks:
+                assert task.done()
+                assert isinstance(task.exception(), StoreError)
+            cluster.masters[2].signal(signal.SIGCONT)
+            return worst
+
+    assert asyncio.run(main()) < 0.5
 
 
 def test_a_master_of_hints_that_stands_still_costs_one_call_of_a_synchronous_book_in_a_while(

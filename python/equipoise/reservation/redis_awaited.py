@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -32,8 +32,10 @@ from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request
 __all__ = ["RedisInLoop"]
 
 THREADS = 4
-"""For reads and for learning who the nodes are; as many others for steps that the loop could not settle. A node that
-puts steps off holds each of them for its time-out: nobody else is to wait for that."""
+"""For reads; as many others for the scales of accounts, and for steps that the loop could not settle. A node that is
+silent or puts steps off holds each of them for its time-out: nobody of another kind is to wait for that."""
+NODES_MOST = 32
+"""Threads that ask nodes who they are, one a node: every step needs that once a second, whatever another node does."""
 _IN_THREAD = (Archive, Sweep, Repair, OpenAccount)
 """Requests of which some take more than one step."""
 _Answer = TypeVar("_Answer")
@@ -50,33 +52,38 @@ class RedisInLoop(AsyncReservationBook):
         self._lines: dict[Address, Line] = {}
         self._retired: list[Line] = []
         self._opening: dict[Address, asyncio.Task[Line]] = {}
+        self._naming: dict[Address, asyncio.Task[str]] = {}
+        """Nodes that are being asked who they are."""
         self._tried: dict[Address, float] = {}
         """When a line for hints was last opened."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
+        self._scales = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-scales")
+        self._homes = ThreadPoolExecutor(NODES_MOST, thread_name_prefix="equipoise-homes")
         self._put_off = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-steps")
         self._hints = LoopHints(book.registry, self._threads, self._line_for_hints)
         self._generation = generation()
         self._closed = False
 
-    async def _in_thread(self, call: Callable[..., _Answer], *values: Any) -> _Answer:
+    async def _in_thread(self, threads: ThreadPoolExecutor, call: Callable[..., _Answer], *values: Any) -> _Answer:
+        """A call of the synchronous book; begun within the time-out, or not at all."""
         self._ready()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
-
-    async def _in_turn(self, request: Request) -> Outcome:
-        """A step that the loop could not settle, by the synchronous book; begun within the time-out, or not at all."""
-        self._ready()
-        step = self._put_off.submit(self._redis.run, request)
-        answer = asyncio.wrap_future(step)
+        begun = threads.submit(call, *values)
+        answer = asyncio.wrap_future(begun)
         try:
             done, _ = await asyncio.wait({answer}, timeout=self._timeout_s)
         except asyncio.CancelledError:
             # Nobody waits for it any more: what has not begun is not to be done later.
-            step.cancel()
+            begun.cancel()
+            answer.cancel()
             raise
-        if not done and step.cancel():
-            raise StoreUnavailable("nothing was sent: other steps wait for a node that puts them off")
+        if not done and begun.cancel():
+            raise StoreUnavailable("nothing was sent: other calls wait for a node that is silent or puts them off")
         return await answer
+
+    async def _in_turn(self, request: Request) -> Outcome:
+        """A step that the loop could not settle."""
+        return await self._in_thread(self._put_off, self._redis.run, request)
 
     def _ready(self) -> None:
         if self._closed:
@@ -85,7 +92,7 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._lines, self._opening = loop, {}, {}
+            self._loop, self._lines, self._opening, self._naming = loop, {}, {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
         """The line to the node of an account; None: the synchronous book knows where to look, by a new connection."""
@@ -107,23 +114,34 @@ class RedisInLoop(AsyncReservationBook):
         line = self._lines.get(address)
         if line is not None and not line.broken:
             if line.home and time.monotonic() - line.known > KNOWN_S:
-                line.home = await self._in_thread(self._redis.home_of, address)
+                line.home = await asyncio.shield(self._once(self._naming, address, self._home))
                 line.known = time.monotonic()
             return line
         return await asyncio.shield(self._open(address))
 
     def _open(self, address: Address) -> asyncio.Task[Line]:
         """A new line to a node, once for all who want it."""
-        opening = self._opening.get(address)
-        if opening is None:
-            opening = asyncio.get_running_loop().create_task(self._connect(address))
-            self._opening[address] = opening
-            opening.add_done_callback(lambda _: self._opening.pop(address, None))
-        return opening
+        return self._once(self._opening, address, self._connect)
+
+    def _once(
+        self,
+        under_way: dict[Address, asyncio.Task[_Answer]],
+        address: Address,
+        begin: Callable[[Address], Coroutine[Any, Any, _Answer]],
+    ) -> asyncio.Task[_Answer]:
+        """What is under way for a node, or is begun now: once for all who want it."""
+        task = under_way.get(address)
+        if task is None:
+            task = under_way[address] = asyncio.get_running_loop().create_task(begin(address))
+            task.add_done_callback(lambda _: under_way.pop(address, None))
+        return task
+
+    async def _home(self, address: Address) -> str:
+        return await self._in_thread(self._homes, self._redis.home_of, address)
 
     async def _connect(self, address: Address) -> Line:
         # Asked first: it may raise, and then there is no connection to close.
-        home = await self._in_thread(self._redis.home_of, address)
+        home = await self._home(address)
         target = self._redis.target
         settings = connection_settings(target, self._timeout_s) | {"socket_timeout": None}
         connection: client.connection.AbstractConnection
@@ -202,10 +220,10 @@ class RedisInLoop(AsyncReservationBook):
         return None
 
     async def _call(self, name: str, *values: Any, **named: Any) -> Any:
-        return await self._in_thread(lambda: getattr(self._redis, name)(*values, **named))
+        return await self._in_thread(self._threads, lambda: getattr(self._redis, name)(*values, **named))
 
     async def _find_scale(self, account_id: str) -> int | None:
-        return await self._in_thread(self._redis.known_scale, account_id)
+        return await self._in_thread(self._scales, self._redis.known_scale, account_id)
 
     async def close_book(self) -> None:
         """Close the connections and join the threads. Idempotent."""
@@ -214,10 +232,10 @@ class RedisInLoop(AsyncReservationBook):
         self._closed = True
         if self._loop is asyncio.get_running_loop():
             # Each finds the book closed.
-            await asyncio.gather(*self._opening.values(), return_exceptions=True)
+            await asyncio.gather(*self._opening.values(), *self._naming.values(), return_exceptions=True)
         for line in [*self._lines.values(), *self._retired]:
             line.close()
         self._lines.clear()
-        for threads in (self._threads, self._put_off):
+        for threads in (self._threads, self._scales, self._homes, self._put_off):
             await asyncio.to_thread(threads.shutdown)
         self._redis.close_book()
