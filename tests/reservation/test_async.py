@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import random
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,53 @@ def test_close_answers_what_was_asked_joins_the_thread_and_refuses_the_rest(sqli
     run(main())
     with ReservationBook.connect(url("sqlite", sqlite_path)) as book:
         assert book.account(A).all_units == 20
+
+
+def test_a_close_that_is_cancelled_does_not_hold_the_loop_and_goes_on(sqlite_path: Path, clock: Any) -> None:
+    where = url("sqlite", sqlite_path)
+
+    async def main() -> None:
+        book = await AsyncReservationBook.connect(where, timeout_ms=1_000)
+        await book.open_account(A, 1)
+        with ReservationBook.connect(where) as other:
+            writing: Any = other._ready()  # type: ignore[attr-defined]
+            writing.execute("BEGIN IMMEDIATE")
+            waiting = asyncio.ensure_future(book.deposit(A, 1, request_id="d"))
+            await asyncio.sleep(0.05)
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(book.close_book(), 0.05)
+            assert time.monotonic() - began < 0.5
+            assert worker_threads() == ["equipoise-book"]
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await book.deposit(A, 1, request_id="late")
+            writing.execute("ROLLBACK")
+        await book.close_book()
+        assert worker_threads() == []
+        assert (await waiting).ok
+
+    run(main())
+
+
+def test_an_open_that_is_cancelled_does_not_hold_the_loop(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+
+    def slow(*_: object, **__: object) -> None:
+        gate.wait(5)
+        raise StoreUnavailable("not today")
+
+    monkeypatch.setattr(ReservationBook, "connect", slow)
+
+    async def main() -> None:
+        loop, began = asyncio.get_running_loop(), time.monotonic()
+        # A loop that stands still does not come to it.
+        loop.call_later(0.1, gate.set)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(AsyncReservationBook.connect(url("sqlite", sqlite_path)), 0.05)
+        assert time.monotonic() - began < 2
+
+    run(main())
+    assert worker_threads() == []
 
 
 def test_a_memory_book_has_no_thread(order: Make) -> None:

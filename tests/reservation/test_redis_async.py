@@ -253,6 +253,61 @@ def test_close_joins_its_threads_and_refuses_the_rest(client: redis.Redis) -> No
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("equipoise-book")]
 
 
+def test_a_close_whose_caller_is_cancelled_goes_on_and_the_next_waits_for_its_end(order: Make) -> None:
+    def own_threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("equipoise-")]
+
+    async def main() -> None:
+        with servers.Server() as server, server.client() as client:
+            book = await AsyncReservationBook.connect(server.url, timeout_ms=5_000)
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)], request_id="warm")
+            server.signal(signal.SIGSTOP)
+            reading = asyncio.ensure_future(book.account(A))
+            await asyncio.sleep(0.1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(book.close_book(), 0.1)
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await book.deposit(A, 1, request_id="d")
+            server.signal(signal.SIGCONT)
+            await book.close_book()
+            assert (await reading).balance == 1
+            assert own_threads() == []
+            until = time.monotonic() + 5
+            while client.info("clients")["connected_clients"] > 1:
+                assert time.monotonic() < until
+                await asyncio.sleep(0.01)
+
+    run(main())
+
+
+def test_a_close_whose_loop_ends_leaves_no_thread_and_no_connection(order: Make) -> None:
+    with servers.Server() as server, server.client() as client:
+
+        async def leave() -> AsyncReservationBook:
+            book = await AsyncReservationBook.connect(server.url, timeout_ms=5_000)
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)], request_id="warm")
+            server.signal(signal.SIGSTOP)
+            later = threading.Timer(0.4, server.signal, [signal.SIGCONT])
+            later.start()
+            reading = asyncio.ensure_future(book.account(A))
+            await asyncio.sleep(0.1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(book.close_book(), 0.1)
+            assert not reading.done()
+            return book
+
+        left = run(leave())
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("equipoise-")]
+        until = time.monotonic() + 5
+        while client.info("clients")["connected_clients"] > 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        # In another loop, to no further effect.
+        run(left.close_book())
+
+
 def test_hints_of_a_burst_are_few_and_the_last_entry_does_not_wait_for_a_walk(client: redis.Redis, order: Make) -> None:
     async def main() -> float:
         url = servers.shared().url

@@ -109,6 +109,8 @@ class AsyncReservationBook(ABC):
 
     def __init__(self, *, clock: Clock | None, timeout_ms: int, horizon_s: int) -> None:
         self._maker = RequestMaker(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
+        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
 
     @staticmethod
     async def connect(
@@ -160,8 +162,19 @@ class AsyncReservationBook(ABC):
         """Scale of an account; None when there is none."""
 
     @abstractmethod
+    async def _close(self) -> None:
+        """Release the store; once more, where the loop in which that was begun has ended before it was done."""
+
     async def close_book(self) -> None:
-        """Release the store; idempotent."""
+        """Finish what has been asked and release the store; idempotent.
+
+        It goes on where the caller is cancelled meanwhile, and each further call waits for its end.
+        """
+        self._closed = True
+        loop, closing = asyncio.get_running_loop(), self._closing
+        if closing is None or closing.cancelled() or closing.get_loop() is not loop:
+            closing = self._closing = loop.create_task(self._close())
+        await asyncio.shield(closing)
 
     async def __aenter__(self) -> Self:
         return self
@@ -243,8 +256,7 @@ class _InTask(AsyncReservationBook):
     async def _find_scale(self, account_id: str) -> int | None:
         return _scale_in(self._book, account_id)
 
-    async def close_book(self) -> None:
-        """Forget everything. Idempotent."""
+    async def _close(self) -> None:
         self._book.close_book()
 
 
@@ -268,7 +280,6 @@ class _InThread(AsyncReservationBook):
         self._thread = threading.Thread(target=self._work, name="equipoise-book", daemon=True)
         self._generation = generation()
         self._book: SqliteBook | None = None
-        self._closed = False
 
     async def open(self, open_book: Callable[[], ReservationBook]) -> None:
         """Start the worker and open the file in it."""
@@ -276,7 +287,8 @@ class _InThread(AsyncReservationBook):
         try:
             self._book = await self._ask(_Asked(None, open_book))
         except BaseException:
-            self._stop()
+            self._closed = True
+            await asyncio.to_thread(self._stop)
             raise
 
     def _ask(self, asked: _Asked) -> Awaitable[Any]:
@@ -298,19 +310,18 @@ class _InThread(AsyncReservationBook):
         assert book is not None  # noqa: S101 - set by open
         return cast("int | None", await self._ask(_Asked(None, lambda: _scale_in(book, account_id))))
 
-    async def close_book(self) -> None:
-        """Finish what has been asked, close the file, join the thread. Idempotent."""
-        if self._closed or self._generation != generation():
+    async def _close(self) -> None:
+        if self._generation != generation() or not self._thread.is_alive():
             return
-        closing = self._ask(_Asked(None, None if self._book is None else self._book.close_book))
-        self._closed = True
+        closing = _Asked(None, None if self._book is None else self._book.close_book)
+        self._asked.put(closing)
         try:
-            await closing
+            await closing.answer
         finally:
-            self._stop()
+            # Not in the loop: the thread may wait for the file before it gets there.
+            await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
-        self._closed = True
         self._asked.put(None)
         self._thread.join()
 

@@ -63,7 +63,6 @@ class RedisInLoop(AsyncReservationBook):
         self._put_off = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-steps")
         self._hints = LoopHints(book.registry, self._threads, self._line_for_hints)
         self._generation = generation()
-        self._closed = False
 
     async def _in_thread(self, threads: ThreadPoolExecutor, call: Callable[..., _Answer], *values: Any) -> _Answer:
         """A call of the synchronous book; begun within the time-out, or not at all."""
@@ -92,7 +91,7 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop, self._lines, self._opening, self._naming = loop, {}, {}, {}
+            self._loop, self._lines, self._retired, self._opening, self._naming = loop, {}, [], {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
         """The line to the node of an account; None: the synchronous book knows where to look, by a new connection."""
@@ -225,17 +224,24 @@ class RedisInLoop(AsyncReservationBook):
     async def _find_scale(self, account_id: str) -> int | None:
         return await self._in_thread(self._scales, self._redis.known_scale, account_id)
 
-    async def close_book(self) -> None:
-        """Close the connections and join the threads. Idempotent."""
-        if self._closed or self._generation != generation():
+    async def _close(self) -> None:
+        if self._generation != generation():
             return
-        self._closed = True
-        if self._loop is asyncio.get_running_loop():
-            # Each finds the book closed.
-            await asyncio.gather(*self._opening.values(), *self._naming.values(), return_exceptions=True)
-        for line in [*self._lines.values(), *self._retired]:
-            line.close()
-        self._lines.clear()
+        loop = asyncio.get_running_loop()
+        try:
+            if self._loop is loop:
+                # Each finds the book closed.
+                await asyncio.gather(*self._opening.values(), *self._naming.values(), return_exceptions=True)
+        finally:
+            if self._loop is loop:
+                for line in [*self._lines.values(), *self._retired]:
+                    line.close()
+            self._lines, self._retired = {}, []
+            # One piece of work: once begun it is done, whatever becomes of the loop.
+            await loop.run_in_executor(None, self._end)
+
+    def _end(self) -> None:
+        """Join the threads and close their connections."""
         for threads in (self._threads, self._scales, self._homes, self._put_off):
-            await asyncio.to_thread(threads.shutdown)
+            threads.shutdown()
         self._redis.close_book()
