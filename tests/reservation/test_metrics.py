@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import socket
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +17,16 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra `metrics` is not installed")
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests import servers
 
-from equipoise.errors import StoreUnavailable
+from equipoise.errors import InputError, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.metrics import DASHBOARD, BookMetrics, serve_metrics
+from equipoise.reservation.redis_links import slot_of
 
 Make = Callable[..., Order]
 A = "acc"
@@ -102,6 +106,64 @@ def test_an_account_that_cannot_be_read_leaves_the_figures_of_the_others(order: 
         assert {key[1] for key in found if key[0] == "equipoise_book_free"} == {"a", "c"}
 
 
+def scraped(port: int) -> tuple[int, str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.status, answer.read().decode()
+
+
+def test_a_store_that_is_gone_leaves_what_is_counted_and_says_so(order: Make) -> None:
+    registry, port = CollectorRegistry(), servers.free_port()
+    Counter("other_things", "Of the application", registry=registry).inc(3)
+    with servers.Server("appendonly yes") as server, ReservationBook.connect(server.url, timeout_ms=300) as book:
+        _, stop = serve_metrics(book, port, registry=registry)
+        try:
+            for name in ("a", "b"):
+                book.open_account(name, 10)
+            assert figures(registry)["equipoise_book_up",] == 1
+            server.kill()
+            for _ in range(2):
+                status, text = scraped(port)
+            assert status == 200
+            assert "other_things_total 3.0" in text
+            assert "equipoise_book_up 0.0" in text
+            assert 'equipoise_book_steps_total{code="OK",op="open_account"} 2.0' in text
+            assert re.search(r'equipoise_book_store_errors_total{kind="StoreUnavailable"} [1-9]', text)
+            found = figures(registry)
+            assert [found["equipoise_book_unreadable", name] for name in ("a", "b")] == [1, 1]
+            assert not [key for key in found if key[0] == "equipoise_book_free"]
+            server.start()
+            found = figures(registry)
+            assert (found["equipoise_book_up",], found["equipoise_book_free", "a", "USD"]) == (1, 10)
+            assert [found["equipoise_book_unreadable", name] for name in ("a", "b")] == [0, 0]
+        finally:
+            stop()
+
+
+def test_a_master_that_stands_still_is_waited_for_once_and_leaves_the_figures_of_the_others(order: Make) -> None:
+    registry, cluster = CollectorRegistry(), servers.Cluster()
+    try:
+        for node in cluster.nodes:
+            cluster.ask(node, "CONFIG", "SET", "cluster-node-timeout", "60000")
+        names = [f"acc{n}" for n in range(60)]
+        lost = {name for name in names if slot_of(name) >= 10923}
+        with ReservationBook.connect(cluster.url, timeout_ms=300) as book, BookMetrics(book, registry):
+            for name in names:
+                book.open_account(name, 10)
+            assert len({key[1] for key in figures(registry) if key[0] == "equipoise_book_free"}) == 60
+            cluster.masters[2].signal(signal.SIGSTOP)
+            began = time.monotonic()
+            found = figures(registry)
+            # One account after the other would take six seconds.
+            assert len(lost) > 10
+            assert time.monotonic() - began < 2.5
+            assert found["equipoise_book_up",] == 0
+            assert {key[1] for key in found if key[0] == "equipoise_book_free"} == set(names) - lost
+            assert {key[1] for key, value in found.items() if key[0] == "equipoise_book_unreadable" and value} == lost
+            cluster.masters[2].signal(signal.SIGCONT)
+    finally:
+        cluster.stop()
+
+
 def test_a_leak_and_an_unknown_order_are_seen(order: Make, clock: Any) -> None:
     registry = CollectorRegistry()
     with ReservationBook.connect("memory:", clock=clock) as book, BookMetrics(book, registry):
@@ -139,6 +201,47 @@ def test_closed_metrics_leave_the_book_as_it_was(order: Make, clock: Any) -> Non
         live(book, order, clock)
         assert figures(registry) == {}
         assert "_run" not in vars(book)
+
+
+def test_whoever_measures_a_book_stops_alone(order: Make) -> None:
+    def steps(registry: CollectorRegistry) -> float | None:
+        return figures(registry).get(("equipoise_book_steps_total", "OK", "deposit"))
+
+    for first_goes_first in (True, False):
+        one, two = CollectorRegistry(), CollectorRegistry()
+        with ReservationBook.connect("memory:") as book:
+            book.open_account(A, 10)
+            both = [BookMetrics(book, one), BookMetrics(book, two)]
+            book.deposit(A, 1, request_id="1")
+            assert (steps(one), steps(two)) == (1, 1)
+            for number, metrics in enumerate(both if first_goes_first else reversed(both), start=2):
+                metrics.close()
+                book.deposit(A, 1, request_id=str(number))
+                left = {id(two) if first_goes_first else id(one)} if number == 2 else set()
+                for registry in (one, two):
+                    assert (steps(registry) == 2) == (id(registry) in left)
+            assert figures(one) == figures(two) == {}
+
+
+def test_a_registry_has_the_figures_of_one_book(order: Make) -> None:
+    registry = CollectorRegistry()
+    with ReservationBook.connect("memory:") as book, ReservationBook.connect("memory:") as other:
+        with BookMetrics(book, registry), pytest.raises(InputError, match="registry"):
+            BookMetrics(other, registry)
+        assert "_run" not in vars(other)
+        with BookMetrics(other, registry):
+            other.open_account(A, 10)
+            assert figures(registry)["equipoise_book_balance", A, "USD"] == 10
+
+
+def test_a_port_that_is_taken_leaves_nothing_behind(order: Make) -> None:
+    registry = CollectorRegistry()
+    with ReservationBook.connect("memory:") as book, socket.create_server(("127.0.0.1", 0)) as taken:
+        for _ in range(2):
+            with pytest.raises(OSError, match="in use"):
+                serve_metrics(book, taken.getsockname()[1], registry=registry)
+            assert "_run" not in vars(book)
+            assert figures(registry) == {}
 
 
 def test_an_asynchronous_book_is_measured_too(sqlite_path: Path, order: Make) -> None:

@@ -221,6 +221,10 @@ class ReservationBook(Reconciling):
         """What all orders hold together, in units; reads every one of them."""
         return sum(order.hold for order in self.orders(account_id))
 
+    def _place_of(self, account_id: str) -> object:  # noqa: ARG002 - most stores are one
+        """The part of the store that has an account, and that fails as a whole."""
+        return None
+
     def symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
         """Running totals per symbol (hedge: and leg), sorted."""
         return self._symbols(account_id_of(account_id))

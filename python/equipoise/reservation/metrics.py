@@ -13,6 +13,9 @@ equipoise_book_late_fills, _overfills,         what has gone otherwise than held
 _under_reserved, _pnl_missing
 equipoise_book_leak                            held by the symbols' totals beyond what their orders hold: always 0; as
                                                of the last time that all orders were read
+equipoise_book_unreadable                      1 where the figures of an account are missing: a record of it is not the
+                                               book's, or its node does not answer
+equipoise_book_up                              0 where the list of accounts, or the node of one, does not answer
 equipoise_book_steps_total                     answers since this process began, by step and code
 equipoise_book_step_seconds                    histogram of the time a step took, store included
 equipoise_book_store_errors_total              failures of the store, by kind
@@ -33,7 +36,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, s
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from equipoise.errors import StoreCorrupt, StoreError
+from equipoise.errors import InputError, StoreCorrupt, StoreError
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.records import BookAccount, BookOrder, Outcome
@@ -59,9 +62,15 @@ class BookMetrics(Collector):
         `AsyncReservationBook` the awaited steps are counted, not those that `reconcile`, `export` and `import_flat`
         take on the way.
     registry
-        Where the figures are registered; default the process's registry.
+        Where the figures are registered; default the process's registry. One for each book: their figures have the same
+        names.
     leak_every_s
         At most how often every order of an account is read, to see whether its symbols hold more than its orders.
+
+    Raises
+    ------
+    InputError
+        The registry has the figures of a book already.
 
     Examples
     --------
@@ -84,10 +93,16 @@ class BookMetrics(Collector):
         self._asked, self._registry = book, registry
         self._leak_every_s = leak_every_s
         self._leaks: dict[str, tuple[float, int]] = {}
+        self._names: tuple[str, ...] = ()
+        """Accounts as last listed."""
+        self._closed = False
         self._book = book.reader if isinstance(book, AsyncReservationBook) else book
-        self._steps = Counter(
-            "equipoise_book_steps", "Answers of the book by step and code", ["op", "code"], registry=registry
-        )
+        try:
+            self._steps = Counter(
+                "equipoise_book_steps", "Answers of the book by step and code", ["op", "code"], registry=registry
+            )
+        except ValueError as error:
+            raise InputError("registry", None, "one without the figures of a book", error) from error
         self._seconds = Histogram(
             "equipoise_book_step_seconds", "Time a step took", ["op"], buckets=TIMES_S, registry=registry
         )
@@ -96,30 +111,38 @@ class BookMetrics(Collector):
         )
         registry.register(self)
         # In the instance, over the store's method: a book that nobody measures pays nothing for it.
-        if isinstance(book, AsyncReservationBook):
-            self._name, inner = "_step", book._step  # noqa: SLF001
+        awaited = isinstance(book, AsyncReservationBook)
+        self._name = "_step" if awaited else "_run"
+        self._wrapper: Callable[[Request], Any] = self._awaited_step if awaited else self._step
+        self._inner: Callable[[Request], Any] = getattr(book, self._name)
+        self._before = vars(book).get(self._name)
+        """What stood there: whoever measures the book as well."""
+        vars(book)[self._name] = self._wrapper
 
-            async def step(request: Request) -> Outcome:
-                with self._watch(request) as seen:
-                    seen.append(await inner(request))
-                return seen[0]
+    def _step(self, request: Request) -> Outcome:
+        with self._watch(request) as seen:
+            seen.append(self._inner(request))
+        return seen[0]
 
-            book.__dict__[self._name] = step
-        else:
-            self._name, plain = "_run", book._run  # noqa: SLF001
-
-            def run(request: Request) -> Outcome:
-                with self._watch(request) as seen:
-                    seen.append(plain(request))
-                return seen[0]
-
-            book.__dict__[self._name] = run
+    async def _awaited_step(self, request: Request) -> Outcome:
+        with self._watch(request) as seen:
+            seen.append(await self._inner(request))
+        return seen[0]
 
     def close(self) -> None:
-        """Stop counting; the book goes on."""
-        if self._asked.__dict__.pop(self._name, None) is not None:
-            for collector in (self, self._steps, self._seconds, self._errors):
-                self._registry.unregister(collector)
+        """Stop counting; the book goes on, and so does whoever else measures it."""
+        if self._closed:
+            return
+        self._closed = True
+        for collector in (self, self._steps, self._seconds, self._errors):
+            self._registry.unregister(collector)
+        kept = vars(self._asked)
+        # Where somebody else has wrapped this since, it stays below and counts no more.
+        if kept.get(self._name) == self._wrapper:
+            if self._before is None:
+                del kept[self._name]
+            else:
+                kept[self._name] = self._before
 
     def __enter__(self) -> Self:
         return self
@@ -131,31 +154,53 @@ class BookMetrics(Collector):
     def _watch(self, request: Request) -> Iterator[list[Outcome]]:
         """Time one step and count its answer, which the block puts into the list."""
         start, seen = time.perf_counter(), list[Outcome]()
+        if self._closed:
+            yield seen
+            return
         try:
             yield seen
         except StoreError as error:
-            self._errors.labels(type(error).__name__).inc()
+            self._failed(error)
             raise
         finally:
             self._seconds.labels(request.op).observe(time.perf_counter() - start)
         for outcome in seen:
             self._steps.labels(request.op, outcome.code.value).inc()
 
+    def _failed(self, error: StoreError) -> None:
+        self._errors.labels(type(error).__name__).inc()
+
     def describe(self) -> Iterable[Metric]:
         """Nothing beforehand: registering must not read the store."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Figures of every account as of now."""
-        families = _families()
-        for account_id in self._book.accounts():
-            unreadable = families["unreadable"]
-            try:
-                self._look_at(account_id, families)
-                unreadable.add_metric([account_id], 0)
-            except StoreCorrupt:
-                # What the other accounts have is as true as before.
-                unreadable.add_metric([account_id], 1)
+        """Figures of every account as of now; of those that cannot be read, that they cannot.
+
+        A store that is silent is waited for once, and each of its nodes once.
+        """
+        families, place_of = _families(), self._book._place_of  # noqa: SLF001
+        listed, silent = True, set[object]()
+        try:
+            self._names = self._book.accounts()
+        except StoreError as error:
+            # Other nodes may have the accounts that were there at the last look.
+            self._failed(error)
+            listed, places = False, {place_of(name) for name in self._names}
+            silent = places if len(places) == 1 else silent
+        for name in self._names:
+            place, unreadable = place_of(name), 1
+            if place not in silent:
+                try:
+                    self._look_at(name, families)
+                    unreadable = 0
+                except StoreError as error:
+                    # What the other accounts have is as true as before.
+                    self._failed(error)
+                    if not isinstance(error, StoreCorrupt):
+                        silent.add(place)
+            families["unreadable"].add_metric([name], unreadable)
+        families["up"].add_metric([], listed and not silent)
         yield from families.values()
 
     def _look_at(self, account_id: str, families: dict[str, Any]) -> None:
@@ -206,11 +251,18 @@ def _families() -> dict[str, Any]:
         ("under_reserved", "Fills that took more than was held"),
         ("pnl_missing", "Reductions booked without a result"),
         ("leak", "Held by symbol totals beyond what their orders hold"),
-        ("unreadable", "1 where a record of the account is not the book's, so that its figures are missing"),
+        ("unreadable", "1 where the account cannot be read, so that its figures are missing"),
     )
     by_state = (("orders", "Orders that are not terminal"), ("holds", "Margin they hold"))
     made: dict[str, Any] = {}
-    for names, labels in ((money, ["account", "currency"]), (counts, ["account"]), (by_state, ["account", "state"])):
+    whole = (("up", "0 where the list of accounts or the node of one does not answer"),)
+    kinds: tuple[tuple[tuple[tuple[str, str], ...], list[str]], ...] = (
+        (whole, []),
+        (money, ["account", "currency"]),
+        (counts, ["account"]),
+        (by_state, ["account", "state"]),
+    )
+    for names, labels in kinds:
         for name, words in names:
             made[name] = GaugeMetricFamily(f"equipoise_book_{name}", words, labels=labels)
     made["order_age_seconds"] = HistogramMetricFamily(
@@ -261,7 +313,11 @@ def serve_metrics(
 ) -> tuple[BookMetrics, Callable[[], None]]:
     """Answer Prometheus on `http://address:port/metrics` in a thread of its own; (metrics, how to stop)."""
     metrics = BookMetrics(book, registry)
-    server, thread = start_http_server(port, addr=address, registry=registry)
+    try:
+        server, thread = start_http_server(port, addr=address, registry=registry)
+    except BaseException:
+        metrics.close()
+        raise
 
     def stop() -> None:
         server.shutdown()

@@ -17,7 +17,7 @@ from equipoise.reservation.contract import ReservationBook, Which
 from equipoise.reservation.foreign import texts, understood
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, journal_record
-from equipoise.reservation.redis_links import Link, Target, command, failure_of, slot_of
+from equipoise.reservation.redis_links import Address, Link, Target, command, failure_of, slot_of
 from equipoise.reservation.redis_records import (
     SCALES,
     Snapshot,
@@ -58,6 +58,13 @@ class RedisReads(ReservationBook):
     @abstractmethod
     def each(self, items: Sequence[tuple[int, bytes]]) -> list[Any]:
         """A reply for each (slot, command), written to each node at once; a failure stands in its reply's place."""
+
+    @abstractmethod
+    def address_of(self, slot: int) -> Address:
+        """The node of a slot as far as known."""
+
+    def _place_of(self, account_id: str) -> object:
+        return self.address_of(slot_of(account_id))
 
     def _key(self, account_id: str, order_id: str) -> str:
         return f"{self._target.prefix}user_holdings:{{{account_id}}}:{order_id}"
