@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -400,6 +403,60 @@ def test_an_unknown_outcome_names_the_id_to_ask_again_with(shell: Shell, monkeyp
     shell("deposit", A, "1")
     assert shell.code == 3
     assert "ask again with --request-id cli:" in shell.err
+
+
+def test_an_interrupt_while_the_answer_is_awaited_names_the_id(here: Path) -> None:
+    pytest.importorskip("redis", reason="the extra `redis` is not installed")
+    from tests import servers
+
+    with servers.Server() as server, server.client() as client:
+        with ReservationBook.connect(server.url) as book:
+            book.open_account(A, 1)
+            book.deposit(A, 1, request_id="warm")
+        client.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
+        # A job started in the background inherits an ignored interrupt, and so do its children.
+        script = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        script += "from equipoise.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+        words = ["ledger", "deposit", A, "7", "--book", server.url]
+        process = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 20
+        while not [one for one in client.client_list() if one["cmd"] == "evalsha"]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        client.execute_command("CLIENT", "UNPAUSE")
+        assert process.returncode == 130
+        assert err.startswith(
+            "equipoise: interrupted; whether it was done is unknown: ask again with --request-id cli:"
+        )
+        again = [*COMMAND, "deposit", A, "7", "--book", server.url, "--request-id", err.split()[-1]]
+        assert subprocess.run(again, capture_output=True, check=False).returncode == 0
+        with ReservationBook.connect(server.url) as book:
+            assert book.account(A).balance == 9
+
+
+@pytest.mark.parametrize(("output", "code"), [(">&-", 6), (">/dev/full", 6), ("| exec 0<&-", 141)])
+def test_an_answer_that_cannot_be_printed_names_the_id_on_standard_error(here: Path, output: str, code: int) -> None:
+    assert real("open", A, "--balance", "3").returncode == 0
+    # A reader that has gone for certain.
+    wait = "sleep 0.3; " if output[0] == "|" else ""
+    for more in ([], ["--json"]):
+        line = shlex.join([*COMMAND, "deposit", A, "1", "--book", BOOK, *more])
+        told = f"{{ {wait}{line}; echo $? >code; }} {output}"
+        done = subprocess.run(["bash", "-c", told], capture_output=True, text=True, timeout=60, check=False)
+        assert (here / "code").read_text() == f"{code}\n", done.stderr
+        said = json.loads(done.stderr)["message"] if more else done.stderr.strip()
+        assert "the answer was OK: ask again with --request-id cli:" in said
+        assert real("deposit", A, "1", "--request-id", said.split()[-1]).stdout.startswith("DUPLICATE")
+    with ReservationBook.connect(BOOK) as book:
+        assert book.account(A).balance == 5
+
+
+def test_words_that_cannot_be_written_change_no_exit_code(here: Path) -> None:
+    for output in ("2>&-", "2>/dev/full"):
+        line = f"{shlex.join([*COMMAND, 'show', '--book', BOOK])} {output}"
+        assert subprocess.run(["bash", "-c", line], timeout=60, check=False).returncode == 2
 
 
 def test_every_amount_that_is_printed_is_exact(shell: Shell) -> None:

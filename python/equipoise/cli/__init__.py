@@ -9,7 +9,7 @@ code    what it means
 3       the reservation store could not be reached, or did not answer in time
 4       the venue refused, could not be reached, or did not answer in time
 5       the reservation store contradicts itself: stop and audit
-6       a file or a recording could not be read or written
+6       a file, a recording or standard output could not be read or written
 70      a defect of Equipoise; --debug prints where
 130     interrupted
 141     the reader of the output has gone
@@ -19,6 +19,7 @@ code    what it means
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ import traceback
 from collections.abc import Sequence
 
 from equipoise.cli.parser import build_parser
+from equipoise.cli.text import flush
 from equipoise.errors import EquipoiseError, InputError, StoreCorrupt, StoreError, VenueError
 
 __all__ = ["build_parser", "exit_code", "main"]
@@ -65,11 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         code = int(options.run(options))
-        sys.stdout.flush()
-    except BrokenPipeError:
+        flush()
+    except BrokenPipeError as error:
         # Python would complain again when it flushes the pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NO_READER
+        code = NO_READER
+        if hasattr(error, "__notes__"):
+            _complain(error, code, options)
     except (Exception, KeyboardInterrupt) as error:
         code = exit_code(error)
         _complain(error, code, options)
@@ -77,18 +81,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(error: BaseException, code: int, options: argparse.Namespace) -> None:
-    """One line on standard error; where it happened only on request."""
-    if options.debug:
-        traceback.print_exc()
+    """One line on standard error, with what is noted of the error; where it happened only on request."""
+    if sys.stderr is None:
+        return
     words = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
         words = "interrupted"
     elif code == DEFECT:
         words = f"defect in Equipoise, {type(error).__name__}: {words} (--debug shows where)"
+    words = "; ".join([words, *getattr(error, "__notes__", ())])
+    line = f"equipoise: {words}"
     if getattr(options, "json", False):
         fault: dict[str, object] = {"error": type(error).__name__, "message": words, "exit_code": code}
         if isinstance(error, InputError):
             fault |= {"argument": error.argument, "requirement": error.requirement, "got": error.got}
-        sys.stderr.write(json.dumps(fault, ensure_ascii=False) + "\n")
-    else:
-        sys.stderr.write(f"equipoise: {words}\n")
+        line = json.dumps(fault, ensure_ascii=False)
+    # The exit code says what it says, whether or not the words can be written.
+    with contextlib.suppress(OSError):
+        if options.debug:
+            traceback.print_exception(error)
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()

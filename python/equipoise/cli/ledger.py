@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from equipoise.cli.text import say, say_json, table
+from equipoise.cli.text import flush, say, say_json, table
 from equipoise.config import load_config
-from equipoise.errors import InputError, StoreCorrupt, StoreTimeout
+from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
 from equipoise.orders import Order, Side
 from equipoise.reservation import (
     BookAccount,
@@ -152,11 +152,19 @@ def _say_outcome(outcome: Outcome, options: argparse.Namespace, **more: Any) -> 
 def _with_id(options: argparse.Namespace, step: Callable[[str], Outcome]) -> int:
     """Run a step that carries a request id, and say under which, so that it can be asked again."""
     ident = options.request_id or f"cli:{uuid4()}"
+    outcome: Outcome | None = None
     try:
         outcome = step(ident)
-    except StoreTimeout as error:
-        raise StoreTimeout(f"{error}; whether it was done is unknown: ask again with --request-id {ident}") from error
-    return _say_outcome(outcome, options, request_id=ident)
+        code = _say_outcome(outcome, options, request_id=ident)
+        flush()
+    except (InputError, StoreUnavailable):
+        # Nothing was done.
+        raise
+    except BaseException as error:
+        became = "whether it was done is unknown" if outcome is None else f"the answer was {outcome.code}"
+        error.add_note(f"{became}: ask again with --request-id {ident}")
+        raise
+    return code
 
 
 def _json_of(name: str, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import sys
@@ -12,14 +13,23 @@ from typing import Any, Self, TextIO
 
 from equipoise.report.text import clock
 
-__all__ = ["Progress", "say", "say_json", "table"]
+__all__ = ["Progress", "flush", "say", "say_json", "table"]
 
 REDRAW_S = 0.1
 
 
 def say(text: str = "") -> None:
     """One line, or several, on standard output."""
+    if sys.stdout is None:
+        # So Python has it where the process was begun without.
+        raise OSError(errno.EBADF, "standard output is closed")
     sys.stdout.write(text + "\n")
+
+
+def flush() -> None:
+    """Have what was said written; a failure shows here as a rule."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def say_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
