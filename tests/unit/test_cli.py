@@ -132,6 +132,9 @@ def test_quote_takes_json_in_and_gives_json_out(
     (here / "q.json").write_text(json.dumps({**fields, "margn": 3}))
     assert cli.main(["quote", "--input", "q.json"]) == 2
     assert "margn" in capsys.readouterr().err
+    (here / "q.json").write_bytes(b'{"bid": "\xff"}')
+    assert cli.main(["quote", "--input", "q.json"]) == 2
+    assert "--input must be JSON" in capsys.readouterr().err
 
 
 def test_quote_leaves_the_room_for_the_mark_that_the_file_asks_for(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from equipoise import cli
+from equipoise.errors import StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order, Side
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.sqlite import SqliteBook
@@ -311,6 +313,33 @@ def test_an_account_that_cannot_be_read_keeps_no_other_from_being_looked_at(shel
         assert "c" in text
 
 
+@pytest.mark.parametrize("command", ["audit", "show", "sweep", "archive"])
+def test_an_account_out_of_reach_keeps_no_other_from_being_looked_at(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    for name in ("a", "b", "c", "d"):
+        shell("open", name, "--balance", "5")
+    method = "account" if command == "show" else command
+    whole = getattr(ReservationBook, method)
+    failing: dict[str, StoreError] = {}
+
+    def partly(book: ReservationBook, account_id: str, **named: Any) -> Any:
+        if account_id in failing:
+            raise failing[account_id]
+        return whole(book, account_id, **named)
+
+    monkeypatch.setattr(ReservationBook, method, partly)
+    failing |= {"a": StoreUnavailable("its node is gone"), "c": StoreTimeout("no answer")}
+    text = shell(command, "a", "b", "c", "d")
+    assert (shell.code, shell.err) == (3, "equipoise: its node is gone; account a\n")
+    assert re.findall(r"^([a-d])\b", text, re.MULTILINE) == ["b", "d"]
+    # Whoever sees this is to stop: it is said before what passes.
+    failing["d"] = StoreCorrupt("no record")
+    text = shell(command)
+    assert (shell.code, shell.err) == (5, "equipoise: no record; account d\n")
+    assert re.findall(r"^([a-d])\b", text, re.MULTILINE) == ["b"]
+
+
 def test_audit_finds_a_contradiction_and_exits_1(shell: Shell) -> None:
     shell("open", A, "--balance", "50")
     with SqliteBook("margin.db", durability="normal") as book:
@@ -367,6 +396,10 @@ def test_wrong_orders_are_named_by_their_place(shell: Shell, here: Path) -> None
     (here / "ladder.json").write_text("{")
     shell("reserve", A, "--input", "ladder.json")
     assert (shell.code, "a JSON document" in shell.err) == (2, True)
+    (here / "ladder.json").write_bytes(b'[{"symbol": "\xff"}]')
+    for words in (("reserve", A, "--input"), ("reconcile", A, "--view"), ("import", A)):
+        shell(*words, "ladder.json")
+        assert (shell.code, "a JSON document" in shell.err) == (2, True)
     shell("holds", "nobody")
     assert (shell.code, "an open account" in shell.err) == (2, True)
 
@@ -374,6 +407,9 @@ def test_wrong_orders_are_named_by_their_place(shell: Shell, here: Path) -> None
 def test_a_book_in_memory_and_a_torn_file_are_refused(shell: Shell, here: Path) -> None:
     shell("show", book="memory:")
     assert (shell.code, "outlives this command" in shell.err) == (2, True)
+    for name in ("margin.db", "x" * 300):
+        shell("show", book=f"sqlite:///{name}")
+        assert (shell.code, "a book that is there" in shell.err) == (2, True)
     (here / "margin.db").write_bytes(b"not a database, but long enough to be read as one" * 40)
     shell("show")
     assert shell.code == 5
@@ -392,8 +428,6 @@ def test_the_book_may_come_from_the_configuration(
 
 
 def test_an_unknown_outcome_names_the_id_to_ask_again_with(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from equipoise.errors import StoreTimeout
-
     shell("open", A, "--balance", "3")
 
     def lost(*_: object, **__: object) -> None:

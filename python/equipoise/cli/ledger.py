@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from equipoise.cli.text import flush, say, say_json, table
 from equipoise.config import load_config
-from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
+from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreUnavailable
 from equipoise.orders import Order, Side
 from equipoise.reservation import (
     BookAccount,
@@ -87,8 +87,9 @@ def _book(options: argparse.Namespace) -> Iterator[ReservationBook]:
     scheme = url.partition(":")[0]
     if scheme == "memory":
         raise InputError("--book", None, "a book that outlives this command", "memory:")
-    path = Path(sqlite_path(url))
-    if scheme == "sqlite" and options.command not in MAKES_THE_FILE and not path.exists():
+    path = sqlite_path(url)
+    # Of a name that no file can have, pathlib raises.
+    if scheme == "sqlite" and options.command not in MAKES_THE_FILE and not os.path.exists(path):  # noqa: PTH110
         raise InputError("--book", None, f"a book that is there ({path} is not; `ledger open` makes one)", url)
     with ReservationBook.connect(url) as book:
         yield book
@@ -169,8 +170,8 @@ def _with_id(options: argparse.Namespace, step: Callable[[str], Outcome]) -> int
 
 def _json_of(name: str, path: str) -> Any:
     """The JSON document in a file, numbers exact."""
-    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         return json.loads(text, parse_float=Decimal)
     except (ValueError, RecursionError) as error:
         raise InputError(name, None, "a JSON document", str(error)) from error
@@ -411,15 +412,18 @@ def _resolve(book: ReservationBook, options: argparse.Namespace) -> int:
 # --- upkeep ---------------------------------------------------------------------------------------------------------
 
 
-def _of_each(names: Sequence[str], ask: Callable[[str], _Answer]) -> tuple[list[_Answer], StoreCorrupt | None]:
-    """The answers of all accounts that can be read, and the first failure of one that cannot."""
-    answers, failure = [], None
+def _of_each(names: Sequence[str], ask: Callable[[str], _Answer]) -> tuple[list[_Answer], StoreError | None]:
+    """The answers of all accounts that give one, and the first failure; before others, one of content."""
+    answers: list[_Answer] = []
+    failures: list[StoreError] = []
     for name in names:
         try:
             answers.append(ask(name))
-        except StoreCorrupt as error:
-            failure = failure or error
-    return answers, failure
+        except StoreError as error:
+            error.add_note(f"account {name}")
+            failures.append(error)
+    corrupt = [error for error in failures if isinstance(error, StoreCorrupt)]
+    return answers, next(iter(corrupt + failures), None)
 
 
 def _each(book: ReservationBook, options: argparse.Namespace) -> int:

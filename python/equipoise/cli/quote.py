@@ -107,8 +107,8 @@ def _flags(options: argparse.Namespace) -> dict[str, Any]:
 def _input(path: str | None) -> dict[str, Any]:
     if path is None:
         return {}
-    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
         values = json.loads(text, parse_float=Decimal)
     except ValueError as error:
         raise InputError("--input", None, "JSON", str(error)) from error
