@@ -23,6 +23,7 @@ from equipoise.reservation.contract import Clock, system_clock
 from equipoise.reservation.foreign import texts, understood
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis_links import (
+    PAUSE_S,
     Address,
     Link,
     Links,
@@ -48,8 +49,6 @@ from equipoise.reservation.workers import OutboxReader
 
 __all__ = ["RedisBook"]
 
-PAUSE_S = 0.02
-"""Between two attempts at a node that said: not now."""
 CANDIDATES_MAX = 5_000
 """Orders a single sweep or archive judges; what is left waits for the next one."""
 IDS_MAX = 50_000
@@ -187,9 +186,14 @@ class RedisBook(RedisReads):
         """The account was last written on another node: a planned move, or a promotion that may have lost steps."""
         script, calls, now = SCRIPTS["home"], self._calls(account_id), self._now()
         wait = "1" if self._wait else ""
+        portfolio = keys_of(self._target.prefix, account_id)[0]
+        # What was found of a node; asked once, however often the node puts the step off.
+        found: dict[str, str] = {}
 
         def payload(link: Link) -> bytes:
-            promoted = "1" if link.took_over(home) else ""
+            if link.home not in found:
+                found[link.home] = "" if self._links.planned(link, home, portfolio) else "1"
+            promoted = found[link.home]
             return calls.call(script.call, [], ["promotion", now, link.home, wait, "", "", home, promoted])
 
         self._settled(slot_of(account_id), script, payload)

@@ -63,6 +63,8 @@ PIECE = 1 << 16
 LOCAL_SCHEMES = ("unix", "redis+unix")
 IDLE_S = 1.0
 """A connection idle for longer is looked at before it is used: a closed one would turn a call into a time-out."""
+PAUSE_S = 0.02
+"""Between two attempts at a node that said: not now."""
 KNOWN_S = 1.0
 """A node is asked again who it is after this time in use: it may have lost its part and got it back meanwhile."""
 _LATER = (
@@ -270,8 +272,8 @@ class Link:
 
         A node gets a new replication id when it is promoted and when it is started.
         """
-        replication = self.ask("INFO", "replication").decode()
-        if "role:master" not in replication:
+        role, replication, _ = self.replication()
+        if role != "master":
             raise failures.ConnectionError(f"{self.address} is not a master")
         shard, node = "", str(self.address)
         if cluster:
@@ -280,18 +282,14 @@ class Link:
                 shard = self.ask("CLUSTER", "MYSHARDID").decode()
             except failures.ResponseError:
                 shard = ""  # before 7.2: every move counts as a promotion
-        self.home = f"{shard}/{node}/{_word(replication, 'master_replid')}"
+        self.home = f"{shard}/{node}/{replication}"
         self.known = time.monotonic()
 
-    def took_over(self, home: str) -> bool:
-        """Whether this node took over from `home`, rather than being given the slot while both were up.
-
-        A promotion keeps the shard, a planned move of the slot leaves it. A slot that was moved to a node which was
-        itself promoted before cannot be told from one that was lost there, and counts as lost.
-        """
-        if self.home.split("/")[0] == home.split("/")[0]:
-            return True
-        return bool(_word(self.ask("INFO", "replication").decode(), "master_replid2").strip("0"))
+    def replication(self) -> tuple[str, str, str]:
+        """A node's role, its replication id, and the one that it had before it was promoted: zeros if it never was."""
+        said = self.ask("INFO", "replication").decode()
+        found = dict(re.findall(r"^(\w+):(\S*)", said, re.MULTILINE))
+        return found.get("role", ""), found.get("master_replid", ""), found.get("master_replid2", "")
 
     def stale(self) -> bool:
         """Whether an idle connection was closed from the other side, or has not answered all that it was told."""
@@ -323,10 +321,9 @@ class Link:
         self.connection.disconnect()  # type: ignore[no-untyped-call]
 
 
-def _word(info: str, name: str) -> str:
-    """One value of an INFO reply."""
-    found = re.search(rf"^{name}:(\S*)", info, re.MULTILINE)
-    return found[1] if found else ""
+def _fields(reply: list[Any]) -> dict[bytes, Any]:
+    """Names and what follows each, of a reply that is one list."""
+    return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 class Links:
@@ -392,6 +389,54 @@ class Links:
             idle = list(self._idle)
         for address in idle:
             self.drop(address)
+
+    def planned(self, link: Link, home: str, key: str) -> bool:
+        """Whether the slot of a key that `home` wrote last was moved to the node of `link` while both were up.
+
+        A promotion keeps the shard, a planned move leaves it. But the node that wrote last may have lost steps before
+        the move, or its successor may never have had them: it must say itself that it is the master that it was, and
+        that it has handed the slot over. One that cannot be asked counts as lost. So does a slot on a node that was
+        promoted, whether before the move or after it.
+        """
+        shard, _, rest = home.partition("/")
+        node, _, replication = rest.partition("/")
+        if link.home.partition("/")[0] == shard or link.replication()[2].strip("0"):
+            return False
+        address, until = self._listed(link, node), time.monotonic() + self._timeout_s
+        if address is None:
+            return False
+        try:
+            # A connection of its own: that an idle one was closed would say nothing of the node.
+            before = self._connect(address)
+        except (failures.RedisError, StoreError):
+            return False
+        try:
+            while before.replication()[:2] == ("master", replication):
+                said = before.exchange(command("EXISTS", key), 1)[0]
+                if isinstance(said, failures.AskError):  # or MOVED, which is one of these
+                    return True
+                # It has not heard yet that the move has ended; or it is cut off from the others, and never will.
+                if time.monotonic() >= until:
+                    break
+                time.sleep(PAUSE_S)
+        except failures.RedisError:
+            return False
+        finally:
+            before.close()
+        return False
+
+    def _listed(self, link: Link, node: str) -> Address | None:
+        """Where a node of the Cluster listens, as far as the one of `link` knows."""
+        try:
+            shards = link.ask("CLUSTER", "SHARDS")
+        except failures.ResponseError:
+            return None
+        for shard in shards:
+            for found in map(_fields, _fields(shard)[b"nodes"]):
+                if found[b"id"] == node.encode():
+                    host = (found[b"endpoint"] or b"").decode().strip("?")
+                    return Address(host or link.address.host, found[b"tls-port" if self._target.tls else b"port"])
+        return None
 
     def _connect(self, address: Address) -> Link:
         target = self._target
