@@ -466,7 +466,7 @@ def test_a_server_that_is_gone_is_unavailable_and_one_that_dies_is_a_timeout(
 def test_a_connection_the_server_closed_while_idle_is_noticed_before_it_is_used(client: redis.Redis) -> None:
     with ReservationBook.connect(servers.shared().url) as book:
         book.open_account(A, "1")
-        for links in book._links._idle.values():  # type: ignore[attr-defined]
+        for links in book._links._idle().links.values():  # type: ignore[attr-defined]
             for link in links:
                 link.used -= 60
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -572,7 +572,7 @@ def test_a_node_that_needs_a_wait_when_it_is_met_again_leaves_no_answer_behind(s
             assert book.open_account(A, 1).ok
             client.config_set("appendfsync", "everysec")
             book._checked.clear()
-            for address in list(book._links._idle):
+            for address in list(book._links._idle().links):
                 book._links.drop(address)
             # The first is on its way before the wait is known.
             assert book.suspend(A, request_id="s").ok

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
@@ -47,6 +47,7 @@ __all__ = [
     "Address",
     "Link",
     "Links",
+    "PerProcess",
     "Target",
     "command",
     "connection_settings",
@@ -57,6 +58,7 @@ __all__ = [
     "timed_out",
 ]
 
+_Value = TypeVar("_Value")
 DURABILITIES = ("memory", "aof", "replicated")
 PIECE = 1 << 16
 """Bytes read at once."""
@@ -326,6 +328,34 @@ def _fields(reply: list[Any]) -> dict[bytes, Any]:
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
+class PerProcess(Generic[_Value]):
+    """A value that a fork makes anew: what threads of the parent hold, or leave half done, does not come along."""
+
+    def __init__(self, make: Callable[[], _Value]) -> None:
+        self._make = make
+        self._values: dict[int, _Value] = {}
+
+    def __call__(self) -> _Value:
+        """The value of this process."""
+        now = generation()
+        found = self._values.get(now)
+        if found is None:
+            # One for all threads that come here at once.
+            found = self._values.setdefault(now, self._make())
+            for before in [*self._values]:
+                if before != now:
+                    self._values.pop(before, None)
+        return found
+
+
+class _Idle:
+    """Connections nobody uses now."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.links: dict[Address, list[Link]] = {}
+
+
 class Links:
     """Idle connections by node; a call takes one and puts it back. Safe from threads; a fork starts anew."""
 
@@ -334,10 +364,9 @@ class Links:
         self._timeout_s = timeout_s
         self._introduce = introduce
         self._identified = target.cluster or bool(target.service)
-        self._idle: dict[Address, list[Link]] = {}
-        self._lock = threading.Lock()
+        # The sockets of a parent are forgotten without a word on the wire.
+        self._idle = PerProcess(_Idle)
         self._closed = False
-        self._generation = generation()
 
     def take(self, address: Address, *, identified: bool = True) -> Link:
         """A connected link to a node that was seen to be a master within the last second, where there are several.
@@ -347,13 +376,11 @@ class Links:
         redis.RedisError
             No connection; nothing of any step was sent.
         """
-        if self._generation != generation():
-            # The sockets are the parent's: forget them without a word on the wire.
-            self._idle, self._lock, self._generation = {}, threading.Lock(), generation()
+        idle = self._idle()
         while True:
-            with self._lock:
-                idle = self._idle.get(address)
-                link = idle.pop() if idle else None
+            with idle.lock:
+                links = idle.links.get(address)
+                link = links.pop() if links else None
             if link is None:
                 link = self._connect(address)
             elif link.stale():
@@ -369,25 +396,28 @@ class Links:
 
     def put(self, link: Link) -> None:
         """Give a link back for the next call; after `close` there is none, and the link is closed."""
-        with self._lock:
+        idle = self._idle()
+        with idle.lock:
             if not self._closed:
-                self._idle.setdefault(link.address, []).append(link)
+                idle.links.setdefault(link.address, []).append(link)
                 return
         link.close()
 
     def drop(self, address: Address) -> None:
         """Close every idle link to a node that has failed or changed its part."""
-        with self._lock:
-            links = self._idle.pop(address, [])
+        idle = self._idle()
+        with idle.lock:
+            links = idle.links.pop(address, [])
         for link in links:
             link.close()
 
     def close(self) -> None:
         """Close all idle links, and from now on each that is given back."""
-        with self._lock:
+        idle = self._idle()
+        with idle.lock:
             self._closed = True
-            idle = list(self._idle)
-        for address in idle:
+            addresses = list(idle.links)
+        for address in addresses:
             self.drop(address)
 
     def planned(self, link: Link, home: str, key: str) -> bool:

@@ -10,7 +10,7 @@ import redis
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.reservation.redis_links import Address, Links, Target
+from equipoise.reservation.redis_links import Address, Links, PerProcess, Target
 
 __all__ = ["Clustered", "Fixed", "Route", "Sentinels"]
 
@@ -67,14 +67,14 @@ class Sentinels:
     def __init__(self, target: Target, timeout_s: float) -> None:
         self._target = target
         self._timeout_s = timeout_s
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._seen = 0.0
         self._master: Address | None = None
         self._look()
 
     def _look(self) -> None:
         """Ask the Sentinels, the first that answers."""
-        with self._lock:
+        with self._lock():
             if time.monotonic() - self._seen < REFRESH_S:
                 return
             said = []
@@ -121,7 +121,7 @@ class Clustered:
     def __init__(self, target: Target, links: Links) -> None:
         self._links = links
         self._seeds = target.addresses
-        self._lock = threading.Lock()
+        self._lock = PerProcess(threading.Lock)
         self._seen = 0.0
         self._slots: dict[int, Address] = {}
         self._refresh()
@@ -130,7 +130,7 @@ class Clustered:
 
     def _refresh(self) -> None:
         """Read the map from the first node that answers."""
-        with self._lock:
+        with self._lock():
             if time.monotonic() - self._seen < REFRESH_S:
                 return
             for address in dict.fromkeys([*self._slots.values(), *self._seeds]):
