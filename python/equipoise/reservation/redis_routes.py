@@ -10,7 +10,7 @@ import redis
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreUnavailable
-from equipoise.reservation.redis_links import Address, Links, PerProcess, Target
+from equipoise.reservation.redis_links import Address, Link, Links, PerProcess, Target
 
 __all__ = ["Clustered", "Fixed", "Route", "Sentinels"]
 
@@ -68,33 +68,48 @@ class Sentinels:
         self._target = target
         self._timeout_s = timeout_s
         self._lock = PerProcess(threading.Lock)
-        self._seen = 0.0
+        self._sentinels = target.addresses
+        """The one that answered last comes first: those before it were silent or knew nothing."""
+        self._rest_until = 0.0
         self._master: Address | None = None
         self._look()
 
     def _look(self) -> None:
-        """Ask the Sentinels, the first that answers."""
+        """Ask the Sentinels, the first that answers; all of them together have one time-out."""
         with self._lock():
-            if time.monotonic() - self._seen < REFRESH_S:
+            began = time.monotonic()
+            if began < self._rest_until:
                 return
-            said = []
-            for sentinel in self._target.addresses:
+            said, rest_s = [], 0.0
+            for sentinel in self._sentinels:
                 try:
-                    with redis.Redis(
-                        host=sentinel.host, port=sentinel.port, socket_timeout=self._timeout_s, protocol=2
-                    ) as client:
-                        found = client.sentinel_get_master_addr_by_name(self._target.service)
+                    found = self._ask(sentinel, self._timeout_s / len(self._sentinels))
                 except failures.RedisError as error:
-                    said.append(f"{sentinel.host}:{sentinel.port}: {error}")
+                    said.append(f"{sentinel}: {error}")
                     continue
                 if found:
-                    host = found[0].decode() if isinstance(found[0], bytes) else str(found[0])
-                    self._master = Address(host, int(found[1]))
-                    self._seen = time.monotonic()
-                    return
-                said.append(f"{sentinel.host}:{sentinel.port} knows no {self._target.service}")
+                    self._master = Address(found[0].decode(), int(found[1]))
+                    self._sentinels = (sentinel, *[other for other in self._sentinels if other != sentinel])
+                    break
+                said.append(f"{sentinel} knows no {self._target.service}")
+            else:
+                # Where all are silent, who comes next goes on without: nobody waits for them again at once.
+                rest_s = 2 * (time.monotonic() - began)
+            self._rest_until = time.monotonic() + max(REFRESH_S, rest_s)
             if self._master is None:
                 raise StoreUnavailable("; ".join(said))
+
+    def _ask(self, sentinel: Address, timeout_s: float) -> list[bytes] | None:
+        """Host and port of the master, by a connection of its own; none: this Sentinel does not know the service."""
+        waits = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        connection = redis.Connection(host=sentinel.host, port=sentinel.port, protocol=2, **waits)  # type: ignore[no-untyped-call]
+        connection.connect()  # type: ignore[no-untyped-call]
+        link = Link(sentinel, connection)
+        try:
+            found: list[bytes] | None = link.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._target.service)
+        finally:
+            link.close()
+        return found
 
     def address(self, slot: int) -> Address:  # noqa: ARG002 - one node has every slot
         """The master as last named."""
