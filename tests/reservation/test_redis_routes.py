@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import time
@@ -10,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
+import redis
 from tests import servers
 from tests.forks import forked, is_true_of
 
 from equipoise.errors import StoreTimeout, StoreUnavailable
-from equipoise.reservation import ReservationBook
+from equipoise.reservation import AccountStatus, ReservationBook
+from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_routes import REFRESH_S
 
@@ -22,6 +25,14 @@ from equipoise.reservation.redis_routes import REFRESH_S
 @pytest.fixture
 def master() -> Iterator[servers.Server]:
     with servers.Server() as own:
+        yield own
+
+
+@pytest.fixture
+def replica(master: servers.Server) -> Iterator[servers.Server]:
+    """One that has all that the master has."""
+    with servers.Server(f"replicaof 127.0.0.1 {master.port}") as own:
+        servers.Cluster.until(lambda: b"master_link_status:up" in servers.Cluster.ask(own, "INFO", "replication"))
         yield own
 
 
@@ -105,3 +116,39 @@ def test_a_sentinel_that_is_silent_leaves_time_for_the_next_which_is_then_asked_
         time.sleep(2 * REFRESH_S)
         assert seconds_of(lambda: book.lost(book.address_of(0))) < 0.3
     silent.close()
+
+
+def test_a_master_that_was_replaced_and_does_not_know_gets_no_more_steps(
+    master: servers.Server, replica: servers.Server, sentinel: servers.Server
+) -> None:
+    url, ask, until = f"redis+sentinel://127.0.0.1:{sentinel.port}/desk", servers.Cluster.ask, servers.Cluster.until
+
+    def version_at(node: servers.Server) -> int:
+        return int(ask(node, "HGET", "user_portfolio:{acc}", "version") or 0)
+
+    def fails_over() -> bool:
+        try:
+            return bool(ask(sentinel, "SENTINEL", "FAILOVER", "desk"))
+        except redis.ResponseError:
+            return False  # it has not heard from the replica yet
+
+    async def deposits(book: ReservationBook) -> None:
+        async with await AsyncReservationBook.connect(url) as tasks:
+            assert (await tasks.deposit("acc", 1, request_id="t1")).version == 2
+            assert book.deposit("acc", 1, request_id="b1").version == 3
+            until(fails_over)
+            until(lambda: int(ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "desk")[1]) == replica.port)
+            # Each asks who is master once a second; that of the tasks may have been told what was known for as long.
+            await asyncio.sleep(2.1)
+            assert b"role:master" in ask(master, "INFO", "replication")
+            before = version_at(replica)
+            assert (await tasks.deposit("acc", 1, request_id="t2")).done
+            assert book.deposit("acc", 1, request_id="b2").done
+            # The first journals the promotion.
+            assert (version_at(master), version_at(replica)) == (3, before + 3)
+            assert book.account("acc").status is AccountStatus.RECOVERING
+
+    with ReservationBook.connect(url) as book:
+        assert book.open_account("acc", 1).ok
+        until(lambda: version_at(replica) == 1)
+        asyncio.run(deposits(book))

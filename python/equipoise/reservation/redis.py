@@ -95,7 +95,9 @@ class RedisBook(RedisReads):
         if target.cluster:
             return Clustered(target, self._links)
         if target.service:
-            return Sentinels(target, self._timeout_s)
+            sentinels = Sentinels(target, self._timeout_s)
+            self._links.confirm = sentinels.confirm
+            return sentinels
         if len(target.addresses) > 1:
             raise InputError("url", None, "one host (several only for a Cluster or Sentinels)", target.scheme)
         return Fixed(target.addresses[0])

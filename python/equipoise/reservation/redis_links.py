@@ -363,6 +363,8 @@ class Links:
         self._target = target
         self._timeout_s = timeout_s
         self._introduce = introduce
+        self.confirm: Callable[[Address], None] = lambda _: None
+        """Raises redis.ConnectionError for a master that was replaced and has not heard of it."""
         self._identified = target.cluster or bool(target.service)
         # The sockets of a parent are forgotten without a word on the wire.
         self._idle = PerProcess(_Idle)
@@ -389,6 +391,7 @@ class Links:
             if identified and self._identified and (not link.home or time.monotonic() - link.known > KNOWN_S):
                 try:
                     link.identify(cluster=self._target.cluster)
+                    self.confirm(address)
                 except BaseException:
                     link.close()
                     raise

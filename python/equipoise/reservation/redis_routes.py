@@ -111,6 +111,15 @@ class Sentinels:
             link.close()
         return found
 
+    def confirm(self, address: Address) -> None:
+        """Raise redis.ConnectionError if a Sentinel names another master.
+
+        One that was replaced calls itself master until it hears of it, and takes steps that it will lose.
+        """
+        self._look()
+        if address != self._master:
+            raise failures.ConnectionError(f"not the master any more: a Sentinel names {self._master}")
+
     def address(self, slot: int) -> Address:  # noqa: ARG002 - one node has every slot
         """The master as last named."""
         assert self._master is not None  # noqa: S101 - looked up when opened
