@@ -19,7 +19,7 @@ from equipoise.errors import StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import OrderState, ReservationBook
 from equipoise.reservation.redis import RedisBook
-from equipoise.reservation.redis_links import command, slot_of
+from equipoise.reservation.redis_links import Address, command, slot_of
 from equipoise.reservation.workers import PARTITIONS, Worker, partition_of
 
 Make = Callable[..., Order]
@@ -391,3 +391,31 @@ def test_a_master_that_is_gone_does_not_stop_workers_of_the_others(order: Make) 
             assert set(listed) <= seen <= set(near)
     finally:
         cluster.stop()
+
+
+def test_a_promoted_node_with_a_wrong_setting_does_not_stop_workers_of_the_others(order: Make) -> None:
+    cluster = servers.shared_cluster()
+    cluster.flush()
+    with ReservationBook.connect(cluster.url) as opened:
+        book: Any = opened
+        accounts = [f"acc{n}" for n in range(12)]
+        for account_id in accounts:
+            book.open_account(account_id, 1)
+            assert book.reserve(account_id, [order(hold=1)], request_id="r", send="outbox").ok
+        wrong = cluster.masters[0]
+        near = [name for name in accounts if book.address_of(slot_of(name)).port != wrong.port]
+        hinted = {name for name in near if book.address_of(book.registry.hint_slot(name)).port != wrong.port}
+        assert 0 < len(hinted) < len(accounts)
+        cluster.ask(wrong, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        try:
+            # As if it were met for the first time.
+            address = Address("127.0.0.1", wrong.port)
+            book._checked.discard(address)
+            book._links.drop(address)
+            assert {delivery.account_id for delivery in book.worker("w").take()} == hinted
+            assert book.deposit(near[0], 1, request_id="d").ok
+            book.lost(address)  # the map is read from another
+            with pytest.raises(StoreUnavailable, match="maxmemory-policy is allkeys-lru"):
+                book.accounts()
+        finally:
+            cluster.ask(wrong, "CONFIG", "SET", "maxmemory-policy", "noeviction")

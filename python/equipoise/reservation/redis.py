@@ -404,6 +404,9 @@ class RedisBook(RedisReads):
         try:
             link = self._links.take(address)
             found = link.exchange(b"".join(commands), len(commands))
+        except StoreError as error:
+            # Its settings are not those of a book's server.
+            return [error] * len(commands)
         except failures.RedisError as error:
             self._links.drop(address)
             self._route.lost(address)

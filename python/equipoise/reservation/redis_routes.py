@@ -9,7 +9,7 @@ from typing import Protocol
 import redis
 import redis.exceptions as failures
 
-from equipoise.errors import InputError, StoreUnavailable
+from equipoise.errors import InputError, StoreError, StoreUnavailable
 from equipoise.reservation.redis_links import Address, Link, Links, PerProcess, Target
 
 __all__ = ["Clustered", "Fixed", "Route", "Sentinels"]
@@ -161,7 +161,7 @@ class Clustered:
                 try:
                     link = self._links.take(address, identified=False)
                     reply = link.ask("CLUSTER", "SLOTS")
-                except failures.RedisError:
+                except (failures.RedisError, StoreError):
                     self._links.drop(address)
                     continue
                 self._links.put(link)
