@@ -19,6 +19,7 @@ from equipoise.errors import StoreTimeout, StoreUnavailable
 from equipoise.reservation import AccountStatus, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_links import slot_of
 from equipoise.reservation.redis_routes import REFRESH_S
 
 
@@ -152,3 +153,53 @@ def test_a_master_that_was_replaced_and_does_not_know_gets_no_more_steps(
         assert book.open_account("acc", 1).ok
         until(lambda: version_at(replica) == 1)
         asyncio.run(deposits(book))
+
+
+@pytest.fixture
+def cluster() -> Iterator[servers.Cluster]:
+    own = servers.Cluster()
+    yield own
+    own.stop()
+
+
+def map_of(node: servers.Server) -> dict[int, int]:
+    """Port of the master by the first of its slots, as a node sees it."""
+    return {first: master[1] for first, _, master, *_ in servers.Cluster.ask(node, "CLUSTER", "SLOTS")}
+
+
+def test_a_node_that_is_cut_off_from_its_cluster_is_left_and_its_map_is_not_believed(
+    cluster: servers.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Connections from before are not used any more.
+    monkeypatch.setattr("equipoise.reservation.redis_links.IDLE_S", 0.0)
+    ask, ids, (alone, *others) = cluster.ask, cluster.ids, cluster.nodes
+    account_id = next(f"acc{n}" for n in range(100) if slot_of(f"acc{n}") < 5461)
+    with ReservationBook.connect(cluster.url, timeout_ms=2_000) as book:
+        assert isinstance(book, RedisBook)
+        assert book.open_account(account_id, 1).ok
+        alone.kill()
+        ask(cluster.replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+        cluster.until(lambda: all(map_of(node).get(0) == cluster.replica.port for node in others))
+        for node in others:
+            # They tell one another as well.
+            with contextlib.suppress(redis.ResponseError):
+                ask(node, "CLUSTER", "FORGET", ids[0])
+        known = alone.folder / "nodes.conf"
+        lines = known.read_text().splitlines(keepends=True)
+        known.write_text("".join(line for line in lines if "myself" in line or line.startswith("vars")))
+        alone.start()
+        cluster.until(lambda: b"cluster_state:fail" in ask(alone, "CLUSTER", "INFO"))
+        cluster.until(lambda: all(b"cluster_state:ok" in ask(node, "CLUSTER", "INFO") for node in others))
+        # It is the first that is asked for the map.
+        assert book.address_of(0).port == alone.port
+        assert book.deposit(account_id, 1, request_id="d").done
+        assert book.address_of(0).port == cluster.replica.port
+        with ReservationBook.connect(cluster.url, timeout_ms=2_000) as fresh:
+            assert fresh.deposit(account_id, 1, request_id="fresh").done
+        # Nor where it goes on by itself with what it has.
+        ask(alone, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+        cluster.until(lambda: b"cluster_state:ok" in ask(alone, "CLUSTER", "INFO"))
+        with ReservationBook.connect(cluster.url, timeout_ms=2_000) as fresh:
+            assert fresh.deposit(account_id, 1, request_id="again").done
+            assert len(fresh.masters()) == 3
+        assert ask(alone, "HGET", f"user_portfolio:{{{account_id}}}", "version") == b"1"

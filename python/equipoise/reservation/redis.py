@@ -371,6 +371,8 @@ class RedisBook(RedisReads):
         else:
             if isinstance(error, failures.ReadOnlyError):
                 self._links.drop(address)
+            if isinstance(error, failures.ReadOnlyError | failures.ClusterDownError):
+                # It was replaced, or cut off from the others: they may know better.
                 self._route.lost(address)
             time.sleep(PAUSE_S)
         return None

@@ -10,16 +10,14 @@ import redis
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreUnavailable
-from equipoise.reservation.redis_links import Address, Link, Links, PerProcess, Target
+from equipoise.reservation.redis_links import Address, Link, Links, PerProcess, Target, command
 
 __all__ = ["Clustered", "Fixed", "Route", "Sentinels"]
 
 REFRESH_S = 0.1
 """Between two looks at the map of a Cluster or at the Sentinels: many calls fail at once when a node does."""
 
-
-def _shown(addresses: tuple[Address, ...]) -> list[tuple[str, str]]:
-    return [(address.host, str(address.port)) for address in addresses]
+SLOTS = 16_384
 
 
 class Route(Protocol):
@@ -153,26 +151,35 @@ class Clustered:
             raise StoreUnavailable(f"no node of the Cluster answers: {', '.join(str(a) for a in self._seeds)}")
 
     def _refresh(self) -> None:
-        """Read the map from the first node that answers."""
+        """Read the map: of the first node for which the Cluster is up and whole, else of the one that knows most."""
         with self._lock():
             if time.monotonic() - self._seen < REFRESH_S:
                 return
+            most = (False, 0)
             for address in dict.fromkeys([*self._slots.values(), *self._seeds]):
-                try:
-                    link = self._links.take(address, identified=False)
-                    reply = link.ask("CLUSTER", "SLOTS")
-                except (failures.RedisError, StoreError):
-                    self._links.drop(address)
-                    continue
-                self._links.put(link)
-                slots: dict[int, Address] = {}
-                for first, last, master, *_ in reply:
-                    host = (master[0] or b"").decode() or address.host
-                    slots.update(dict.fromkeys(range(first, last + 1), Address(host, master[1])))
-                if slots:
-                    self._slots = slots
+                up, slots = self._map_of(address)
+                # One that is cut off says so, or knows its own slots only; where the whole Cluster is down, all say so.
+                if (up, len(slots)) > most:
+                    most, self._slots = (up, len(slots)), slots
+                if most == (True, SLOTS):
                     break
             self._seen = time.monotonic()
+
+    def _map_of(self, address: Address) -> tuple[bool, dict[int, Address]]:
+        """Whether the Cluster is up as a node sees it, and the masters of its slots: none if it does not answer."""
+        slots: dict[int, Address] = {}
+        try:
+            link = self._links.take(address, identified=False)
+            state, reply = link.exchange(command("CLUSTER", "INFO") + command("CLUSTER", "SLOTS"), 2)
+        except (failures.RedisError, StoreError):
+            self._links.drop(address)
+            return False, slots
+        self._links.put(link)
+        if isinstance(state, bytes) and isinstance(reply, list):
+            for first, last, master, *_ in reply:
+                host = (master[0] or b"").decode() or address.host
+                slots.update(dict.fromkeys(range(first, last + 1), Address(host, master[1])))
+        return b"cluster_state:ok" in state if slots else False, slots
 
     def address(self, slot: int) -> Address:
         """The master of a slot; any node where none is known, which will say so."""
