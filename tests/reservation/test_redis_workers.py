@@ -375,6 +375,8 @@ def test_a_master_that_is_gone_does_not_stop_workers_of_the_others(order: Make) 
             listed = [n for n in near if book.address_of(book.registry.slot(partition_of(n))).port != gone]
             assert 0 < len(listed) < len(near) < len(accounts)
             cluster.masters[1].kill()
+            with ReservationBook.connect(cluster.url, timeout_ms=1_000) as late:
+                assert late.deposit(near[0], 1, request_id="late").ok
             for account_id in near:
                 assert book.reserve(account_id, [order(hold=1)], request_id="r", send="outbox").ok
             # Nor does a list that cannot be made whole while a master is out of reach, or a hint that is lost.

@@ -103,12 +103,20 @@ class RedisBook(RedisReads):
         return Fixed(target.addresses[0])
 
     def _first(self) -> None:
-        """Reach the store once, so that a wrong URL or a wrong setting shows at connect."""
+        """Reach the store once, so that a wrong URL or a wrong setting shows at connect.
+
+        One master is enough: accounts of the others are reached by the book, as by one that was opened before.
+        """
+        found, lost = False, None
         for address in self._route.masters():
             try:
                 self._links.put(self._links.take(address))
+                found = True
             except failures.RedisError as error:
-                raise StoreUnavailable(f"{address}: {error}") from error
+                lost = StoreUnavailable(f"{address}: {error}")
+                lost.__cause__ = error
+        if lost is not None and not found:
+            raise lost
 
     def _introduce(self, link: Link) -> None:
         """Learn a node's clock and settings on a new connection."""
