@@ -421,3 +421,49 @@ def test_a_promoted_node_with_a_wrong_setting_does_not_stop_workers_of_the_other
                 book.accounts()
         finally:
             cluster.ask(wrong, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+
+
+def test_masters_that_stand_still_cost_workers_of_the_others_their_timeout_once_in_a_while(order: Make) -> None:
+    cluster, timeout_s = servers.Cluster(), 0.5
+    silent = cluster.masters[:2]
+    try:
+        for node in cluster.nodes:
+            cluster.ask(node, "CONFIG", "SET", "cluster-node-timeout", "60000")
+        with ReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as book:
+            assert isinstance(book, RedisBook)
+            accounts = [f"acc{n}" for n in range(30)]
+            for account_id in accounts:
+                assert book.open_account(account_id, 1).ok
+            ports = {name: book.address_of(slot_of(name)).port for name in accounts}
+            near = cluster.masters[2].port
+            chosen = next(n for n in accounts if ports[n] == book.address_of(book.registry.hint_slot(n)).port == near)
+            worker = book.worker("w")
+            assert worker.take() == ()
+            for node in silent:
+                node.signal(signal.SIGSTOP)
+            began = time.monotonic()
+            worker.take()
+            assert time.monotonic() - began < 2 * len(silent) * timeout_s + 0.5
+            assert book.reserve(chosen, [order(hold=1)], request_id="r", send="outbox").ok
+            began = time.monotonic()
+            assert [delivery.account_id for delivery in worker.take()] == [chosen]
+            while time.monotonic() < began + 1.5:
+                looked = time.monotonic()
+                worker.take()
+                assert time.monotonic() - looked < timeout_s / 2
+            with pytest.raises(StoreUnavailable, match="a moment ago"):
+                book.accounts()
+            began = time.monotonic()
+            with ReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as late:
+                assert time.monotonic() - began < len(silent) * timeout_s + 0.5
+                assert late.deposit(chosen, 1, request_id="d").ok
+            for node in silent:
+                node.signal(signal.SIGCONT)
+                # A node that has answered is asked by everybody again.
+                answering = next(name for name in accounts if ports[name] == node.port)
+                assert book.deposit(answering, 1, request_id="d").ok
+            assert book.accounts() == tuple(sorted(accounts))
+    finally:
+        for node in silent:
+            node.signal(signal.SIGCONT)
+        cluster.stop()

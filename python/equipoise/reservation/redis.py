@@ -108,11 +108,14 @@ class RedisBook(RedisReads):
         One master is enough: accounts of the others are reached by the book, as by one that was opened before.
         """
         found, lost = False, None
-        for address in self._route.masters():
+        for address in sorted(self._route.masters(), key=self._links.silent):
+            if found and self._links.silent(address):
+                continue
             try:
                 self._links.put(self._links.take(address))
                 found = True
             except failures.RedisError as error:
+                self._links.drop(address, error)
                 lost = StoreUnavailable(f"{address}: {error}")
                 lost.__cause__ = error
         if lost is not None and not found:
@@ -269,6 +272,7 @@ class RedisBook(RedisReads):
         try:
             link = self._links.take(address)
         except failures.RedisError as error:
+            self._links.drop(address, error)
             raise StoreUnavailable(f"{address}: {error}") from error
         self._links.put(link)
         return link.home
@@ -276,6 +280,10 @@ class RedisBook(RedisReads):
     def masters(self) -> tuple[Address, ...]:
         """Every node that holds accounts."""
         return self._route.masters()
+
+    def silent(self) -> bool:
+        """Whether a node that holds accounts did not answer in time a moment ago."""
+        return any(self._links.silent(address) for address in self.masters())
 
     def drop_links(self, address: Address) -> None:
         """Close idle connections to a node that was found to be gone."""
@@ -318,7 +326,7 @@ class RedisBook(RedisReads):
                     command("ASKING") + payload(link) if asked else payload(link), replies + (asked is not None)
                 )
             except (failures.ConnectionError, failures.TimeoutError) as error:
-                self._links.drop(address)
+                self._links.drop(address, error)
                 self._route.lost(address)
                 where = str(address)
                 if script is None or script.name == "snapshot":
@@ -347,7 +355,7 @@ class RedisBook(RedisReads):
         except StoreError:
             raise
         except failures.RedisError as error:
-            self._links.drop(address)
+            self._links.drop(address, error)
             if not self._route.lost(address) or time.monotonic() >= deadline:
                 raise StoreUnavailable(f"{address}: {error}") from error
             time.sleep(PAUSE_S)
@@ -395,7 +403,11 @@ class RedisBook(RedisReads):
         for address, numbers in places.items():
             for start in range(0, len(numbers), CHUNK):
                 part = numbers[start : start + CHUNK]
-                found = self._together(address, [items[number][1] for number in part])
+                if len(places) > 1 and self._links.silent(address):
+                    # Nobody waits once more for it who asks others too.
+                    found = [StoreUnavailable(f"{address}: no answer in time, a moment ago")] * len(part)
+                else:
+                    found = self._together(address, [items[number][1] for number in part])
                 for number, reply in zip(part, found, strict=True):
                     replies[number] = reply
         for number, (slot, payload) in enumerate(items):
@@ -418,7 +430,7 @@ class RedisBook(RedisReads):
             # Its settings are not those of a book's server.
             return [error] * len(commands)
         except failures.RedisError as error:
-            self._links.drop(address)
+            self._links.drop(address, error)
             self._route.lost(address)
             lost = StoreUnavailable(f"{address}: {error}")
             lost.__cause__ = error

@@ -65,6 +65,8 @@ PIECE = 1 << 16
 LOCAL_SCHEMES = ("unix", "redis+unix")
 IDLE_S = 1.0
 """A connection idle for longer is looked at before it is used: a closed one would turn a call into a time-out."""
+SILENT_S = 5.0
+"""How long who asks many nodes passes over one that did not answer in time: each look would wait for its time-out."""
 PAUSE_S = 0.02
 """Between two attempts at a node that said: not now."""
 KNOWN_S = 1.0
@@ -368,6 +370,8 @@ class Links:
         self._identified = target.cluster or bool(target.service)
         # The sockets of a parent are forgotten without a word on the wire.
         self._idle = PerProcess(_Idle)
+        self._silent: dict[Address, float] = {}
+        """When a node last failed to answer in time."""
         self._closed = False
 
     def take(self, address: Address, *, identified: bool = True) -> Link:
@@ -399,6 +403,7 @@ class Links:
 
     def put(self, link: Link) -> None:
         """Give a link back for the next call; after `close` there is none, and the link is closed."""
+        self._silent.pop(link.address, None)
         idle = self._idle()
         with idle.lock:
             if not self._closed:
@@ -406,8 +411,14 @@ class Links:
                 return
         link.close()
 
-    def drop(self, address: Address) -> None:
-        """Close every idle link to a node that has failed or changed its part."""
+    def silent(self, address: Address) -> bool:
+        """Whether a node has not answered in time a moment ago, and nothing was heard of it since."""
+        return time.monotonic() - self._silent.get(address, -SILENT_S) < SILENT_S
+
+    def drop(self, address: Address, error: BaseException | None = None) -> None:
+        """Close every idle link to a node that has failed or changed its part; `error`: how it failed."""
+        if isinstance(error, failures.TimeoutError):
+            self._silent[address] = time.monotonic()
         idle = self._idle()
         with idle.lock:
             links = idle.links.pop(address, [])

@@ -29,7 +29,7 @@ from redis.crc import key_slot
 
 from equipoise.errors import StoreError, StoreUnavailable
 from equipoise.reservation.foreign import known_texts
-from equipoise.reservation.redis_links import Address, command, failure_of, slot_of
+from equipoise.reservation.redis_links import SILENT_S, Address, command, failure_of, slot_of
 from equipoise.reservation.workers import PARTITIONS, partition_of
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ WHOLE_S = 1.0
 as well, which may have lost it."""
 LISTED_MAX = 10_000
 """Accounts whose last hint is remembered; beyond, all of them are given one more."""
-SILENT_S = 5.0
-"""How long a node is given no hints after one that failed: a step would wait for its time-out each second."""
 HINTS_MOST = 100
 WALK_MS = 900
 """How long one worker has a partition to itself: every account is looked at about once a second."""
@@ -146,7 +144,8 @@ class Registry:
 
         Without `whole` a list that cannot be made whole now, because some master is out of reach, is taken as it is.
         """
-        if any(found != self._home(p) for p, found in zip(partitions, self._registered(partitions), strict=True)):
+        lacking = any(found != self._home(p) for p, found in zip(partitions, self._registered(partitions), strict=True))
+        if lacking and (whole or not self._book.silent()):
             try:
                 self.rebuild()
             except StoreUnavailable:

@@ -156,7 +156,10 @@ class Clustered:
             if time.monotonic() - self._seen < REFRESH_S:
                 return
             most = (False, 0)
-            for address in dict.fromkeys([*self._slots.values(), *self._seeds]):
+            # Those that did not answer in time a moment ago last, and only if no other does.
+            for address in sorted(dict.fromkeys([*self._slots.values(), *self._seeds]), key=self._links.silent):
+                if most[1] and self._links.silent(address):
+                    break
                 up, slots = self._map_of(address)
                 # One that is cut off says so, or knows its own slots only; where the whole Cluster is down, all say so.
                 if (up, len(slots)) > most:
@@ -171,8 +174,8 @@ class Clustered:
         try:
             link = self._links.take(address, identified=False)
             state, reply = link.exchange(command("CLUSTER", "INFO") + command("CLUSTER", "SLOTS"), 2)
-        except (failures.RedisError, StoreError):
-            self._links.drop(address)
+        except (failures.RedisError, StoreError) as error:
+            self._links.drop(address, error)
             return False, slots
         self._links.put(link)
         if isinstance(state, bytes) and isinstance(reply, list):
