@@ -62,6 +62,9 @@ _Value = TypeVar("_Value")
 DURABILITIES = ("memory", "aof", "replicated")
 PIECE = 1 << 16
 """Bytes read at once."""
+PORT_MAX = 65_535
+DIGITS_MAX = 9
+"""Of a number in a URL."""
 LOCAL_SCHEMES = ("unix", "redis+unix")
 IDLE_S = 1.0
 """A connection idle for longer is looked at before it is used: a closed one would turn a call into a time-out."""
@@ -120,7 +123,11 @@ class Target:
 
 def parse_target(url: str) -> Target:
     """Take a URL apart; InputError names what is wrong and never repeats a password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # What it says may repeat the password.
+        raise InputError("url", None, "a URL", f"{url.partition(':')[0]}://…") from None
     shown = f"{parts.scheme}://…"
     if parts.scheme not in REDIS_SCHEMES:
         raise InputError("url", None, f"one of {', '.join(f'{scheme}://' for scheme in REDIS_SCHEMES)}", shown)
@@ -133,7 +140,7 @@ def parse_target(url: str) -> Target:
     if options:
         last = ", durability and db" if local else ", durability and ca" if tls else " and durability"
         raise InputError("url", None, f"free of options but prefix{last}", ", ".join(sorted(options)))
-    if authorities is not None and not Path(authorities).is_file():
+    if authorities is not None and not _is_file(authorities):
         raise InputError("url", None, "given a file of certificates as ca", repr(authorities))
     if durability not in DURABILITIES:
         raise InputError("url", None, f"durability {', '.join(DURABILITIES)}", durability)
@@ -157,7 +164,7 @@ def parse_target(url: str) -> Target:
         number = path
     if sentinel and not service:
         raise InputError("url", None, "redis+sentinel://host:port/service[/db]", shown)
-    if number and (not number.isdecimal() or parts.scheme.endswith("+cluster")):
+    if number and (not number.isdecimal() or len(number) > DIGITS_MAX or parts.scheme.endswith("+cluster")):
         raise InputError("url", None, "a database number after the host (a Cluster has only 0)", shown)
     return Target(
         parts.scheme,
@@ -172,8 +179,21 @@ def parse_target(url: str) -> Target:
     )
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False  # no name that a file can have
+
+
 def _address(text: str, default: int) -> Address:
     host, _, port = text.rpartition(":") if text.rpartition(":")[2].isdecimal() else (text, "", "")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise InputError("url", None, "given with a name that a host can have", repr(host)) from None
+    if len(port) > DIGITS_MAX or not 0 < int(port or default) <= PORT_MAX:
+        raise InputError("url", None, f"given with a port from 1 to {PORT_MAX}", port[:DIGITS_MAX])
     return Address(host.strip("[]"), int(port or default))
 
 
