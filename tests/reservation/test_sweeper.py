@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import redis
+from tests import servers
 
+import equipoise.reservation.redis
 from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook
@@ -334,3 +336,25 @@ def test_the_file_finds_what_is_due_by_its_index(sqlite_path: Any) -> None:
     with SqliteBook(str(sqlite_path), durability="normal") as book:
         plan = book._ready().execute(f"EXPLAIN QUERY PLAN {GET_DUE}", (A, 1)).fetchall()
     assert "USING INDEX orders_live (account_id=? AND due_us<?)" in plan[0][3]
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_a_sweep_gets_to_every_order_however_many_are_unknown_already(
+    client: redis.Redis, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(equipoise.reservation.redis, "CANDIDATES_MAX", most)
+    with ReservationBook.connect(servers.shared().url, clock=clock) as book:
+        book.open_account(A, 1)
+        book.reserve(A, [order(hold=1)] * 7, request_id="r", send="caller")
+        clock.advance(100)
+        swept: list[str] = []
+        while found := book.sweep(A).granted:
+            assert len(found) <= most
+            swept += found
+        assert swept == [f"r:{n}" for n in range(7)]
+        assert {found.state for found in book.orders(A)} == {OrderState.UNKNOWN}
+        # And to one that is due after all of them.
+        book.reserve(A, [order(hold=1)], request_id="late", send="caller")
+        clock.advance(100)
+        assert book.sweep(A).granted == ("late:0",)
+        assert book.audit(A).ok

@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 import redis.exceptions as failures
@@ -506,7 +507,7 @@ class RedisBook(RedisReads):
         """
         most = ("LIMIT", "0", str(CANDIDATES_MAX))
         if isinstance(request, Sweep):
-            return self._due(request, "ZRANGEBYSCORE", "(0", f"({self._clock()}", *most), [], []
+            return self._overdue(request), [], []
         # The score of a settled order is minus the time since which it is settled.
         now = self._clock()
         watermark = now - request.horizon_us
@@ -517,6 +518,21 @@ class RedisBook(RedisReads):
             # The oldest first; what is left waits for the next archive.
             ended = self._due(request, "ZREVRANGEBYSCORE", f"({-watermark}", str(request.compact_us - now), *most)
         return old, ended, self._old_ids(request)
+
+    def _overdue(self, request: Sweep) -> list[str]:
+        """Orders that a sweep has something to do with; those that are UNKNOWN already stay due, however many."""
+        account_id, now = request.account_id, self._clock()
+        found: list[str] = []
+        for start in count(0, CANDIDATES_MAX):
+            page = self._due(request, "ZRANGEBYSCORE", "(0", f"({now}", "LIMIT", str(start), str(CANDIDATES_MAX))
+            if len(page) < CANDIDATES_MAX and not found:
+                return page  # nearly always
+            slot, keys = slot_of(account_id), [self._key(account_id, name) for name in page]
+            states = self.each([(slot, command("HGET", key, "state")) for key in keys])
+            found += [name for name, state in zip(page, states, strict=True) if state != b"UNKNOWN"]
+            if len(page) < CANDIDATES_MAX or len(found) >= CANDIDATES_MAX:
+                break
+        return found[:CANDIDATES_MAX]
 
     def _due(self, request: Request, *words: str) -> list[str]:
         """Orders by their score in user_due."""
