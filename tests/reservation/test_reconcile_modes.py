@@ -94,6 +94,9 @@ def test_i7_charges_per_lot_of_a_lost_record_are_counted_until_the_venue_is_aske
     # Eleven lots at the highest charge for one, 40.
     assert book.account(A).all_units == 440
     assert book.reserve(A, [order(hold=480, symbol="OTHER")], request_id="z").code is Code.INSUFFICIENT_MARGIN
+    # When the one that is there goes, the highest charge is still the other's.
+    book.cancel(A, "Y")
+    assert book.account(A).all_units == 400
 
 
 def test_i7_what_an_owner_holds_in_a_lost_record_counts_until_the_venue_is_asked(
@@ -213,6 +216,58 @@ def test_i7_a_leg_that_is_lost_with_its_last_record_keeps_its_margin(
     for _ in range(2):
         assert not book.reconcile(A, view, apply=True).settled
         assert (book.account(A).executed_units, book.account(A).all_units) == (400, 400)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_i7_margin_that_a_symbol_has_lost_stays_where_the_journal_has_a_gap(
+    book: ReservationBook, order: Make, clock: Any, asked: bool
+) -> None:
+    trade(book, order, 10, "0.0004")
+    clock.advance(60)
+    spoil(
+        book,
+        lambda shelf: shelf.rows.update({("SYM", ""): shelf.rows["SYM", ""]._replace(margin=1)}),
+        "UPDATE symbols SET margin = 1",
+        "HSET",
+        "user_symbols:{acc}",
+        "SYM",
+        "10 1 0 0 0 0 0 0 0 0 0 0 0 -1 -1",
+    )
+    lose_journal(book, 2)
+    view = VenueView(as_of_us=clock(), positions={"SYM": 10}) if asked else None
+    for _ in range(2):
+        assert not book.reconcile(A, view, apply=True).settled
+        assert (book.account(A).executed_units, book.account(A).all_units) == (400, 400)
+
+
+def test_totals_too_high_are_put_right_where_every_record_of_the_journal_is_there(
+    book: ReservationBook, order: Make
+) -> None:
+    """It contradicts itself, and yet names every order: there is nothing that nothing tells of."""
+    rest(book, order)
+    spoil(
+        book,
+        lambda shelf: shelf.put(shelf.order("X")._replace(hold=399)),
+        "UPDATE orders SET hold = 399 WHERE order_id = 'X'",
+        "HSET",
+        "user_holdings:{acc}:X",
+        "reserved_margin",
+        "399",
+    )
+    book.acknowledge(A, "X", "v")
+    spoil(
+        book,
+        lambda shelf: setattr(shelf, "held", shelf.held._replace(all_units=409)),
+        "UPDATE accounts SET all_units = 409",
+        "HSET",
+        "user_portfolio:{acc}",
+        "used_margin_all",
+        "409",
+    )
+    assert "journal_chain" in {finding.kind for finding in book.audit(A).findings}
+    assert book.reconcile(A, apply=True).settled
+    assert book.account(A).all_units == 400
+    assert book.audit(A).findings == ()
 
 
 def test_i7_a_ticket_that_the_larger_side_hides_stays_where_the_journal_has_a_gap(

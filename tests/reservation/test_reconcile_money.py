@@ -462,6 +462,23 @@ def test_a_step_that_meets_what_could_not_be_put_right_is_skipped_and_the_rest_i
     assert book.account(A).all_units == 406
 
 
+def test_a_balance_waits_for_a_fill_that_meets_what_could_not_be_put_right(
+    book: ReservationBook, order: Make, clock: Any
+) -> None:
+    book.open_account(A, 1_000)
+    book.reserve(A, [order(lots=10, hold=400, order_id="X")], request_id="r", send="caller")
+    clock.advance(60)
+    lose_symbol(book)
+    statement = "DELETE FROM journal WHERE version = 2"
+    spoil(book, lambda shelf: shelf.journal.pop(1), statement, "XDEL", "user_journal:{acc}", "2-0")
+    still = VenueOrder(symbol="SYM", side=Side.BID, lots=10, filled=2, price_ticks=100, hold="0.0004", order_id="X")
+    fill = VenueFill(fill_id="f", order_id="X", lots=2, margin="0.00008", fee="0.1")
+    view = VenueView(as_of_us=clock(), orders=(still,), fills=(fill,), positions={"SYM": 2}, balance="1004.9")
+    states = {item.kind: item.state for item in book.reconcile(A, view, apply=True).discrepancies}
+    assert (states["missed_fill"], states["balance"]) == ("skipped", "skipped")
+    assert book.account(A).balance == 1_000
+
+
 def test_validity_that_passed_after_the_view_is_no_evidence(proven: ReservationBook, order: Make, clock: Any) -> None:
     proven.open_account(A, 1)
     deadline, good_till = clock() + 5_000_000, clock() + 60_000_000
