@@ -116,6 +116,24 @@ def test_i7_what_an_owner_holds_in_a_lost_record_counts_until_the_venue_is_asked
     assert book.audit(A).findings == ()
 
 
+def test_all_that_is_derived_is_made_anew_in_one_step(book: ReservationBook, order: Make) -> None:
+    rest(book, order)
+    misname(book)
+    spoil(
+        book,
+        lambda shelf: shelf.owners.update(ann=1),
+        "INSERT INTO owners VALUES ('acc', 'ann', 1)",
+        "HSET",
+        "user_owners:{acc}",
+        "ann",
+        "1",
+    )
+    version = book.account(A).version
+    assert kinds(book) == [("index", "alias, owner", "applied")]
+    assert book.account(A).version == version + 1
+    assert book.audit(A).findings == ()
+
+
 def test_i7_a_lost_ticket_that_still_works_is_held_for_beside_its_position(
     book: ReservationBook, order: Make, clock: Any
 ) -> None:

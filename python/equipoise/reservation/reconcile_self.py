@@ -88,16 +88,14 @@ def within(kept: Holdings, settled_us: int | None) -> list[Plan]:
     lost = sorted({*lost, *owning})
     account = kept.account
     # What owners hold and the charges per lot are sums: the part of what is lost is not let go of before the rest.
-    derived = {"index": ("index", "alias", "outbox"), "sums": ("owner", "rates")}
-    for part, kinds in derived.items():
+    lookups, sums = ("index", "alias", "outbox"), ("owner", "rates")
+    for kinds, step in [(lookups, "lookups"), (sums, None)] if waits else [((*sums, *lookups), "index")]:
         named = [finding for kind in kinds for finding in found.get(kind, ())]
         if named:
             where = ", ".join(sorted({finding.kind for finding in named}))
-            item = Discrepancy("index", where, named[0].expected, named[0].found, "derived anew from the orders")
-            if waits and part == "sums":
-                plans.append(Plan(replace(item, repair="", note="waits for the lost records")))
-            else:
-                plans.append(Plan(item, "lookups" if waits else "index", (where, "", None)))
+            repair, note = ("derived anew from the orders", "") if step else ("", "waits for the lost records")
+            item = Discrepancy("index", where, named[0].expected, named[0].found, repair, "found", note)
+            plans.append(Plan(item, step, (where, "", None)))
     for kind in ("executed", "all", "live_orders", "open_pnl", "records"):
         for finding in found.get(kind, ()):
             note = "waits for the lost records" if waits else ""

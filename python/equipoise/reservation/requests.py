@@ -279,6 +279,7 @@ class Repair(Request):
     """Put one thing right; `where` names the order or symbol, `position` is (lots, margin) as the journal has it."""
 
     kind: str
+    """order, symbol, index, lookups (of the indexes those that orders are found by), totals, journal or status."""
     where: str
     leg: str
     position: tuple[int, int] | None
