@@ -1,4 +1,4 @@
-//! The Redis store's side of the wire: what a step costs beside the server's work is made here.
+//! What a step costs beside the work itself: the Redis store's side of the wire, and how the memory store keeps it.
 
 mod answer;
 mod calls;
