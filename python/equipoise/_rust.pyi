@@ -46,6 +46,7 @@ __all__ = [
     "SplitConfig",
     "__version__",
     "certify",
+    "compact_json",
     "open_interest_rate",
     "outcome_fields",
     "pack",
@@ -1031,5 +1032,6 @@ class Replies:
 def outcome_fields(
     reply: bytes, account_id: str, codes: dict[str, Code], states: dict[str, OrderState]
 ) -> tuple[Any, ...]: ...
+def compact_json(nested: object) -> str: ...
 def pack(nested: tuple[Any, ...]) -> bytes: ...
 def unpack(packed: bytes) -> tuple[Any, ...]: ...

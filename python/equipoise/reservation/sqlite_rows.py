@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from equipoise._rust import compact_json
 from equipoise.errors import InputError
 from equipoise.reservation.audit import Holdings, JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
@@ -74,19 +75,15 @@ ENTRY_COLUMNS = ", ".join(OutboxEntry._fields)
 GET_OUTBOX = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND version > ? ORDER BY version LIMIT ?"  # noqa: S608
 
 
-def _encoder() -> Callable[[object], str]:
-    """Compact JSON, unicode as it is. Its compiled part is set up once: `encode` does so with every call."""
-    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
-    make = getattr(json.encoder, "c_make_encoder", None)
-    basestring = getattr(json.encoder, "c_encode_basestring", None)
-    if make is None or basestring is None:
-        return encoder.encode
-    parts = make(None, encoder.default, basestring, None, ":", ",", False, False, True)
-    return lambda value: "".join(parts(value, 0))
+_anything = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
-text_of = _encoder()
-"""Compact JSON of tuples, lists, text and numbers."""
+def text_of(value: object) -> str:
+    """Compact JSON of tuples, lists, text and numbers, unicode as it is."""
+    try:
+        return compact_json(value)
+    except ValueError:
+        return _anything(value)  # a mapping, a larger number, text of a class of its own
 
 
 def tuples_of(value: Any) -> Any:

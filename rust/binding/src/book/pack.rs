@@ -5,7 +5,9 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyInt, PyString, PyTuple};
+use pyo3::types::{PyBool, PyBytes, PyString, PyTuple};
+
+use super::nested::{DEPTH_MAX, Form, write};
 
 /// First byte of a value; a whole number from 0 to `SMALL_MAX` is `SMALL` and itself.
 const NONE: u8 = 0;
@@ -16,64 +18,59 @@ const TEXT: u8 = 4;
 const TUPLE: u8 = 5;
 const SMALL: u8 = 16;
 const SMALL_MAX: u64 = (u8::MAX - SMALL) as u64;
-/// What a step hands over is five deep at most.
-const DEPTH_MAX: usize = 16;
+/// The packed form.
+struct Packed(Vec<u8>);
 
-/// A whole number, seven bits a byte, the lowest first.
-fn length(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn value(out: &mut Vec<u8>, item: &Bound<'_, PyAny>, depth: usize) -> PyResult<()> {
-    if let Ok(text) = item.cast_exact::<PyString>() {
-        let text = text.to_str()?;
-        out.push(TEXT);
-        length(out, text.len() as u64);
-        out.extend_from_slice(text.as_bytes());
-    } else if let Ok(number) = item.cast_exact::<PyInt>() {
-        let number: i64 = number.extract().map_err(|_| foreign())?;
-        if let Ok(small @ 0..=SMALL_MAX) = u64::try_from(number) {
-            out.push(SMALL + small as u8);
-        } else {
-            out.push(NUMBER);
-            // The sign goes into the lowest bit, so that small negative numbers are short too.
-            length(out, (number << 1 ^ number >> 63) as u64);
+impl Packed {
+    /// A whole number, seven bits a byte, the lowest first.
+    fn length(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
         }
-    } else if let Ok(items) = item.cast_exact::<PyTuple>() {
-        tuple(out, items, depth)?;
-    } else if item.is_none() {
-        out.push(NONE);
-    } else if let Ok(flag) = item.cast_exact::<PyBool>() {
-        out.push(if flag.is_true() { TRUE } else { FALSE });
-    } else {
-        return Err(foreign());
+        self.0.push(value as u8);
     }
-    Ok(())
 }
 
-fn foreign() -> PyErr {
-    PyValueError::new_err("neither a tuple nor a number of 64 bits nor text")
-}
+impl Form for Packed {
+    const LOOSE: bool = false;
 
-fn tuple(out: &mut Vec<u8>, items: &Bound<'_, PyTuple>, depth: usize) -> PyResult<()> {
-    if depth == DEPTH_MAX {
-        return Err(PyValueError::new_err("too many tuples within one another"));
+    fn none(&mut self) {
+        self.0.push(NONE);
     }
-    out.push(TUPLE);
-    length(out, items.len() as u64);
-    items.iter_borrowed().try_for_each(|item| value(out, &item, depth + 1))
+
+    fn flag(&mut self, on: bool) {
+        self.0.push(if on { TRUE } else { FALSE });
+    }
+
+    fn number(&mut self, number: i64) {
+        if let Ok(small @ 0..=SMALL_MAX) = u64::try_from(number) {
+            self.0.push(SMALL + small as u8);
+        } else {
+            self.0.push(NUMBER);
+            // The sign goes into the lowest bit, so that small negative numbers are short too.
+            self.length((number << 1 ^ number >> 63) as u64);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.0.push(TEXT);
+        self.length(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn begin(&mut self, items: usize) {
+        self.0.push(TUPLE);
+        self.length(items as u64);
+    }
 }
 
 /// A tuple of exact tuples, ints, strs, bools and None as bytes. Raises ValueError where there is anything else in it.
 #[pyfunction]
 pub(super) fn pack<'py>(nested: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyBytes>> {
-    let mut out = Vec::with_capacity(512);
-    tuple(&mut out, nested, 0)?;
-    Ok(PyBytes::new(nested.py(), &out))
+    let mut packed = Packed(Vec::with_capacity(512));
+    write(&mut packed, nested)?;
+    Ok(PyBytes::new(nested.py(), &packed.0))
 }
 
 /// The rest of the bytes.
