@@ -11,7 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 from equipoise.comparison import Comparison
 from equipoise.orders import Order, Side
 from equipoise.reservation.codes import Code, OrderState
-from equipoise.reservation.requests import Reserve
+from equipoise.reservation.records import (
+    BookAccount,
+    BookSymbol,
+    OrderRow,
+    Outcome,
+    RawJournal,
+    RawOrder,
+    RawTotals,
+    Remembered,
+    Terms,
+)
+from equipoise.reservation.requests import Ask, Reserve
 from equipoise.status import Binding, Reason, SidesStatus, SideStatus, Status
 
 __all__ = [
@@ -47,10 +58,14 @@ __all__ = [
     "__version__",
     "certify",
     "compact_json",
+    "hold_ladder",
     "open_interest_rate",
     "outcome_fields",
     "pack",
     "position_max_from_equity",
+    "requirement",
+    "rested",
+    "row_fits",
     "solve_batch",
     "solve_side",
     "solve_sides",
@@ -58,6 +73,17 @@ __all__ = [
     "unpack",
 ]
 
+_RefusedLadder: TypeAlias = tuple[tuple[str, ...], tuple[OrderRow, ...], int]
+_HeldLadder: TypeAlias = tuple[
+    Outcome,
+    BookAccount,
+    tuple[BookSymbol, ...],
+    tuple[RawOrder, ...],
+    RawJournal,
+    tuple[str, Remembered],
+    tuple[str, ...],
+    int,
+]
 BUILD_PROFILE: str
 __version__: str
 
@@ -1032,6 +1058,26 @@ class Replies:
 def outcome_fields(
     reply: bytes, account_id: str, codes: dict[str, Code], states: dict[str, OrderState]
 ) -> tuple[Any, ...]: ...
+def requirement(combine: str, row: BookSymbol) -> tuple[int, int]: ...
+def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool, counts: bool) -> BookSymbol: ...
+def row_fits(row: BookSymbol) -> bool: ...
+def hold_ladder(
+    account: BookAccount,
+    terms: Terms,
+    asks: tuple[Ask, ...],
+    taken: set[str],
+    rows: list[tuple[BookSymbol, bool]],
+    totals: RawTotals,
+    now: int,
+    shared: tuple[int, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]],
+    cause: tuple[str, str, str, int, tuple[tuple[str, Any], ...]],
+    answer: tuple[type[Outcome], Code],
+    best_effort: bool,
+    foreign: bool,
+    stale: bool,
+    changed: bool,
+    steps: tuple[Callable[..., tuple[int, bool]], Callable[..., Code] | None, Callable[..., BookSymbol] | None],
+) -> _RefusedLadder | _HeldLadder: ...
 def compact_json(nested: object) -> str: ...
 def pack(nested: tuple[Any, ...]) -> bytes: ...
 def unpack(packed: bytes) -> tuple[Any, ...]: ...

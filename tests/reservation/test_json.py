@@ -34,7 +34,7 @@ def test_it_is_what_the_standard_library_writes(nested: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53 - 1, 2**63 - 1, -(2**63)])
-def test_numbers_at_the_edges(number: int) -> None:
+def test_numbers_at_the_edges_are_written_out(number: int) -> None:
     assert compact_json((number,)) == library([number])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from equipoise import present
+from equipoise._rust import requirement
 from equipoise.reservation.records import (
     STATE_AT,
     STATE_END,
@@ -26,7 +27,6 @@ from equipoise.reservation.steps import (
     misleads,
     needs_alias,
     order_rate,
-    requirement,
     standing,
 )
 

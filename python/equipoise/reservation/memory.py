@@ -259,10 +259,10 @@ class _Shelf:
             self.rows[row.symbol, row.leg] = row
         for order in effect.orders:
             self.put(order)
-        for alias, order_id in effect.aliases:
-            self.aliases[alias] = order_id
-        for owner, held in effect.owners:
-            self.owners[owner] = held
+        if effect.aliases:
+            self.aliases.update(effect.aliases)
+        if effect.owners:
+            self.owners.update(effect.owners)
         for key, rate, count in counts:
             self.rates[key].set_count(rate, count)
         for request_id, entry in effect.outbox:

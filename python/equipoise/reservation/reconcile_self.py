@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from equipoise._rust import requirement
 from equipoise.reservation.audit import Finding, Holdings, JournalBase, audit
 from equipoise.reservation.discrepancies import Discrepancy, Plan
 from equipoise.reservation.records import STATE_AT, BookOrder, BookSymbol
-from equipoise.reservation.steps import NOT_TERMINAL, requirement
+from equipoise.reservation.steps import NOT_TERMINAL
 from equipoise.reservation.steps.repairs import mended_order, mended_symbols
 
 __all__ = ["folded", "owning_of", "within"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from equipoise._rust import row_fits
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol
 from equipoise.reservation.requests import Amend, SettleAmend
@@ -14,7 +15,6 @@ from equipoise.reservation.steps.draft import (
     marks_stale,
     order_step,
     refuse,
-    row_fits,
 )
 from equipoise.reservation.steps.grants import over_position_limit
 from equipoise.reservation.steps.rules import counted, counted_rate, standing

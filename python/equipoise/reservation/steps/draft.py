@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from equipoise._rust import requirement, rested, row_fits
 from equipoise.errors import StoreCorrupt
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import AMOUNT_MAX
@@ -29,7 +30,7 @@ from equipoise.reservation.records import (
     raw_order,
 )
 from equipoise.reservation.requests import Request, Timed
-from equipoise.reservation.steps.rules import COMBINE_RULES, counted
+from equipoise.reservation.steps.rules import counted
 from equipoise.reservation.steps.view import AWAITING_VENUE, NOT_TERMINAL, Effect, RateDeltas, RateKey, View
 
 __all__ = [
@@ -47,19 +48,13 @@ __all__ = [
     "marks_stale",
     "order_step",
     "refuse",
-    "rested",
-    "row_fits",
     "row_of",
     "snapshot",
     "without_amendment",
 ]
 
 OK, ACTIVE = Code.OK, AccountStatus.ACTIVE
-_COLUMNS = {name: place for place, name in enumerate(BookSymbol._fields)}
-FIGURES_AT, FIGURES_END = _COLUMNS["lots"], _COLUMNS["rate_orders"]
-HOLD_BIDS, BIDS, REDUCE_BIDS = _COLUMNS["hold_bids"], _COLUMNS["bid_lots"], _COLUMNS["reduce_bid_lots"]
-HOLD_ASKS, ASKS, REDUCE_ASKS = _COLUMNS["hold_asks"], _COLUMNS["ask_lots"], _COLUMNS["reduce_ask_lots"]
-RESTING_END = _COLUMNS["long_lots"]
+HOLD_BIDS, RESTING_END = BookSymbol._fields.index("hold_bids"), BookSymbol._fields.index("long_lots")
 
 
 def refuse(code: Code, request: Request, account: BookAccount | None, **more: Any) -> Effect:
@@ -123,12 +118,6 @@ def blank_row(symbol: str, leg: str) -> BookSymbol:
 def snapshot(order: BookOrder) -> tuple[Any, ...]:
     """The journalled part of an order."""
     return (order.state._value_, *order[STATE_AT + 1 : STATE_END])
-
-
-def row_fits(row: BookSymbol) -> bool:
-    """Whether sums of a symbol stay in range; only the position can be negative."""
-    figures: tuple[Any, ...] = row[FIGURES_AT:FIGURES_END]
-    return max(figures) <= AMOUNT_MAX and row.lots >= -AMOUNT_MAX
 
 
 def account_fits(account: BookAccount) -> bool:
@@ -251,13 +240,13 @@ class Draft:
         account = self.account
         executed, everything = account.executed_units, account.all_units
         if self.rows:
-            require = COMBINE_RULES[account.terms.combine]
+            combine = account.terms.combine
             for before, after in self.rows.values():
                 if before is not None:
-                    was_executed, was_all = require(before)
+                    was_executed, was_all = requirement(combine, before)
                     executed -= was_executed
                     everything -= was_all
-                now_executed, now_all = require(after)
+                now_executed, now_all = requirement(combine, after)
                 executed += now_executed
                 everything += now_all
         return executed, everything
@@ -486,21 +475,3 @@ def less_resting(row: BookSymbol, order: BookOrder, hold: int, lots: int) -> Boo
     if min(resting) < 0:
         raise StoreCorrupt(f"less of {row.symbol} rests than of {order.order_id}")
     return row
-
-
-def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool, counts: bool) -> BookSymbol:
-    """The symbol's totals with more resting on a side (less: negative); `counts` as in `counted`."""
-    values: list[Any] = list(row)
-    if side == "bid":
-        values[HOLD_BIDS] += hold
-        if reduces:
-            values[REDUCE_BIDS] += lots
-        if counts:
-            values[BIDS] += lots
-    else:
-        values[HOLD_ASKS] += hold
-        if reduces:
-            values[REDUCE_ASKS] += lots
-        if counts:
-            values[ASKS] += lots
-    return new_record(BookSymbol, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from equipoise._rust import row_fits
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
@@ -21,7 +22,6 @@ from equipoise.reservation.steps.draft import (
     growth_gate,
     marks_stale,
     refuse,
-    row_fits,
     row_of,
 )
 from equipoise.reservation.steps.fills import Trade, book_trade

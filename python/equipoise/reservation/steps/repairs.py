@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from equipoise._rust import requirement, rested
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, OutboxEntry
 from equipoise.reservation.requests import Adopt, Repair
-from equipoise.reservation.steps.draft import Draft, answer_again, refuse, rested, without_amendment
+from equipoise.reservation.steps.draft import Draft, answer_again, refuse, without_amendment
 from equipoise.reservation.steps.grants import hold_of, new_order
 from equipoise.reservation.steps.rules import (
-    COMBINE_RULES,
     counted,
     counted_rate,
     misleads,
@@ -181,8 +181,7 @@ def repair(view: View, request: Repair, now: int) -> Effect:
                 row = row._replace(open_pnl=account.open_pnl_units - sum([row.open_pnl for row in rows.values()]))
             draft.put_row(row)
             rows[touched] = row
-    require = COMBINE_RULES[account.terms.combine]
-    sums = [require(row) for row in rows.values()]
+    sums = [requirement(account.terms.combine, row) for row in rows.values()]
     executed_units, all_units = sum([executed for executed, _ in sums]), sum([everything for _, everything in sums])
     open_pnl_units = sum([row.open_pnl for row in rows.values()])
     if request.kind != "totals":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from equipoise.reservation.money import held
-from equipoise.reservation.records import BookOrder, BookSymbol, Terms
+from equipoise.reservation.records import BookOrder, Terms
 
 __all__ = [
     "COMBINE_RULES",
@@ -16,50 +15,14 @@ __all__ = [
     "misleads",
     "needs_alias",
     "order_rate",
-    "requirement",
     "standing",
     "terms_content",
     "terms_fault",
 ]
 
 
-def _require_sum(row: BookSymbol) -> tuple[int, int]:
-    return row.margin, row.margin + row.hold_bids + row.hold_asks
-
-
-def _require_worst_side(row: BookSymbol) -> tuple[int, int]:
-    margin = row.margin
-    signed = margin if row.lots >= 0 else -margin
-    return margin, max(abs(signed + row.hold_bids), abs(signed - row.hold_asks))
-
-
-def _require_larger_leg(row: BookSymbol) -> tuple[int, int]:
-    if row.long_lots or row.short_lots:
-        long, short, rate = row.long_lots, row.short_lots, row.rate_tickets
-    else:
-        long, short = max(row.lots, 0), max(-row.lots, 0)
-        rate = -(-row.margin // (long + short)) if row.lots else 0
-    return (
-        rate * max(long, short),
-        max(rate, row.rate_orders) * max(long + row.bid_lots, short + row.ask_lots),
-    )
-
-
-COMBINE_RULES: dict[str, Callable[[BookSymbol], tuple[int, int]]] = {
-    "sum": _require_sum,
-    "worst_side": _require_worst_side,
-    "per_side": _require_worst_side,
-    "hedge_legs": _require_sum,  # legs are rows of their own, and what closes a leg holds nothing
-    "larger_leg": _require_larger_leg,
-}
-
-
+COMBINE_RULES = ("sum", "worst_side", "hedge_legs", "per_side", "larger_leg")
 POSITION_MODES = ("net", "hedge", "tickets")
-
-
-def requirement(combine: str, row: BookSymbol) -> tuple[int, int]:
-    """(margin of the position alone, margin of position and resting orders) of one symbol and leg."""
-    return COMBINE_RULES[combine](row)
 
 
 def order_rate(hold_start: int, lots: int) -> int:

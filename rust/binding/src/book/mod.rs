@@ -1,12 +1,15 @@
-//! What a step costs beside the work itself: the Redis store's side of the wire, and how the memory store and
-//! the SQLite store keep it.
+//! What is hot in a step of the reservation book: judging a ladder and the totals of a symbol; and what a step costs beside
+//! the work itself, the Redis store's side of the wire and how the memory store and the SQLite store keep it.
 
 mod answer;
 mod calls;
 mod json;
+mod ladder;
 mod nested;
 mod pack;
+mod record;
 mod replies;
+mod rows;
 
 use pyo3::prelude::*;
 
@@ -15,7 +18,15 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<calls::PyScriptCalls>()?;
     module.add_class::<replies::PyReplies>()?;
     module.add_function(wrap_pyfunction!(json::compact_json, module)?)?;
+    module.add_function(wrap_pyfunction!(ladder::hold_ladder, module)?)?;
     module.add_function(wrap_pyfunction!(pack::pack, module)?)?;
     module.add_function(wrap_pyfunction!(pack::unpack, module)?)?;
+    for function in [
+        wrap_pyfunction!(rows::requirement, module)?,
+        wrap_pyfunction!(rows::rested, module)?,
+        wrap_pyfunction!(rows::row_fits, module)?,
+    ] {
+        module.add_function(function)?;
+    }
     module.add_function(wrap_pyfunction!(answer::outcome_fields, module)?)
 }

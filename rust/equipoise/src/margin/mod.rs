@@ -19,12 +19,14 @@
 mod accept;
 mod charge;
 mod combine;
+mod running;
 mod tiers;
 mod venues;
 
 pub use accept::{Acceptance, Refusal, Scale};
 pub use charge::{ChargeRate, Pricer};
 pub use combine::SideCharges;
+pub use running::Running;
 pub use tiers::{Ratio, Tier, Tiers, open_interest_rate};
 pub use venues::{Standing, StandingLine, VENUES};
 

@@ -1,0 +1,14 @@
+//! Records: named tuples that Python code defines.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
+
+/// A record of a class that is a tuple, of these items: what makes a tuple makes a named one, where a call of the class would
+/// have its constructor run.
+pub(super) fn record<'py>(class: &Bound<'py, PyType>, items: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyTuple>> {
+    static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = class.py();
+    let new = NEW.get_or_try_init(py, || py.get_type::<PyTuple>().getattr("__new__").map(Bound::unbind))?;
+    Ok(new.bind(py).call1((class, PyTuple::new(py, items)?))?.cast_into()?)
+}
