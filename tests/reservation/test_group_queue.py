@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from equipoise.reservation import Code, Outcome, group
-from equipoise.reservation.group import GroupMember, GroupQueue
+from equipoise.reservation.group import Group, GroupMember, GroupQueue
 from equipoise.reservation.requests import Request
 
 CALLERS = 8
@@ -27,16 +27,17 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 class Writer:
     """Answers all members, and notes how many; `before` is called with each group."""
 
-    def __init__(self, before: Callable[[list[GroupMember]], object]) -> None:
+    def __init__(self, before: Callable[[Group], object]) -> None:
         self.queue = GroupQueue()
         self.before = before
         self.sizes: list[int] = []
 
-    def __call__(self, members: list[GroupMember]) -> None:
+    def __call__(self, members: Group) -> None:
         self.sizes.append(len(members))
         self.before(members)
         for member in members:
             member.outcome = DONE
+        members.stands = True
 
     def run(self) -> Outcome:
         return self.queue.run(GroupMember(Request("deposit", "acc", "", "")), self)

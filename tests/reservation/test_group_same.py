@@ -13,7 +13,7 @@ from tests.reservation.test_redis_same import TERMS, A, History
 
 from equipoise.orders import Order
 from equipoise.reservation import Code, Outcome, ReservationBook
-from equipoise.reservation.group import GroupMember
+from equipoise.reservation.group import Group, GroupMember
 from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
 
@@ -52,7 +52,7 @@ class Grouped(History):
         return answer
 
     def run_group(self) -> None:
-        group = [GroupMember(request) for request, _ in self.waiting]
+        group = Group([GroupMember(request) for request, _ in self.waiting])
         self.rows._run_group(group)
         for member, (request, answer) in zip(group, self.waiting, strict=True):
             assert member.answer() == answer, request

@@ -11,6 +11,7 @@ and the same id settles it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,7 +25,7 @@ from equipoise.reservation.account_calls import AccountCalls
 from equipoise.reservation.arguments import span_of, url_of
 from equipoise.reservation.contract import REDIS_SCHEMES, Clock, ReservationBook
 from equipoise.reservation.forks import generation
-from equipoise.reservation.group import GROUP_MAX, GroupMember
+from equipoise.reservation.group import GROUP_MAX, Group, GroupMember
 from equipoise.reservation.ids import account_id_of, id_of
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.order_calls import OrderCalls
@@ -358,7 +359,7 @@ class _InThread(AsyncReservationBook):
         defect: Exception | None = None
         try:
             assert self._book is not None  # noqa: S101 - nothing is asked before it is open
-            self._book._run_group(members)  # noqa: SLF001 - the two are halves of one book
+            self._book._run_group(Group(members))  # noqa: SLF001 - the two are halves of one book
         except Exception as error:
             defect = error
         answers: list[_Told] = []
@@ -389,7 +390,7 @@ def _tell(answers: list[_Told]) -> None:
     for told in answers:
         by_loop.setdefault(told[0].loop, []).append(told)
     for loop, told_there in by_loop.items():
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it who awaits
             loop.call_soon_threadsafe(_settle, told_there)
 
 

@@ -6,13 +6,13 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from equipoise.errors import EquipoiseError
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Request
 
-__all__ = ["GROUP_MAX", "GroupMember", "GroupQueue"]
+__all__ = ["GROUP_MAX", "Group", "GroupMember", "GroupQueue"]
 
 GROUP_MAX = 128
 """Steps in one transaction, at most: it bounds how long the first of them waits for the last."""
@@ -69,6 +69,17 @@ class GroupMember:
             following = following.following if following.gone else None
 
 
+class Group(list[GroupMember]):
+    """Members whose steps share a transaction."""
+
+    __slots__ = ("stands",)
+
+    def __init__(self, members: Iterable[GroupMember]) -> None:
+        super().__init__(members)
+        self.stands = False
+        """The transaction has ended: outcomes are answers, whatever strikes the one who writes."""
+
+
 class GroupQueue:
     """Whose turn it is to write, and who waits. Holding the lock is having the turn, so it cannot be lost.
 
@@ -89,10 +100,11 @@ class GroupQueue:
         self._gathering: GroupMember | None = None
         """Who has the turn and waits until as many are there."""
 
-    def run(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> Outcome:
+    def run(self, member: GroupMember, write: Callable[[Group], None]) -> Outcome:
         """Run a step alone when nobody is writing, else with everybody who waits by then.
 
-        `write` leaves every member with an outcome or an error, or raises what has struck this caller.
+        `write` leaves every member with an outcome or an error, or raises what has struck this caller. Once the group
+        stands, that is this caller's alone.
         """
         try:
             self._waiting.append(member)
@@ -117,30 +129,29 @@ class GroupQueue:
             self._wake_first()
         return member.answer()
 
-    def _write(self, member: GroupMember, write: Callable[[list[GroupMember]], None]) -> None:
+    def _write(self, member: GroupMember, write: Callable[[Group], None]) -> None:
         """Take everybody who waits, write for all, and tell them."""
         if len(self._waiting) < self._expected:
             self._gather(member)
         with contextlib.suppress(ValueError):
             self._waiting.remove(member)
-        group = [member]
+        group = Group([member])
         while self._waiting and len(group) < GROUP_MAX:
             group.append(self._waiting.popleft())
-        written = False
         begun = time.monotonic()
         try:
             write(group)
-            written = True
         except BaseException:
-            # This caller has been struck, and nothing was written: the others are the next.
-            self._waiting.extendleft([other for other in reversed(group[1:]) if other.error is None])
+            # This caller has been struck. Where nothing was written, the others are the next.
+            if not group.stands:
+                self._waiting.extendleft([other for other in reversed(group[1:]) if other.error is None])
             raise
         finally:
             self._expected, self._took_s = len(group), time.monotonic() - begun
             last = member
             for other in group:
                 # An outcome without a COMMIT is none, however the writer was stopped from taking it back.
-                other.ready = (written and other.outcome is not None) or other.error is not None
+                other.ready = (group.stands and other.outcome is not None) or other.error is not None
                 if other.ready and other is not member:
                     last.following = last = other
 

@@ -297,16 +297,15 @@ class _Shelf:
     def _keep(self, journal: RawJournal, effect: Effect) -> None:
         """Keep the journal record of a step and what it was answered, packed in one."""
         asked, noted = effect.request, effect.event
-        if asked is not None:
-            ident, answer = asked
-            step = self.requests[ident] = _kept(journal, answer)
-        elif noted is not None:
-            order_id, ident, answer = noted
-            step = self.events.setdefault(order_id, {})[ident] = _kept(journal, answer)
+        if self.journal and self.journal[-1][0] == journal[0]:
+            step = self.journal[-1]  # of a write that was struck after this, and is finished now
         else:
-            step = _kept(journal, None)
-        if not self.journal or self.journal[-1][0] < journal[0]:
+            step = _kept(journal, asked[1] if asked is not None else noted[2] if noted is not None else None)
             self.journal.append(step)
+        if asked is not None:
+            self.requests[asked[0]] = step
+        elif noted is not None:
+            self.events.setdefault(noted[0], {})[noted[1]] = step
 
     def reindex(self, indexes: Indexes) -> None:
         """Write anew what is derived from the orders; twice is the same as once."""
@@ -369,10 +368,14 @@ class MemoryBook(ReservationBook):
         self._generation = generation()
         self._closed = False
 
-    def _run(self, request: Request) -> Outcome:
+    def _guard(self) -> threading.Lock:
+        """The lock of this process's book."""
         if self._generation != generation():
             raise StoreUnavailable("a memory book belongs to the process that made it; this is a fork")
-        with self._lock:
+        return self._lock
+
+    def _run(self, request: Request) -> Outcome:
+        with self._guard():
             if self._closed or self._pending is not None:
                 self._settle()
             account_id = request.account_id
@@ -411,56 +414,57 @@ class MemoryBook(ReservationBook):
         return shelf
 
     def close_book(self) -> None:
-        """Forget everything. Idempotent."""
-        with self._lock:
-            self._closed = True
-            self._shelves.clear()
+        """Forget everything. Idempotent; in a fork there is nothing to close."""
+        if self._generation == generation():
+            with self._lock:
+                self._closed = True
+                self._shelves.clear()
 
     def accounts(self) -> tuple[str, ...]:
         """Ids of all accounts, sorted."""
-        with self._lock:
+        with self._guard():
             self._settle()
             return tuple(sorted(name for name, shelf in self._shelves.items() if shelf.held is not None))
 
     def _account(self, account_id: str) -> BookAccount:
-        with self._lock:
+        with self._guard():
             held = self._shelf(account_id).held
         assert held is not None  # noqa: S101 - checked by _shelf
         return held
 
     def _order(self, account_id: str, order_id: str) -> BookOrder | None:
-        with self._lock:
+        with self._guard():
             return self._shelf(account_id).order(order_id)
 
     def _orders(self, account_id: str, which: Which, *, every: bool) -> tuple[BookOrder, ...]:
-        with self._lock:
+        with self._guard():
             shelf = self._shelf(account_id)
             found = shelf.every() if every else shelf.live()
         return which.among(found)
 
     def _awaiting(self, account_id: str) -> tuple[BookOrder, ...]:
-        with self._lock:
+        with self._guard():
             return tuple(self._shelf(account_id).awaited())
 
     def _symbols(self, account_id: str) -> tuple[BookSymbol, ...]:
-        with self._lock:
+        with self._guard():
             return tuple(sorted(self._shelf(account_id).rows.values()))
 
     def _history(self, account_id: str, after_version: int, limit: int) -> tuple[JournalRecord, ...]:
-        with self._lock:
+        with self._guard():
             shelf = self._shelf(account_id)
             start = shelf.after(after_version)
             raw = shelf.journal[start : start + limit]
         return tuple([_record(record) for record in raw])
 
     def _outbox(self, account_id: str, after_version: int, limit: int) -> tuple[OutboxEntry, ...]:
-        with self._lock:
+        with self._guard():
             entries = [entry for entry in self._shelf(account_id).outbox_entries() if entry.version > after_version]
         # Entries made anew by a repair may stand in another order.
         return tuple(sorted(entries, key=lambda entry: entry.version)[:limit])
 
     def _outbox_size(self, account_id: str) -> int:
-        with self._lock:
+        with self._guard():
             return len(self._shelf(account_id).outbox)
 
     def _outbox_reader(self, name: str, partitions: frozenset[int], takeover_ms: int) -> OutboxReader:  # noqa: ARG002
@@ -468,7 +472,7 @@ class MemoryBook(ReservationBook):
 
     def _unsent(self, partitions: frozenset[int]) -> list[Delivery]:
         found = []
-        with self._lock:
+        with self._guard():
             self._settle()
             waiting = [(name, shelf) for name, shelf in self._shelves.items() if shelf.outbox]
             for name, shelf in waiting:
@@ -480,11 +484,11 @@ class MemoryBook(ReservationBook):
         return sorted(found, key=lambda delivery: (delivery.account_id, delivery.entry.version))
 
     def _knows_event(self, account_id: str, order_id: str, ident: str) -> bool:
-        with self._lock:
+        with self._guard():
             return self._shelf(account_id).event(order_id, ident) is not None
 
     def _holdings(self, account_id: str) -> Holdings:
-        with self._lock:
+        with self._guard():
             shelf = self._shelf(account_id)
             assert shelf.held is not None  # noqa: S101 - checked by _shelf
             awaited = {order.order_id: order.overdue_us for order in shelf.every() if not order.terminal}

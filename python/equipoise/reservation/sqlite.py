@@ -26,12 +26,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
+from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreUnavailable
 from equipoise.reservation.audit import Holdings
 from equipoise.reservation.contract import Clock, ReservationBook, Which
 from equipoise.reservation.foreign import UNREADABLE
-from equipoise.reservation.forks import generation
-from equipoise.reservation.group import GroupMember, GroupQueue
+from equipoise.reservation.forks import generation, not_across_forks
+from equipoise.reservation.group import Group, GroupMember, GroupQueue
 from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import (
     BookAccount,
@@ -133,6 +133,10 @@ class SqliteBook(ReservationBook):
         self._in_doubt: Connection | None = None
         """What an interrupt kept from being closed."""
         self._lock_file: int | None = None
+        self._carried: int | None = None
+        """The generation at a fork that found the file in use and took it along."""
+        self._known_sound = False
+        """The file has been looked at since this process or the one it was forked from opened the book."""
         version = engine_version(through_apsw=self._apsw)
         if version < SQLITE_OLDEST:
             raise StoreUnavailable(f"SQLite {'.'.join(map(str, version))} is below 3.37; get equipoise[sqlite]")
@@ -145,6 +149,7 @@ class SqliteBook(ReservationBook):
             except BaseException:
                 self._release_lock_file()
                 raise
+        not_across_forks(self)
 
     @property
     def engine(self) -> str:
@@ -191,7 +196,8 @@ class SqliteBook(ReservationBook):
             # A page that many steps write is copied back once: more steps between checkpoints make each cheaper.
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durability == 'full' else 'NORMAL'}")
-            self._index_fault = index_fault(connection) != ""
+            if not self._known_sound:
+                self._index_fault = index_fault(connection) != ""
             if self._index_fault:
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchall()[0][0]
                 if verdict != "ok":
@@ -253,7 +259,28 @@ class SqliteBook(ReservationBook):
             close_quietly(self._in_doubt)
             self._in_doubt = None
             self._connection = self._open()
+            self._known_sound = False
         return self._connection
+
+    def before_fork(self) -> bool:
+        """Close the file: SQLite knows which locks it has by process, and a fork has the knowledge without the locks.
+
+        Its steps would be written into a log that the parent takes away. The lock is kept until the fork is done.
+        """
+        if not self._lock.acquire(timeout=self._timeout_ms / 1000):
+            self._carried = self._generation  # perhaps this very thread has it, and a signal has interrupted it
+            return False
+        self._carried = None
+        self._forget_views()
+        self._known_sound = self._connection is not None
+        for opened in (self._connection, self._in_doubt):
+            close_quietly(opened)
+        self._connection = self._in_doubt = None
+        return True
+
+    def after_fork(self) -> None:
+        """Both processes may open the file again."""
+        self._lock.release()
 
     def _forget_views(self) -> None:
         self._views, self._seen = {}, None
@@ -263,11 +290,10 @@ class SqliteBook(ReservationBook):
         if self._generation != generation():
             if not self._shared:
                 raise StoreUnavailable("this SQLite allows one process only, and this is a fork of it")
-            for opened in (self._connection, self._in_doubt):
-                if opened is not None:
-                    # Closing the parent's connection here could remove the WAL under it: never let it be collected.
-                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(opened))
-            self._connection = self._in_doubt = None
+            if self._carried == self._generation:
+                # Closing the parent's connection here could remove the WAL under it: never let it be collected.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+                raise StoreUnavailable(f"{self._path} was in use while this process was forked")
             self._lock = threading.Lock()
             self._queue = GroupQueue()
             self._generation = generation()
@@ -280,7 +306,7 @@ class SqliteBook(ReservationBook):
         self._guard()
         return self._queue.run(GroupMember(request), self._run_group)
 
-    def _run_group(self, group: list[GroupMember]) -> None:
+    def _run_group(self, group: Group) -> None:
         """One transaction for all members; no member is answered before its COMMIT."""
         with self._guard():
             try:
@@ -302,6 +328,7 @@ class SqliteBook(ReservationBook):
                 wrote = self._steps(connection, group)
                 committing = wrote
                 connection.execute("COMMIT" if wrote else "ROLLBACK")
+                group.stands = True
                 self._seen = connection.seen()
             except FAILURES as error:
                 failure = failure_of(error, at_commit=committing)
@@ -313,12 +340,13 @@ class SqliteBook(ReservationBook):
                 self._give_up(connection, reopen=False)
                 for member in group:
                     member.fail(self._not_ours(error), error)
-            except BaseException as error:
+            except BaseException:
+                # Where it struck as the COMMIT came back, the engine knows whether it was done; else nothing was.
+                group.stands = group.stands or (committing and not connection.in_transaction)
                 self._give_up(connection, reopen=True)
-                for member in group:
-                    member.outcome = None
-                    if committing:
-                        member.fail(StoreTimeout(f"{self._path}: interrupted at COMMIT by another caller"), error)
+                if not group.stands:
+                    for member in group:
+                        member.outcome = None
                 raise
 
     def _view(self, writes: Writes, request: Request) -> Rows:

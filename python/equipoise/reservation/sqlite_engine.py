@@ -74,6 +74,11 @@ class Connection:
         """
         return None if isinstance(self._raw, sqlite3.Connection) else int(self._raw.data_version())
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return bool(self._raw.in_transaction)
+
     def close(self) -> None:
         """Release the file."""
         self._raw.close()
