@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -651,6 +652,47 @@ def test_durability_replicated_is_a_timeout_until_a_replica_has_it_and_a_repeat_
         ):
             other.deposit(A, 1, request_id="d")
     book.close_book()
+
+
+def test_durability_replicated_without_a_replica_still_lets_facts_in_and_calls_nothing_done_that_was_not(
+    server: servers.Server, order: Make
+) -> None:
+    with ReservationBook.connect(server.url) as plain:
+        plain.open_account(A, 1)
+        plain.reserve(A, [order(hold=10, lots=5)], request_id="r")
+        plain.acknowledge(A, "r:0", venue_id="at the venue")
+        with ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=100) as book:
+            # The name has to be looked up first, which writes nothing that a replica could have.
+            with pytest.raises(StoreTimeout, match="done, but"):
+                book.fill(A, "at the venue", 2, fill_id="f", margin=0)
+            assert plain.order(A, "r:0").filled == 2
+
+
+def test_an_abandoned_id_is_final_only_once_a_replica_knows_it_however_often_it_is_asked(
+    server: servers.Server,
+) -> None:
+    with (
+        ReservationBook.connect(server.url) as plain,
+        servers.Server(f"replicaof 127.0.0.1 {server.port}") as replica,
+        replica.client() as client,
+    ):
+        plain.open_account(A, 1)
+        servers.Cluster.until(lambda: client.info("replication")["master_link_status"] == "up")
+        with ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=5_000) as book:
+            assert book.deposit(A, 1, request_id="d").ok
+        replica.signal(signal.SIGSTOP)
+        try:
+            for _ in range(2):
+                # Each time by a connection that has written nothing yet.
+                with (
+                    ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=100) as book,
+                    pytest.raises(StoreTimeout, match="replicated"),
+                ):
+                    book.abandon(A, "r")
+        finally:
+            replica.signal(signal.SIGCONT)
+        with ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=5_000) as book:
+            assert book.abandon(A, "r").code is Code.DUPLICATE
 
 
 def test_the_servers_clock_judges_a_request_however_wrong_the_callers_is(

@@ -705,3 +705,23 @@ def test_a_sentinel_names_the_master_and_its_successor(order: Make) -> None:
                 assert book.audit("acc").findings == ()
             with pytest.raises(StoreUnavailable, match="knows no other"):
                 ReservationBook.connect(url.replace("desk", "other"), timeout_ms=500)
+
+
+def test_facts_pass_a_promotion_where_no_replica_is_left_to_wait_for(order: Make) -> None:
+    """Where the answer is that the account was last written elsewhere, nothing was run: nothing is waited for."""
+    cluster = servers.shared_cluster()
+    cluster.flush()
+    account_id = account_on(cluster, 1)
+    with ReservationBook.connect(cluster.url) as plain:
+        assert plain.open_account(account_id, 1).ok
+        assert plain.reserve(account_id, [order(hold=10, lots=5)], request_id="r").ok
+        portfolio = f"user_portfolio:{{{account_id}}}"
+        home = cluster.ask(cluster.nodes[1], "HGET", portfolio, "home").decode()
+        cluster.ask(cluster.nodes[1], "HSET", portfolio, "home", home[:-1] + ("1" if home[-1] == "0" else "0"))
+        with (
+            ReservationBook.connect(f"{cluster.url}?durability=replicated", timeout_ms=100) as book,
+            pytest.raises(StoreTimeout, match="done, but"),
+        ):
+            book.fill(account_id, "r:0", 2, fill_id="f", margin=0)
+        assert plain.order(account_id, "r:0").filled == 2
+        assert plain.account(account_id).status is AccountStatus.RECOVERING

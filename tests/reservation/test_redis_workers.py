@@ -258,6 +258,24 @@ def test_entries_of_the_same_second_are_handed_over_without_a_walk(
     assert time.monotonic() < walked + 0.9
 
 
+def test_what_a_dead_worker_holds_is_handed_on_though_its_account_always_has_something_new(
+    shared_book: RedisBook, order: Make
+) -> None:
+    book = shared_book
+    book.open_account("acc", 1)
+    assert book.reserve("acc", [order(hold=1)], request_id="held", send="outbox").ok
+    assert [delivery.entry.request_id for delivery in book.worker("dead").take()] == ["held"]
+    worker = book.worker("w", takeover_ms=200)
+    found: set[str] = set()
+    until = time.monotonic() + 5
+    n = 0
+    while "held" not in found:
+        assert time.monotonic() < until
+        n += 1
+        assert book.reserve("acc", [order(hold=1)], request_id=f"r{n}", send="outbox").ok
+        found |= {delivery.entry.request_id for delivery in worker.take()}
+
+
 def test_now_and_then_a_hint_puts_an_account_on_the_list_that_has_lost_it(
     shared_book: RedisBook, order: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

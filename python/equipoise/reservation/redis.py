@@ -210,15 +210,18 @@ class RedisBook(RedisReads):
             promoted = found[link.home]
             return calls.call(script.call, [], ["promotion", now, link.home, wait, "", "", home, promoted])
 
-        self._settled(slot_of(account_id), script, payload)
+        # Not waited for: the step that is put off comes after it, and with that the replicas have this.
+        self._settled(slot_of(account_id), script, payload, b"")
 
-    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes]) -> bytes:
-        """One step on the node of a slot, following the slot, with the durability that was named."""
+    def _settled(self, slot: int, script: Script, payload: Callable[[Link], bytes], wait: bytes | None = None) -> bytes:
+        """One step on the node of a slot, following the slot, with the durability that was named, or `wait`."""
         # Taken once: a node that is met for the first time on the way may make it another.
-        wait = self._wait
+        wait = self._wait if wait is None else wait
         replies = self._exchange(slot, lambda link: payload(link) + wait, 2 if wait else 1, script)
-        self.check_wait(replies)
-        return text_reply(replies[0])
+        reply = text_reply(replies[0])
+        if reply[:1] not in b"HK":  # nothing was run: there is nothing to wait for
+            self.check_wait(replies)
+        return reply
 
     # For the asynchronous book, which shares all but the waiting ------------------------------------------------------
 
@@ -374,18 +377,19 @@ class RedisBook(RedisReads):
         unknown_script = isinstance(error, failures.NoScriptError) and script is not None
         if not (unknown_script or isinstance(error, failures.AskError) or retry_later(error)):
             raise failure_of(error) from error
+        if isinstance(error, failures.MovedError):
+            # Noted at once: this call may have spent its time waiting for a replica here, and the next one would too.
+            # Whoever sends callers away may be a master no longer.
+            self._links.drop(address)
+            self._route.moved(slot, Address(error.host or address.host, error.port))
         # A first call may have spent its time waiting for a replica, for a script that was not there.
         if time.monotonic() >= deadline + (self._timeout_s if unknown_script else 0):
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
         if script is not None and unknown_script:
             self.at(address, command("SCRIPT", "LOAD", script.text))
-        elif isinstance(error, failures.MovedError):
-            # Whoever sends callers away may be a master no longer.
-            self._links.drop(address)
-            self._route.moved(slot, Address(error.host or address.host, error.port))
         elif isinstance(error, failures.AskError):
             return Address(error.host or address.host, error.port)
-        else:
+        elif not isinstance(error, failures.MovedError):
             if isinstance(error, failures.ReadOnlyError):
                 self._links.drop(address)
             if isinstance(error, failures.ReadOnlyError | failures.ClusterDownError):

@@ -61,8 +61,9 @@ class GroupReader:
                 self._walk_at = time.monotonic() + WALK_S
                 walked = self._registry.walkable(self._partitions, self._name)
                 members = self._registry.members(walked, whole=False) if walked else set()
-                for look in (self._left, self._new):
-                    found += look(sorted(members - {name for name, entries in found if entries}), most)
+                # What a dead worker holds is looked for in accounts that have new entries too: they may always have.
+                found += self._left(sorted(members), most)
+                found += self._new(sorted(members - {name for name, entries in found if entries}), most)
         except StoreError as error:
             lost = error
         lost = lost or self._unread

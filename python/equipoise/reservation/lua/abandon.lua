@@ -9,6 +9,7 @@ if not A then
 end
 local kept, tombstone = kept_request()
 if tombstone then
+    heard()
     return answer('DUPLICATE')
 end
 if kept then

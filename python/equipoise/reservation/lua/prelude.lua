@@ -282,6 +282,13 @@ local function answer(code, more)
 end
 
 -- The answer to a request id that was used before, from what was kept under it: "<version> <fingerprint>".
+-- What is answered without a step of its own is written about all the same, so that WAIT has something to wait for.
+local function heard()
+    if ARGV[4] == '1' then
+        call('HSET', PORTFOLIO, 'version', text(A.version))
+    end
+end
+
 local function again(kept)
     local version, first = match(kept, '^(%d+) (.*)$')
     if not version then
@@ -290,9 +297,7 @@ local function again(kept)
     if first ~= print_ then
         return answer('REQUEST_CONFLICT')
     end
-    if ARGV[4] == '1' then
-        call('HSET', PORTFOLIO, 'version', text(A.version))
-    end
+    heard()
     local entry = call('XRANGE', JOURNAL, version .. '-0', version .. '-0')[1]
     if not entry then
         corrupt('journal has no version ' .. version)
