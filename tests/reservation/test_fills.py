@@ -276,6 +276,41 @@ def test_mark_is_ordered_by_as_of_and_never_touches_used_margin(proven: Reservat
     assert account.version == 2
 
 
+@pytest.mark.parametrize("how", ["fill", "flip", "execute", "hedge"])
+def test_a_margin_from_before_a_position_was_closed_is_not_for_the_next_one(
+    proven: ReservationBook, order: Make, clock: Any, how: str
+) -> None:
+    """Late on its way, it would hold what the venue held for the old position."""
+    leg = "long" if how == "hedge" else None
+    proven.open_account(A, 1, positions="hedge" if how == "hedge" else "net")
+
+    def trade(side: str, lots: int, name: str, hold: int = 0) -> None:
+        if how == "fill":
+            assert proven.reserve(A, [order(side, lots, hold, order_id=name)], request_id=name).ok
+            assert proven.fill(A, name, lots, fill_id="f", margin=Decimal(hold) / 10**6, realised_pnl=0).ok
+        else:
+            assert proven.execute(
+                A, order(side, lots, hold, leg=leg, order_id=name), request_id=name, realised_pnl=0
+            ).ok
+
+    def revalue(margin: str, as_of_us: int) -> Outcome:
+        return proven.revalue(A, "SYM", margin, leg=leg, as_of_us=as_of_us)
+
+    trade("bid", 3, "a", 8)
+    late_us = clock()
+    clock.advance(1)
+    if how == "flip":
+        trade("ask", 5, "b", 9)
+    else:
+        trade("ask", 3, "b")
+        trade("bid", 5, "c", 9)
+    assert proven.account(A).executed_units == 9
+    assert revalue("0.000002", late_us).flags == ("older",)
+    assert proven.account(A).executed_units == 9
+    assert revalue("0.000007", clock()).flags == ()
+    assert proven.account(A).executed_units == 7
+
+
 @pytest.mark.parametrize("how", ["fill", "flip", "execute", "hedge", "ticket"])
 def test_a_mark_from_before_a_position_was_closed_is_not_for_the_next_one(
     proven: ReservationBook, order: Make, clock: Any, how: str

@@ -433,8 +433,8 @@ local function trade(row, o, lots, margin, pnl, fee)
             kept = held(kept, size, size - closed)
             open_pnl = pro_rata(open_pnl, size, size - closed)
             if closed == size then
-                -- A mark from before is not for the next position, which begins with no open result.
-                row[MARKED] = max(row[MARKED], now)
+                -- A mark or a margin from before is not for the next position, which begins with no open result.
+                row[MARKED], row[REVALUED] = max(row[MARKED], now), max(row[REVALUED], now)
             end
         end
         if closed < lots then

@@ -25,8 +25,8 @@ __all__ = ["book_trade", "close", "fill"]
 LIVE, FILLED, CLOSED = OrderState.LIVE, OrderState.FILLED, OrderState.CLOSED
 
 
-LOTS, MARGIN, OPEN_PNL, MARKED = [
-    BookSymbol._fields.index(name) for name in ("lots", "margin", "open_pnl", "marked_us")
+LOTS, MARGIN, OPEN_PNL, MARKED, REVALUED = [
+    BookSymbol._fields.index(name) for name in ("lots", "margin", "open_pnl", "marked_us", "revalued_us")
 ]
 
 
@@ -77,6 +77,8 @@ def book_trade(
         values[MARGIN], values[OPEN_PNL] = kept, open_pnl
         if 0 < size == closed:
             values[MARKED] = _marked_once_flat(row, draft.now)
+            # What the venue held for that position is not what it holds for the next one.
+            values[REVALUED] = max(row.revalued_us, draft.now)
         row = new_record(BookSymbol, values)
         if row.leg and row.lots and (row.lots > 0) != (row.leg == "long"):
             flags += ("leg_overshoot",)
