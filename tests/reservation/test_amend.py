@@ -281,6 +281,21 @@ def test_amending_a_reduce_only_order_down_is_never_charged_nor_refused(proven: 
     assert change(proven, 5, 50, "price", price_ticks=101).ok
 
 
+def test_amending_what_can_only_reduce_waits_for_no_mark_until_it_outgrows_the_position(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1, mark_age_ms_max=1_000)
+    proven.execute(A, order(lots=10, hold=10), request_id="x")
+    proven.mark(A, {"SYM": 0})
+    clock.advance(2)
+    reduce = order("ask", lots=5, hold=50, order_id="o", reduce_only=True)
+    assert proven.reserve(A, [reduce], request_id="r", send="caller").ok
+    assert change(proven, 7, 70, "a").ok
+    assert proven.settle_amend(A, "o", "accepted", amend_id="a").ok
+    assert proven.account(A).all_units == 10
+    assert change(proven, 11, 110, "b").code is Code.STALE_MARK
+
+
 @pytest.mark.parametrize("other", [0, 90])
 def test_i2_an_amendment_that_raises_the_dearest_rate_is_granted_like_a_reservation(
     proven: ReservationBook, order: Make, other: int

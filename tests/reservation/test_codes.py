@@ -73,6 +73,26 @@ def test_too_old_expired_and_abandoned_requests_are_refused(proven: ReservationB
     assert proven.abandon(A, "other") == held._replace(code=Code.DUPLICATE)
 
 
+def test_an_id_that_may_have_been_used_and_let_go_is_not_abandoned(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    """OK would say that it never happened, and its order lives."""
+    proven.open_account(A, "100")
+    issued = clock()
+    assert grow(proven, [order(hold=7)], issued_at_us=issued).ok
+    assert proven.acknowledge(A, "grow:0").ok
+    assert proven.abandon(A, "never", issued_at_us=issued).ok
+    clock.advance(25 * 3600)
+    assert proven.archive(A).ok
+    before = proven.account(A)
+    for name in ("grow", "never"):
+        assert proven.abandon(A, name, issued_at_us=issued).code is Code.TOO_OLD_FOR_DEDUPE
+    assert proven.account(A) == before
+    assert proven.order(A, "grow:0").hold == 7
+    # One that was issued since can be.
+    assert proven.abandon(A, "later").ok
+
+
 def test_accounts_not_found_existing_suspended_and_recovering(proven: ReservationBook, order: Make) -> None:
     assert grow(proven, [order()]).code is Code.ACCOUNT_NOT_FOUND
     assert proven.fill(A, "o", 1, fill_id="f").code is Code.ACCOUNT_NOT_FOUND

@@ -223,7 +223,12 @@ class AccountCalls(Calls):
         return self._run(Suspend("suspend", account_id_of(account_id), ident, content, issued, until, on))
 
     def abandon(self, account_id: str, request_id: str, *, issued_at_us: int | None = None) -> Outcome:
-        """Make a request final: DUPLICATE with its effect, or OK and a late arrival will be REQUEST_ABANDONED."""
+        """Make a request final: DUPLICATE with its effect, or OK and a late arrival will be REQUEST_ABANDONED.
+
+        `issued_at_us` is that of the request itself (default: now). One from before what `archive` has let go of is
+        TOO_OLD_FOR_DEDUPE: whether it was done is in the orders and the journal, and it cannot be done any more. A
+        request that old is not told from one that never came where `issued_at_us` is left out.
+        """
         issued, until = self._validity(issued_at_us, None)
         ident = id_of(request_id, "request_id")
         return self._run(Abandon("abandon", account_id_of(account_id), ident, "abandon", issued, until))

@@ -16,6 +16,10 @@ if kept then
     print_ = match(kept, '^%d+ (.*)$')
     return again(kept)
 end
+if tonumber(issued) <= A.watermark then
+    -- It may have been used and let go since, with orders that live; nothing can use it any more.
+    return answer('TOO_OLD_FOR_DEDUPE')
+end
 local reply, written = finish('OK')
 if written then
     remember_request('0')

@@ -61,7 +61,7 @@ local function limit_met()
     local limits, rise, more = A.limits or {}, all - A.all, after.hold - o.hold
     if not good then
         return 'AMOUNT_OVERFLOW'
-    elseif stale() then
+    elseif is_counted(after) and stale() then -- what can only reduce waits for no mark
         return 'STALE_MARK'
     end
     local most = limits.position_lots_max and limits.position_lots_max[o.symbol]

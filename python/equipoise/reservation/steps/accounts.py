@@ -132,6 +132,9 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
         if found[2] is not None:
             return Effect(outcome_of(request.account_id, found[2])._replace(code=Code.DUPLICATE))
         return refuse(Code.DUPLICATE, request, account)
+    if request.issued_us <= account.watermark_us:
+        # It may have been used and let go since, with orders that live; nothing can use it any more.
+        return refuse(Code.TOO_OLD_FOR_DEDUPE, request, account)
     effect = Draft(view, request, account, now).finish()
     effect.request = (request.ident, (request.fingerprint, request.issued_us, None))
     return effect

@@ -124,7 +124,7 @@ def _limit(draft: Draft, then: BookAccount, before: BookOrder, after: BookOrder,
     more = after.hold - before.hold
     if not account_fits(then) or not row_fits(row):
         return Code.AMOUNT_OVERFLOW, rise
-    if stale:
+    if stale and counted(after):  # what can only reduce waits for no mark
         return Code.STALE_MARK, rise
     if after.working > before.working and over_position_limit(
         terms, row, after.side, reduces=after.reduces, counts=counted(after)
