@@ -18,7 +18,7 @@ from tests.forks import forked, is_true_of
 import equipoise as eq
 from equipoise.errors import InputError, StoreCorrupt, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, ReservationBook, VenueView, steps
+from equipoise.reservation import Code, Outcome, ReservationBook, VenueView, steps
 from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.awaited import AsyncReservationBook, RequestMaker
 
@@ -312,6 +312,42 @@ def test_a_defect_in_a_step_reaches_who_asked_and_the_thread_lives_on(
             assert (await book.deposit(A, 1, request_id="d")).ok
 
     run(main())
+
+
+def test_a_loop_that_is_closed_as_it_is_told_takes_nobody_along(sqlite_path: Path) -> None:
+    """The thread of a book serves every loop that uses it."""
+
+    class Closing(asyncio.SelectorEventLoop):
+        closes = False
+
+        def call_soon_threadsafe(self, *args: Any, **named: Any) -> Any:
+            if self.closes:
+                raise RuntimeError("Event loop is closed")
+            return super().call_soon_threadsafe(*args, **named)
+
+    loop = Closing()
+
+    async def opened() -> AsyncReservationBook:
+        book = await AsyncReservationBook.connect(f"sqlite:///{sqlite_path}")
+        await book.open_account(A, 1)
+        return book
+
+    book = loop.run_until_complete(opened())
+    asked = loop.create_task(book.deposit(A, 1, request_id="d"))
+    loop.closes = True
+    loop.run_until_complete(asyncio.sleep(0.2))
+    loop.closes = False
+
+    async def others() -> Outcome:
+        async with asyncio.timeout(10):
+            outcome = await book.deposit(A, 1, request_id="d2")
+            await book.close_book()
+            return outcome
+
+    assert asyncio.run(others()).ok
+    asked.cancel()
+    loop.run_until_complete(asyncio.gather(asked, return_exceptions=True))
+    loop.close()
 
 
 def test_after_a_fork_an_asynchronous_book_raises(sqlite_path: Path) -> None:

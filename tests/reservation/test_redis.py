@@ -666,6 +666,8 @@ def test_durability_replicated_without_a_replica_still_lets_facts_in_and_calls_n
             with pytest.raises(StoreTimeout, match="done, but"):
                 book.fill(A, "at the venue", 2, fill_id="f", margin=0)
             assert plain.order(A, "r:0").filled == 2
+            with pytest.raises(StoreTimeout, match="answered by what"):
+                book.deposit("nobody", 1, request_id="d")
 
 
 def test_an_abandoned_id_is_final_only_once_a_replica_knows_it_however_often_it_is_asked(

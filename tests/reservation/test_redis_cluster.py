@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import re
@@ -725,3 +726,17 @@ def test_facts_pass_a_promotion_where_no_replica_is_left_to_wait_for(order: Make
             book.fill(account_id, "r:0", 2, fill_id="f", margin=0)
         assert plain.order(account_id, "r:0").filled == 2
         assert plain.account(account_id).status is AccountStatus.RECOVERING
+
+
+def test_a_slot_that_left_a_master_without_a_replica_is_found_by_the_next_call(cluster: servers.Cluster) -> None:
+    """The old owner sends the caller away at once, and WAIT behind that takes the rest of the call's time."""
+    account_id = account_on(cluster, 1)
+    with ReservationBook.connect(f"{cluster.url}?durability=replicated", timeout_ms=200) as book:
+        with pytest.raises(StoreTimeout):
+            book.open_account(account_on(cluster, 1, "warm"), 1)  # a connection that has written
+        for node in cluster.masters:
+            cluster.ask(node, "CLUSTER", "SETSLOT", slot_of(account_id), "NODE", cluster.ids[0])
+        with contextlib.suppress(StoreUnavailable):
+            book.open_account(account_id, 1, request_id="open")
+        # The master that has it now has the replica.
+        assert book.open_account(account_id, 1, request_id="open").done

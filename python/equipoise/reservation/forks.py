@@ -23,8 +23,8 @@ class Holder(Protocol):
 
 
 _holders: weakref.WeakSet[Holder] = weakref.WeakSet()
-_lock = threading.Lock()
-"""Held while holders are added, and across a fork."""
+_lock = threading.RLock()
+"""Held while holders are added, and across a fork; a signal handler that forks meanwhile has it already."""
 _waiting: list[Holder] = []
 
 

@@ -309,8 +309,10 @@ class RedisBook(RedisReads):
         acknowledged = replies[1]
         met = acknowledged[0] if isinstance(acknowledged, list) else acknowledged
         if not isinstance(met, int) or met < 1:
+            refused = isinstance(replies[0], bytes) and replies[0][:1] == b"R"
+            said = "answered by what no replica or disk may have yet" if refused else "done"
             raise StoreTimeout(
-                f"done, but durability {self._target.durability} was not met in time; ask again with the same id"
+                f"{said}, but durability {self._target.durability} was not met in time; ask again with the same id"
             )
 
     def _exchange(
