@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from equipoise._rust import hold_ladder, requirement, rested, row_fits
 from equipoise.orders import Order
-from equipoise.reservation import ReservationBook
+from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.money import AMOUNT_MAX
 from equipoise.reservation.records import SYMBOL_START, BookSymbol
 from equipoise.reservation.steps import COMBINE_RULES
@@ -131,3 +131,38 @@ def test_symbols_are_journalled_in_the_order_in_which_something_was_held(
     ]
     assert proven.reserve("a", orders, request_id="r", policy="best_effort").ok
     assert [change.symbol for change in proven.history("a")[-1].symbols] == ["Z", "Y", "X"]
+
+
+def test_a_taken_id_comes_before_terms_that_have_changed(proven: ReservationBook, order: Callable[..., Order]) -> None:
+    proven.open_account("a", 1)
+    proven.reserve("a", [order(hold=1, order_id="o")], request_id="first")
+    ladder = [order(hold=1), order(hold=1, order_id="o")]
+    refused = proven.reserve("a", ladder, request_id="r", terms_version=2)
+    assert refused.code is Code.ORDER_EXISTS
+    assert [row.code for row in refused.orders] == [Code.TERMS_CHANGED, Code.ORDER_EXISTS]
+
+
+def test_tickets_have_no_order_that_only_reduces(proven: ReservationBook, order: Callable[..., Order]) -> None:
+    proven.open_account("a", 1, positions="tickets")
+    assert proven.reserve("a", [order(hold=1, reduce_only=True)], request_id="r").code is Code.TERMS_INVALID
+
+
+def test_an_order_that_asks_for_nothing_is_held_below_zero_too(
+    proven: ReservationBook, order: Callable[..., Order]
+) -> None:
+    proven.open_account("a", "0.000010")
+    proven.execute("a", order(lots=1, hold=5), request_id="x")
+    proven.mark("a", {"SYM": "-0.000020"})
+    ladder = [order("ask", hold=0), order("ask", hold=1)]
+    answer = proven.reserve("a", ladder, request_id="r", policy="best_effort")
+    assert [row.code for row in answer.orders] == [Code.OK, Code.INSUFFICIENT_MARGIN]
+
+
+def test_a_rate_of_an_order_that_is_not_held_is_not_counted(
+    proven: ReservationBook, order: Callable[..., Order]
+) -> None:
+    proven.open_account("a", "0.000010", rule="larger_leg")
+    ladder = [order(hold=3), order(hold=9), order(hold=3)]
+    answer = proven.reserve("a", ladder, request_id="r", policy="best_effort")
+    assert [row.code for row in answer.orders] == [Code.OK, Code.INSUFFICIENT_MARGIN, Code.OK]
+    assert (proven.symbols("a")[0].rate_orders, proven.account("a").all_units) == (3, 6)
