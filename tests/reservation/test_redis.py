@@ -670,6 +670,18 @@ def test_durability_replicated_without_a_replica_still_lets_facts_in_and_calls_n
                 book.deposit("nobody", 1, request_id="d")
 
 
+def test_a_script_is_loaded_however_long_the_node_waited_to_say_that_it_has_none(server: servers.Server) -> None:
+    with ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=100) as book, server.client() as client:
+        # It ends a wait when its timer goes off, once a second: later than the book's whole time-out.
+        client.config_set("hz", 1)
+        for n in range(2):
+            client.script_flush()
+            with pytest.raises(StoreTimeout, match="done, but"):
+                book.open_account(f"a{n}", 1, not_after_us=time.time_ns() // 1000 + 60_000_000)
+        with ReservationBook.connect(server.url) as plain:
+            assert plain.accounts() == ("a0", "a1")
+
+
 def test_an_abandoned_id_is_final_only_once_a_replica_knows_it_however_often_it_is_asked(
     server: servers.Server,
 ) -> None:

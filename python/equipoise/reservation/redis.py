@@ -322,6 +322,7 @@ class RedisBook(RedisReads):
         self._open()
         deadline = time.monotonic() + self._timeout_s
         asked: Address | None = None
+        told: Address | None = None
         while True:
             address = asked or self._route.address(slot)
             link = self._link(address, deadline)
@@ -348,7 +349,14 @@ class RedisBook(RedisReads):
             refused = found[0]
             if not isinstance(refused, failures.RedisError):
                 return found
-            asked = self._after(refused, slot, address, script, deadline)
+            if script is not None and isinstance(refused, failures.NoScriptError):
+                # Once whatever the time: what has gone may be a wait for a replica, which a node keeps for what it
+                # did not run as well, and which it ends as late as its own timer likes.
+                if told != address or time.monotonic() < deadline:
+                    self.at(address, command("SCRIPT", "LOAD", script.text))
+                    told = address
+                    continue
+            asked = self._after(refused, slot, address, deadline)
 
     def _open(self) -> None:
         if self._closed:
@@ -372,24 +380,19 @@ class RedisBook(RedisReads):
         error: failures.RedisError,
         slot: int,
         address: Address,
-        script: Script | None,
         deadline: float,
     ) -> Address | None:
         """What to do about an error reply that means the step was not run: where to ask instead, or raise."""
-        unknown_script = isinstance(error, failures.NoScriptError) and script is not None
-        if not (unknown_script or isinstance(error, failures.AskError) or retry_later(error)):
+        if not (isinstance(error, failures.AskError) or retry_later(error)):
             raise failure_of(error) from error
         if isinstance(error, failures.MovedError):
             # Noted at once: this call may have spent its time waiting for a replica here, and the next one would too.
             # Whoever sends callers away may be a master no longer.
             self._links.drop(address)
             self._route.moved(slot, Address(error.host or address.host, error.port))
-        # A first call may have spent its time waiting for a replica, for a script that was not there.
-        if time.monotonic() >= deadline + (self._timeout_s if unknown_script else 0):
+        if time.monotonic() >= deadline:
             raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
-        if script is not None and unknown_script:
-            self.at(address, command("SCRIPT", "LOAD", script.text))
-        elif isinstance(error, failures.AskError):
+        if isinstance(error, failures.AskError):
             return Address(error.host or address.host, error.port)
         elif not isinstance(error, failures.MovedError):
             if isinstance(error, failures.ReadOnlyError):

@@ -81,7 +81,12 @@ _LATER = (
     failures.MasterDownError,
     failures.ReadOnlyError,
 )
-_REFUSED = (failures.OutOfMemoryError, failures.AuthenticationError, failures.NoPermissionError)
+_REFUSED = (
+    failures.OutOfMemoryError,
+    failures.AuthenticationError,
+    failures.NoPermissionError,
+    failures.NoScriptError,
+)
 _REFUSED_WORDS = ("MISCONF", "NOREPLICAS", "DENIED", "NOAUTH", "NOPERM", "OOM")
 
 
