@@ -14,12 +14,11 @@ from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import (
     BookAccount,
     BookSymbol,
+    KeptStep,
     OrderRow,
     Outcome,
-    RawJournal,
     RawOrder,
     RawTotals,
-    Remembered,
     Terms,
 )
 from equipoise.reservation.requests import Ask, Reserve
@@ -79,8 +78,7 @@ _HeldLadder: TypeAlias = tuple[
     BookAccount,
     tuple[BookSymbol, ...],
     tuple[RawOrder, ...],
-    RawJournal,
-    tuple[str, Remembered],
+    KeptStep,
     tuple[str, ...],
     int,
 ]
@@ -1069,15 +1067,15 @@ def hold_ladder(
     rows: list[tuple[BookSymbol, bool]],
     totals: RawTotals,
     now: int,
-    shared: tuple[int, tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]],
-    cause: tuple[str, str, str, int, tuple[tuple[str, Any], ...]],
+    blank: RawOrder,
+    cause: tuple[str, str, str, int, list[tuple[str, str]]],
     answer: tuple[type[Outcome], Code],
     best_effort: bool,
     foreign: bool,
     stale: bool,
     changed: bool,
     steps: tuple[Callable[..., tuple[int, bool]], Callable[..., Code] | None, Callable[..., BookSymbol] | None],
-) -> _RefusedLadder | _HeldLadder: ...
+) -> _RefusedLadder | _HeldLadder | None: ...
 def compact_json(nested: object) -> str: ...
 def pack(nested: tuple[Any, ...]) -> bytes: ...
 def unpack(packed: bytes) -> tuple[Any, ...]: ...

@@ -671,7 +671,10 @@ def test_durability_replicated_without_a_replica_still_lets_facts_in_and_calls_n
 
 
 def test_a_script_is_loaded_however_long_the_node_waited_to_say_that_it_has_none(server: servers.Server) -> None:
-    with ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=100) as book, server.client() as client:
+    with (
+        ReservationBook.connect(f"{server.url}?durability=replicated", timeout_ms=100) as book,
+        server.client() as client,
+    ):
         # It ends a wait when its timer goes off, once a second: later than the book's whole time-out.
         client.config_set("hz", 1)
         for n in range(2):

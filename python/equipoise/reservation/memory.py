@@ -7,7 +7,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from equipoise._rust import pack, unpack
+from equipoise._rust import pack
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.arguments import TIME_MAX
 from equipoise.reservation.audit import Holdings, JournalBase
@@ -23,9 +23,9 @@ from equipoise.reservation.records import (
     BookOrder,
     BookSymbol,
     JournalRecord,
+    KeptStep,
     OutboxEntry,
     Outcome,
-    PackedOutcome,
     RawEntry,
     RawJournal,
     RawOrder,
@@ -35,6 +35,7 @@ from equipoise.reservation.records import (
     order_of_raw,
     raw_entry,
     raw_order,
+    step_of,
 )
 from equipoise.reservation.requests import Request
 from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey, Upkeep
@@ -43,13 +44,6 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, 
 
 __all__ = ["CountedRates", "MemoryBook"]
 
-# What piles up is kept as exact tuples of numbers, text and bytes, what is nested in it packed: the garbage collector
-# stops looking at those, and they take less memory.
-_KeptStep = tuple[int, int, str, int, bytes | tuple[RawJournal, PackedOutcome | None]]
-"""(version, at_us, fingerprint, issued_us, the journal record and the answer packed, or as they are where they cannot).
-
-The journal and the ids that have been used hold the same one.
-"""
 _LIVE_STATES = frozenset(state.value for state in NOT_TERMINAL)
 _DEADLINE, _CHANGED, _OPEN_LOTS = map(BookOrder._fields.index, ("deadline_us", "changed_us", "open_lots"))
 
@@ -91,7 +85,7 @@ class CountedRates:
             self.counts.pop(rate, None)
 
 
-def _kept(journal: RawJournal, answer: Remembered | None) -> _KeptStep:
+def _kept(journal: RawJournal, answer: Remembered | None) -> KeptStep:
     fingerprint, issued_us, outcome = ("", 0, None) if answer is None else answer
     step = (journal, outcome)
     try:
@@ -100,13 +94,8 @@ def _kept(journal: RawJournal, answer: Remembered | None) -> _KeptStep:
         return (journal[0], journal[1], fingerprint, issued_us, step)  # a text or number is of a class of its own
 
 
-def _step(kept: _KeptStep) -> tuple[RawJournal, PackedOutcome | None]:
-    packed = kept[4]
-    return unpack(packed) if isinstance(packed, bytes) else packed
-
-
-def _record(kept: _KeptStep) -> JournalRecord:
-    return journal_record(_step(kept)[0])
+def _record(kept: KeptStep) -> JournalRecord:
+    return journal_record(step_of(kept)[0])
 
 
 class _Shelf:
@@ -137,9 +126,9 @@ class _Shelf:
         self.aliases: dict[str, str] = {}
         self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
-        self.requests: dict[str, _KeptStep] = {}
-        self.events: dict[str, dict[str, _KeptStep]] = {}
-        self.journal: list[_KeptStep] = []
+        self.requests: dict[str, KeptStep] = {}
+        self.events: dict[str, dict[str, KeptStep]] = {}
+        self.journal: list[KeptStep] = []
         self.outbox: dict[str, RawEntry] = {}
         self.base = JournalBase()
         self.leased: Lease | None = None
@@ -176,12 +165,12 @@ class _Shelf:
 
     def request(self, ident: str) -> Remembered | None:
         kept = self.requests.get(ident)
-        return None if kept is None else (kept[2], kept[3], _step(kept)[1])
+        return None if kept is None else (kept[2], kept[3], step_of(kept)[1])
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         events = self.events.get(order_id)
         kept = None if events is None else events.get(ident)
-        return None if kept is None else (kept[2], kept[3], _step(kept)[1])
+        return None if kept is None else (kept[2], kept[3], step_of(kept)[1])
 
     def settled(self, until_us: int) -> Iterable[BookOrder]:
         return [
@@ -210,9 +199,9 @@ class _Shelf:
         assert self.held is not None  # noqa: S101 - asked of open accounts only
         return self.held.version
 
-    def _leads_to(self, record: _KeptStep, until_us: int) -> bool:
+    def _leads_to(self, record: KeptStep, until_us: int) -> bool:
         """Whether an id that was issued ahead of the clock, and so stays, was answered by this record."""
-        return record[3] > until_us and self.requests.get(_step(record)[0][3]) is record
+        return record[3] > until_us and self.requests.get(step_of(record)[0][3]) is record
 
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
@@ -270,9 +259,10 @@ class _Shelf:
                 self.outbox.pop(request_id, None)
             else:
                 self.outbox[request_id] = entry
-        journal = effect.journal
-        if journal is not None:
-            self._keep(journal, effect)
+        if effect.kept is not None:
+            self._keep(*effect.kept)
+        elif effect.journal is not None:
+            self._pack(effect.journal, effect)
         if effect.lease is not None:
             self.leased = effect.lease
         if effect.account is not None:
@@ -294,7 +284,13 @@ class _Shelf:
         if upkeep.rebase:
             self.rebase()
 
-    def _keep(self, journal: RawJournal, effect: Effect) -> None:
+    def _keep(self, request_id: str, step: KeptStep) -> None:
+        """Keep a step that comes packed."""
+        if not self.journal or self.journal[-1][0] != step[0]:
+            self.journal.append(step)
+        self.requests[request_id] = step
+
+    def _pack(self, journal: RawJournal, effect: Effect) -> None:
         """Keep the journal record of a step and what it was answered, packed in one."""
         asked, noted = effect.request, effect.event
         if self.journal and self.journal[-1][0] == journal[0]:

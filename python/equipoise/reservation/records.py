@@ -13,6 +13,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from equipoise import present
+from equipoise._rust import unpack
 from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.money import MICRO_SCALE, to_decimal
 
@@ -100,6 +101,11 @@ PackedOutcome = tuple[Any, ...]
 """(code, op, version, scale, totals before, totals after, order id, state, flags, order rows)."""
 Remembered = tuple[str, int, PackedOutcome | None]
 """An id that has been used: fingerprint of its content, issued_at and the answer; None is a tombstone (abandoned)."""
+KeptStep = tuple[int, int, str, int, bytes | tuple[RawJournal, PackedOutcome | None]]
+"""(version, at_us, fingerprint, issued_us, journal record and answer packed, or as they are where they cannot be).
+
+One object in the place of some fifteen that the garbage collector would look at again and again.
+"""
 
 
 class Totals(NamedTuple):
@@ -646,6 +652,12 @@ class Outcome(NamedTuple):
 
 # What a store keeps for long is exact tuples of numbers and text: the garbage collector stops looking at those, while
 # a million named tuples or dataclasses would be walked again and again.
+
+
+def step_of(kept: KeptStep) -> tuple[RawJournal, PackedOutcome | None]:
+    """The journal record of a step, and what its id was answered."""
+    packed = kept[4]
+    return unpack(packed) if isinstance(packed, bytes) else packed
 
 
 def journal_record(raw: RawJournal) -> JournalRecord:

@@ -349,13 +349,13 @@ class RedisBook(RedisReads):
             refused = found[0]
             if not isinstance(refused, failures.RedisError):
                 return found
-            if script is not None and isinstance(refused, failures.NoScriptError):
-                # Once whatever the time: what has gone may be a wait for a replica, which a node keeps for what it
-                # did not run as well, and which it ends as late as its own timer likes.
-                if told != address or time.monotonic() < deadline:
-                    self.at(address, command("SCRIPT", "LOAD", script.text))
-                    told = address
-                    continue
+            unknown = isinstance(refused, failures.NoScriptError)
+            # Once whatever the time: what has gone may be a wait for a replica, which a node keeps for what it did not
+            # run as well, and which it ends as late as its own timer likes.
+            if script is not None and unknown and (told != address or time.monotonic() < deadline):
+                self.at(address, command("SCRIPT", "LOAD", script.text))
+                told = address
+                continue
             asked = self._after(refused, slot, address, deadline)
 
     def _open(self) -> None:

@@ -23,6 +23,7 @@ from equipoise.reservation.records import (
     Remembered,
     Terms,
     Totals,
+    step_of,
 )
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
@@ -166,9 +167,13 @@ class Writes:
 
     def take(self, account_id: str, effect: Effect, before: BookAccount | None) -> None:
         """Take over a step. `before` is the account as it was."""
-        after = effect.account
-        if effect.journal is not None:
-            self.journal.append(journal_row(account_id, effect.journal))
+        after, journal, request = effect.account, effect.journal, effect.request
+        if effect.kept is not None:
+            ident, step = effect.kept
+            journal, packed = step_of(step)
+            request = (ident, (step[2], step[3], packed))
+        if journal is not None:
+            self.journal.append(journal_row(account_id, journal))
         if after is not None:
             kept = self.accounts.get(account_id)
             self.accounts[account_id] = (before if kept is None else kept[0], after)
@@ -176,8 +181,8 @@ class Writes:
             self.symbols[account_id, row.symbol, row.leg] = row
         if effect.orders:
             assert after is not None  # noqa: S101 - orders change with their account, and
-            assert effect.journal is not None  # noqa: S101 - in the journal
-            changes = zip(effect.orders, effect.journal[_JOURNAL_ORDERS], strict=True)
+            assert journal is not None  # noqa: S101 - in the journal
+            changes = zip(effect.orders, journal[_JOURNAL_ORDERS], strict=True)
             for place, (order, (order_id, was, _)) in enumerate(changes, after.version << 32):
                 key = (account_id, order_id)
                 waits = self.orders.get(key)
@@ -185,8 +190,8 @@ class Writes:
                 self.orders[key] = (new, order)
         for owner, held in effect.owners:
             self.owners[account_id, owner] = held
-        if effect.request is not None:
-            ident, answer = effect.request
+        if request is not None:
+            ident, answer = request
             self.requests[account_id, ident] = answer
         if effect.event is not None:
             order_id, ident, answer = effect.event

@@ -7,7 +7,7 @@ be written. What few accounts have, limits among it, is asked for here.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 from equipoise._rust import hold_ladder
 from equipoise.reservation.codes import PRECEDENCE, Code, OrderState
@@ -34,6 +34,10 @@ from equipoise.reservation.steps.view import Effect, View
 __all__ = ["reserve"]
 
 OK = Code.OK
+_ASKED = (None,) * 6
+"""Places of an order's record for what it was asked for with."""
+_FRESH = (0, 0, 0, 0, 0, 0, 0, 0, (), "", None, None)
+"""`hold` to `cancel_deadline_us` of an order that has just been made, but for the first and the third."""
 RESERVED, SENT = OrderState.RESERVED._value_, OrderState.SENT._value_
 
 
@@ -56,12 +60,16 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     for ask in request.asks:
         if known(ask[0]) is not None:
             taken.add(ask[0])
-        elif ask[1:3] not in read:
-            row = view.symbol(ask[1], ask[2])
-            read[ask[1:3]] = (blank_row(ask[1], ask[2]), False) if row is None else (row, True)
-    details: tuple[tuple[str, Any], ...] = (("owner", owner),) if owner else ()
+        elif (key := ask[1:3]) not in read:
+            row = view.symbol(*key)
+            read[key] = (blank_row(*key), False) if row is None else (row, True)
+    details = [("owner", owner)] if owner else []
     if request.outbox:
-        details += (("send", "outbox"),)
+        details.append(("send", "outbox"))
+    state = SENT if request.sent else RESERVED
+    about = (request.order_type, owner, ident, 0, now, request.deadline_us, request.good_till_us, state)
+    # One sum of short tuples: see `new_record`.
+    blank = _ASKED + (scale, 0, False, False) + about + _FRESH + (request.outbox, None, 0, 0, 0, None)  # noqa: RUF005
     judged = hold_ladder(
         account,
         terms,
@@ -70,12 +78,7 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
         list(read.values()),
         account.totals,
         now,
-        (
-            scale,
-            (request.order_type, owner, ident),
-            (now, request.deadline_us, request.good_till_us, SENT if request.sent else RESERVED),
-            (0, 0, 0, 0, 0, (), "", None, None, request.outbox, None, 0, 0, 0, None, now, account.version + 1),
-        ),
+        blank + (now, account.version + 1),  # noqa: RUF005
         (request.op, ident, request.fingerprint, request.issued_us, details),
         (Outcome, OK),
         request.best_effort,
@@ -88,14 +91,16 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
             None if draft is None else partial(_count, draft),
         ),
     )
+    if judged is None:
+        return refuse(Code.AMOUNT_OVERFLOW, request, account)
     if len(judged) == 3:
         return _refuse_ladder(request, account, *judged)
-    outcome, after, symbols, orders, journal, remembered, held_ids, holds = judged
-    # Under rules that do not add up the requirement can fall, and an owner's holds exceed what the account holds.
+    outcome, after, symbols, orders, kept, held_ids, holds = judged
+    # Under rules that do not add up an owner's holds can exceed what the account holds.
     owned = view.owned(owner) + holds if owner and holds else 0
-    if after.all_units < 0 or not -AMOUNT_MAX <= after.free_units <= AMOUNT_MAX or owned > AMOUNT_MAX:
+    if owned > AMOUNT_MAX:
         return refuse(Code.AMOUNT_OVERFLOW, request, account)
-    effect = Effect(outcome, after, symbols, orders, journal, remembered)
+    effect = Effect(outcome, after, symbols, orders, kept=(ident, kept))
     if owned:
         effect.owners = ((owner, owned),)
     if request.outbox:

@@ -11,6 +11,7 @@ from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
     BookSymbol,
+    KeptStep,
     OutboxEntry,
     Outcome,
     RawEntry,
@@ -134,6 +135,8 @@ class Effect:
     journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
+    kept: tuple[str, KeptStep] | None = None
+    """Instead of `journal` and `request`: the id, and both packed."""
     aliases: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, int], ...] = ()
     rates: RateDeltas | None = None

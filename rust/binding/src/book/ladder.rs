@@ -4,19 +4,15 @@
 //! orders that may only reduce, charges that are counted per lot.
 
 use equipoise::margin::{AMOUNT_MAX, Combine, Running};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyOverflowError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyList, PySet, PyString, PyTuple, PyType};
 
-use super::record::record;
+use super::nested::Form;
+use super::pack::Packed;
+use super::record::{record, with_items};
 use super::rows::{required, rested_totals, rule, running, side, whole, with_running};
-
-/// Of a symbol's record what the journal keeps: `lots` to `hold_asks`.
-const JOURNALLED: std::ops::Range<usize> = 2..6;
-/// Items of an order's record, and of what one that was asked for says.
-const ORDER_ITEMS: usize = 38;
-const ASK_ITEMS: usize = 8;
 
 const EXISTS: &str = "ORDER_EXISTS";
 
@@ -41,9 +37,8 @@ struct Row<'py> {
 }
 
 /// An order as it was asked for, `equipoise.reservation.requests.Ask`, and what it would hold.
-struct Asked<'py> {
-    ask: Bound<'py, PyTuple>,
-    items: [Bound<'py, PyAny>; ASK_ITEMS],
+struct Asked<'a, 'py> {
+    ask: &'a Bound<'py, PyTuple>,
     lots: i64,
     hold: i64,
     reduce_only: bool,
@@ -51,17 +46,24 @@ struct Asked<'py> {
     reduces: bool,
 }
 
-impl<'py> Asked<'py> {
-    fn new(ask: Bound<'py, PyAny>) -> PyResult<Self> {
-        let ask = ask.cast_into::<PyTuple>()?;
-        let items: [_; ASK_ITEMS] =
-            ask.iter().collect::<Vec<_>>().try_into().map_err(|_| PyValueError::new_err("not an order asked for"))?;
-        let (lots, hold, reduce_only) = (items[4].extract()?, items[6].extract()?, items[7].is_truthy()?);
-        Ok(Self { ask, items, lots, hold, reduce_only, reduces: false })
+/// Places of what one that was asked for says.
+const ORDER_ID: usize = 0;
+const SYMBOL: usize = 1;
+const LEG: usize = 2;
+const SIDE: usize = 3;
+const LOTS: usize = 4;
+const HOLD: usize = 6;
+const REDUCE_ONLY: usize = 7;
+
+impl<'a, 'py> Asked<'a, 'py> {
+    fn new(ask: &'a Bound<'py, PyTuple>) -> PyResult<Self> {
+        let at = |place: usize| ask.get_borrowed_item(place);
+        let (lots, hold, reduce_only) = (at(LOTS)?.extract()?, at(HOLD)?.extract()?, at(REDUCE_ONLY)?.is_truthy()?);
+        Ok(Self { ask, lots, hold, reduce_only, reduces: false })
     }
 
-    fn order_id(&self) -> &Bound<'py, PyAny> {
-        &self.items[0]
+    fn order_id(&self) -> PyResult<Bound<'py, PyAny>> {
+        self.ask.get_item(ORDER_ID)
     }
 
     /// Whether its lots and its charge count: one that may only reduce and does not fit holds its charge, and counts like
@@ -113,21 +115,21 @@ impl<'py> Ladder<'py> {
     }
 
     /// Judge an order; what it changes is noted if it counts for those after it.
-    fn judge(&mut self, asked: &mut Asked<'py>) -> PyResult<Verdict<'py>> {
-        let [order_id, symbol, leg, side_name, ..] = &asked.items;
-        if self.taken.contains(order_id)? {
+    fn judge(&mut self, asked: &mut Asked<'_, 'py>) -> PyResult<Verdict<'py>> {
+        let ask = asked.ask;
+        if !self.taken.is_empty() && self.taken.contains(ask.get_borrowed_item(ORDER_ID)?)? {
             return Ok(Verdict::Refused(EXISTS));
         }
+        let leg = ask.get_borrowed_item(LEG)?;
         if self.foreign || self.hedge != leg.is_truthy()? || (self.tickets && asked.reduce_only) {
             return Ok(Verdict::Refused("TERMS_INVALID"));
         }
-        let side = side(side_name)?;
-        let at = self.place(symbol, leg)?;
+        let side = side(&*ask.get_borrowed_item(SIDE)?)?;
+        let at = self.place(&*ask.get_borrowed_item(SYMBOL)?, &leg)?;
         let row = &self.rows[at];
         if asked.reduce_only || self.hedge {
-            let charged = self.steps.0.call1((&self.terms, with_running(&row.first, &row.totals)?, &asked.ask))?;
+            let charged = self.steps.0.call1((&self.terms, with_running(&row.first, &row.totals)?, ask))?;
             (asked.hold, asked.reduces) = charged.extract()?;
-            asked.items[6] = asked.hold.into_pyobject(self.py())?.into_any();
         }
         let counts = asked.counts();
         let mut after = rested_totals(row.totals, side, asked.hold, asked.lots, asked.reduces, counts)?;
@@ -154,7 +156,7 @@ impl<'py> Ladder<'py> {
     }
 
     /// What an order meets that changes a symbol's totals to `after`.
-    fn limited(&self, asked: &Asked<'py>, row: &Row<'py>, after: &Running, rise: i128) -> PyResult<Verdict<'py>> {
+    fn limited(&self, asked: &Asked<'_, 'py>, row: &Row<'py>, after: &Running, rise: i128) -> PyResult<Verdict<'py>> {
         let py = self.py();
         if self.all + rise > AMOUNT_MAX.into() || !after.fits() {
             return Ok(Verdict::Refused("AMOUNT_OVERFLOW"));
@@ -167,7 +169,7 @@ impl<'py> Ladder<'py> {
             let requiring = (whole(py, rise)?, whole(py, self.all)?);
             let totals = with_running(&row.first, after)?;
             let code =
-                limit.call1((&asked.ask, totals, holding, requiring, self.held, asked.reduces, asked.counts()))?;
+                limit.call1((asked.ask, totals, holding, requiring, self.held, asked.reduces, asked.counts()))?;
             let code = code.cast_into::<PyString>()?;
             if code.to_str()? != "OK" {
                 return Ok(Verdict::Limited(code));
@@ -177,65 +179,74 @@ impl<'py> Ladder<'py> {
         Ok(if self.best_effort && rise > 0 && free < rise { Verdict::Short(rise, free) } else { Verdict::Held })
     }
 
-    /// Totals of the symbols, and their entries of the journal.
-    fn symbols(&self) -> PyResult<[Bound<'py, PyAny>; 2]> {
-        let (mut symbols, mut moves) = (Vec::with_capacity(self.touched.len()), Vec::with_capacity(self.touched.len()));
-        let figures = |row: &Bound<'py, PyTuple>| row.get_slice(JOURNALLED.start, JOURNALLED.end);
-        for row in self.touched.iter().map(|at| &self.rows[*at]) {
-            let now = with_running(&row.first, &row.totals)?;
-            let was = row.begun.then(|| figures(&row.first));
-            let (symbol, leg) = (now.get_borrowed_item(0)?, now.get_borrowed_item(1)?);
-            moves.push((symbol, leg, was, figures(&now)).into_pyobject(self.py())?);
-            symbols.push(now);
-        }
-        Ok([PyTuple::new(self.py(), symbols)?.into_any(), PyTuple::new(self.py(), moves)?.into_any()])
+    /// Totals of the symbols where something is held.
+    fn symbols(&self) -> PyResult<Bound<'py, PyTuple>> {
+        let row = |at: &usize| with_running(&self.rows[*at].first, &self.rows[*at].totals);
+        PyTuple::new(self.py(), self.touched.iter().map(row).collect::<PyResult<Vec<_>>>()?)
     }
 }
 
-/// What is written for the orders that are held, each in the caller's order.
+/// What is written for the orders, each in the caller's order.
 struct Written<'py> {
     answers: Vec<Bound<'py, PyTuple>>,
     orders: Vec<Bound<'py, PyTuple>>,
-    changes: Vec<Bound<'py, PyTuple>>,
-    ids: Vec<Bound<'py, PyAny>>,
+    /// Of those that are held: their ids, holds and lots.
+    held: Vec<(Bound<'py, PyString>, i64, i64)>,
     /// Codes of those that are not.
     faults: Vec<Bound<'py, PyString>>,
 }
 
-/// What all orders of a ladder have in their records: scale; order type, owner and request id; times and state; what follows
-/// the lots that work.
-type Shared<'py> = (Bound<'py, PyAny>, Bound<'py, PyTuple>, Bound<'py, PyTuple>, Bound<'py, PyTuple>);
+/// Places in the record of an order of what is its own; `order_id` to `price_ticks` come first, as it was asked for.
+mod order {
+    pub(super) const ASKED_END: usize = 6;
+    pub(super) const SCALE: usize = 6;
+    pub(super) const HOLD_START: usize = 7;
+    pub(super) const REDUCE_ONLY: usize = 8;
+    pub(super) const REDUCES: usize = 9;
+    pub(super) const PLACE: usize = 13;
+    pub(super) const STATE: usize = 17;
+    pub(super) const HOLD: usize = 18;
+    pub(super) const WORKING: usize = 20;
+}
 
 impl<'py> Ladder<'py> {
-    /// Judge all orders. `changed`: the terms are not those that the caller knows.
-    fn written(&mut self, asks: &Bound<'py, PyTuple>, shared: Shared<'py>, changed: bool) -> PyResult<Written<'py>> {
+    /// Judge all orders. `blank`: an order's record but for what is its own; `changed`: the terms are not those that the
+    /// caller knows.
+    fn written(
+        &mut self,
+        asks: &Bound<'py, PyTuple>,
+        blank: &Bound<'py, PyTuple>,
+        changed: bool,
+    ) -> PyResult<Written<'py>> {
         let (py, size) = (asks.py(), asks.len());
-        let (scale, about, times, rest) = shared;
-        let [about, times, rest] = [about, times, rest].map(|part| part.iter().collect::<Vec<_>>());
-        let state = times.last().ok_or_else(|| PyValueError::new_err("no state"))?;
-        let (ok, none, zero) = (intern!(py, "OK").as_any(), py.None(), &0i64.into_pyobject(py)?.into_any());
-        let [answers, orders, changes] = [(); 3].map(|()| Vec::with_capacity(size));
-        let mut written = Written { answers, orders, changes, ids: Vec::with_capacity(size), faults: Vec::new() };
+        let (ok, zero) = (intern!(py, "OK").as_any(), &0i64.into_pyobject(py)?.into_any());
+        let [answers, orders] = [(); 2].map(|()| Vec::with_capacity(size));
+        let mut written = Written { answers, orders, held: Vec::with_capacity(size), faults: Vec::new() };
         for (place, ask) in asks.iter().enumerate() {
-            let mut asked = Asked::new(ask)?;
+            let ask = ask.cast_into::<PyTuple>()?;
+            let mut asked = Asked::new(&ask)?;
             let mut verdict = self.judge(&mut asked)?;
             // Of the codes that an order can have of itself only that of a taken id comes before this one.
             if changed && !matches!(verdict, Verdict::Refused(EXISTS)) {
                 verdict = Verdict::Refused("TERMS_CHANGED");
             }
+            let order_id = asked.order_id()?;
             let (code, required, had) = match verdict {
                 Verdict::Held => {
-                    let [order_id, .., lots, _, hold, _] = &asked.items;
-                    let (place, reduces) = (place.into_pyobject(py)?.into_any(), asked.reduces.into_pyobject(py)?);
-                    let mut items = Vec::with_capacity(ORDER_ITEMS);
-                    items.extend(&asked.items[..6]);
-                    items.extend([&scale, hold, &asked.items[7], reduces.as_any()]);
-                    items.extend(about.iter().chain([&place]).chain(&times).chain([hold, zero, lots]).chain(&rest));
-                    written.orders.push(PyTuple::new(py, items)?);
-                    let figures = PyTuple::new(py, [state, hold, zero, lots, zero, zero, zero, zero, zero])?;
-                    written.changes.push((order_id, &none, figures).into_pyobject(py)?);
-                    written.answers.push(PyTuple::new(py, [order_id, ok, hold, zero, zero])?);
-                    written.ids.push(order_id.clone());
+                    let hold = asked.hold.into_pyobject(py)?.into_any();
+                    let own = [
+                        (order::HOLD_START, hold.clone()),
+                        (order::REDUCE_ONLY, ask.get_item(REDUCE_ONLY)?),
+                        (order::REDUCES, asked.reduces.into_pyobject(py)?.to_owned().into_any()),
+                        (order::PLACE, place.into_pyobject(py)?.into_any()),
+                        (order::HOLD, hold.clone()),
+                        (order::WORKING, ask.get_item(LOTS)?),
+                    ];
+                    let items = with_items(blank, own)?;
+                    items.set_slice(0, order::ASKED_END, &ask.get_slice(0, order::ASKED_END))?;
+                    written.orders.push(items.to_tuple());
+                    written.answers.push(PyTuple::new(py, [&order_id, ok, &hold, zero, zero])?);
+                    written.held.push((order_id.cast_into()?, asked.hold, asked.lots));
                     continue;
                 }
                 Verdict::Refused(code) => (PyString::new(py, code), 0, 0),
@@ -243,7 +254,7 @@ impl<'py> Ladder<'py> {
                 Verdict::Limited(code) => (PyString::new(py, code.to_str()?), 0, 0),
                 Verdict::Short(required, had) => (PyString::new(py, "INSUFFICIENT_MARGIN"), required, had),
             };
-            let row = [asked.order_id(), code.as_any(), zero, &whole(py, required)?, &whole(py, had)?];
+            let row = [&order_id, code.as_any(), zero, &whole(py, required)?, &whole(py, had)?];
             written.answers.push(PyTuple::new(py, row)?);
             written.faults.push(code);
         }
@@ -252,39 +263,98 @@ impl<'py> Ladder<'py> {
 }
 
 /// Places in the record of an account of what a ladder changes.
-const VERSION: usize = 5;
-const ALL_UNITS: usize = 9;
-const LIVE_ORDERS: usize = 13;
-const CHANGED_US: usize = 18;
-const RECORDS: usize = 19;
-
-/// The account with `orders` orders and a request more.
-fn account_after<'py>(
-    account: &Bound<'py, PyTuple>,
-    all: Bound<'py, PyAny>,
-    now: &Bound<'py, PyAny>,
-    orders: usize,
-) -> PyResult<Bound<'py, PyTuple>> {
-    let py = account.py();
-    let mut items = account.iter().collect::<Vec<_>>();
-    let after = |place: usize, more: usize| -> PyResult<Bound<'py, PyAny>> {
-        whole(py, i128::from(account.get_borrowed_item(place)?.extract::<i64>()?) + more as i128)
-    };
-    let changes = [
-        (VERSION, after(VERSION, 1)?),
-        (ALL_UNITS, all),
-        (LIVE_ORDERS, after(LIVE_ORDERS, orders)?),
-        (CHANGED_US, now.clone()),
-        (RECORDS, after(RECORDS, orders + 1)?),
-    ];
-    for (place, value) in changes {
-        items[place] = value;
-    }
-    record(&account.get_type(), items)
+mod account {
+    pub(super) const VERSION: usize = 5;
+    pub(super) const ALL_UNITS: usize = 9;
+    pub(super) const LIVE_ORDERS: usize = 13;
+    pub(super) const CHANGED_US: usize = 18;
+    pub(super) const RECORDS: usize = 19;
 }
 
 /// What the journal and the id's record say of the request: operation, request id, fingerprint, time of issue, details.
-type Cause<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>);
+type Cause<'py> =
+    (Bound<'py, PyString>, Bound<'py, PyString>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<[Bound<'py, PyString>; 2]>);
+
+/// Of a step that holds a ladder, what is the same in the journal and in the answer to the id.
+struct Step<'a, 'py> {
+    cause: &'a Cause<'py>,
+    version: i64,
+    at_us: i64,
+    scale: i64,
+    state: &'a str,
+    before: [i64; 4],
+    after: [i64; 4],
+}
+
+impl<'py> Step<'_, 'py> {
+    /// The journal's record and the answer to the id, packed: (`RawJournal`, `PackedOutcome`) of
+    /// `equipoise.reservation.records`.
+    fn packed(&self, ladder: &Ladder<'py>, written: &Written<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let (op, ident, .., details) = self.cause;
+        let mut out = Packed::new();
+        out.begin(2);
+        out.begin(11);
+        out.numbers(&[self.version, self.at_us]);
+        out.text(op.to_str()?);
+        out.text(ident.to_str()?);
+        out.text(""); // of no one order
+        out.text("OK");
+        out.tuple(&self.before);
+        out.tuple(&self.after);
+        out.begin(ladder.touched.len());
+        for row in ladder.touched.iter().map(|at| &ladder.rows[*at]) {
+            out.begin(4);
+            out.text(row.first.get_borrowed_item(0)?.cast::<PyString>()?.to_str()?);
+            out.text(row.first.get_borrowed_item(1)?.cast::<PyString>()?.to_str()?);
+            if row.begun {
+                out.tuple(&journalled(&running(&row.first)?));
+            } else {
+                out.none();
+            }
+            out.tuple(&journalled(&row.totals));
+        }
+        out.begin(written.held.len());
+        for (order_id, hold, lots) in &written.held {
+            out.begin(3);
+            out.text(order_id.to_str()?);
+            out.none();
+            out.begin(9);
+            out.text(self.state);
+            out.numbers(&[*hold, 0, *lots, 0, 0, 0, 0, 0]);
+        }
+        out.begin(details.len());
+        for detail in details {
+            out.begin(2);
+            for text in detail {
+                out.text(text.to_str()?);
+            }
+        }
+        out.begin(10);
+        out.text("OK");
+        out.text(op.to_str()?);
+        out.numbers(&[self.version, self.scale]);
+        out.tuple(&self.before);
+        out.tuple(&self.after);
+        out.none(); // no one order, and no state of it
+        out.none();
+        out.begin(0);
+        out.begin(written.answers.len());
+        for row in &written.answers {
+            out.begin(5);
+            out.text(row.get_borrowed_item(0)?.cast::<PyString>()?.to_str()?);
+            out.text(row.get_borrowed_item(1)?.cast::<PyString>()?.to_str()?);
+            for place in 2..5 {
+                out.number(row.get_borrowed_item(place)?.extract()?);
+            }
+        }
+        Ok(out.bytes(ladder.py()))
+    }
+}
+
+/// Of a symbol's totals what the journal keeps.
+fn journalled(totals: &Running) -> [i64; 4] {
+    [totals.lots, totals.margin, totals.hold[0], totals.hold[1]]
+}
 
 /// Judge a ladder, and make what a step leaves that holds it.
 ///
@@ -300,9 +370,8 @@ type Cause<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Boun
 ///     Totals of every symbol and leg of the others, and whether the account has them; if not, those that it starts from.
 /// totals
 ///     Balance, open result that counts, used_margin_executed and used_margin_all, units of the account's scale.
-/// shared
-///     What all orders of the ladder have in their records: scale; order type, owner and request id; times and state; what
-///     follows the lots that work.
+/// blank
+///     An order's record but for what is its own: what it was asked for with, hold, what works of it, place, whether it reduces.
 /// cause
 ///     Operation, request id, fingerprint and time of issue of the request; what else the journal says of it.
 /// answer
@@ -319,8 +388,9 @@ type Cause<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyAny>, Boun
 /// -------
 /// tuple
 ///     Where nothing is held, three: codes of refused orders (none: all together ask for more than is free), outcomes of all,
-///     rise of used_margin_all. Else eight: the outcome, the account after, totals of symbols, records of orders, the journal's
-///     record, what is remembered of the request, ids and sum of what is held.
+///     rise of used_margin_all. None where the account's figures would leave their range. Else seven: the outcome, the account
+///     after, totals of symbols, records of orders, the step as it is kept (version, now, fingerprint, time of issue, the journal's
+///     record and the answer packed), ids and sum of what is held.
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "what a step knows, each once")]
 pub(super) fn hold_ladder<'py>(
@@ -331,7 +401,7 @@ pub(super) fn hold_ladder<'py>(
     rows: &Bound<'py, PyList>,
     totals: &Bound<'py, PyTuple>,
     now: &Bound<'py, PyAny>,
-    shared: Shared<'py>,
+    blank: &Bound<'py, PyTuple>,
     cause: Cause<'py>,
     answer: (Bound<'py, PyType>, Bound<'py, PyAny>),
     best_effort: bool,
@@ -339,13 +409,14 @@ pub(super) fn hold_ladder<'py>(
     stale: bool,
     changed: bool,
     steps: Steps<'py>,
-) -> PyResult<Bound<'py, PyTuple>> {
+) -> PyResult<Option<Bound<'py, PyTuple>>> {
     let py = asks.py();
     let combine = rule(terms.getattr(intern!(py, "combine"))?.cast::<PyString>()?.to_str()?)?;
     let positions = terms.getattr(intern!(py, "positions"))?.cast_into::<PyString>()?;
     let (hedge, tickets) = (positions.to_str()? == "hedge", positions.to_str()? == "tickets");
     let (balance, pnl, executed, all): (i64, i64, i64, i64) = totals.extract()?;
     let free = i128::from(balance) + i128::from(pnl) - i128::from(all);
+    let all_before = all;
     let (all, holds, held) = (all.into(), 0, 0);
     let read = |row: Bound<'py, PyAny>| {
         let (first, begun): (Bound<'py, PyTuple>, bool) = row.extract()?;
@@ -372,39 +443,58 @@ pub(super) fn hold_ladder<'py>(
         holds,
         held,
     };
-    let scale = shared.0.clone();
-    let Written { answers, orders, changes, ids, faults } = ladder.written(asks, shared, changed)?;
-    let answers = PyTuple::new(py, answers)?;
+    let written = ladder.written(asks, blank, changed)?;
+    let answers = PyTuple::new(py, &written.answers)?;
     let rise = ladder.all - before;
-    let whole_refused = !best_effort && (!faults.is_empty() || (rise > 0 && free < rise));
-    if whole_refused || ids.is_empty() {
-        return (PyTuple::new(py, faults)?, answers, whole(py, rise)?).into_pyobject(py);
+    let whole_refused = !best_effort && (!written.faults.is_empty() || (rise > 0 && free < rise));
+    if whole_refused || written.held.is_empty() {
+        let refused = (PyTuple::new(py, &written.faults)?, answers, whole(py, rise)?);
+        return refused.into_pyobject(py).map(Some);
     }
-    let [symbols, moves] = ladder.symbols()?;
-    let all = whole(py, ladder.all)?;
-    let after = account_after(account, all.clone(), now, ids.len())?;
-    let version = after.get_item(VERSION)?;
-    let then = (balance, pnl, executed, all).into_pyobject(py)?;
-    let (op, ident, fingerprint, issued_us, details) = cause;
+    // Under rules that do not add up the requirement can fall.
+    if ladder.all < 0 || (free - rise).unsigned_abs() > AMOUNT_MAX.unsigned_abs().into() {
+        return Ok(None);
+    }
+    let all = i64::try_from(ladder.all).map_err(|_| PyOverflowError::new_err("used_margin_all"))?;
+    let number = |place: usize| account.get_borrowed_item(place)?.extract::<i64>();
+    let (version, held) = (number(account::VERSION)? + 1, written.held.len() as i64);
+    let [version_now, all_now] = [version, all].map(|number| number.into_pyobject(py).map(Bound::into_any));
+    let (version_now, all_now) = (version_now?, all_now?);
+    let changes = [
+        (account::VERSION, version_now.clone()),
+        (account::ALL_UNITS, all_now.clone()),
+        (account::LIVE_ORDERS, (number(account::LIVE_ORDERS)? + held).into_pyobject(py)?.into_any()),
+        (account::CHANGED_US, now.clone()),
+        (account::RECORDS, (number(account::RECORDS)? + held + 1).into_pyobject(py)?.into_any()),
+    ];
+    let after = record(&account.get_type(), with_items(account, changes)?)?;
+    let scale = blank.get_item(order::SCALE)?;
+    let state = blank.get_item(order::STATE)?.cast_into::<PyString>()?;
+    let step = Step {
+        cause: &cause,
+        version,
+        at_us: now.extract()?,
+        scale: scale.extract()?,
+        state: state.to_str()?,
+        before: [balance, pnl, executed, all_before],
+        after: [balance, pnl, executed, all],
+    };
     let (class, code) = answer;
-    let (none, nothing, ok) = (py.None().into_bound(py), PyTuple::empty(py).into_any(), intern!(py, "OK").as_any());
-    let [was, then, rows] = [totals.as_any(), then.as_any(), answers.as_any()];
-    let name = account.get_item(0)?;
-    let outcome = [&code, &op, &name, &version, &scale, was, then, &none, &none, &nothing, rows, &none, &none];
-    let outcome = outcome.map(Clone::clone).into();
-    let remembered = [ok, &op, &version, &scale, was, then, &none, &none, &nothing, rows];
-    let no_order = PyString::new(py, "").into_any();
-    let changes = PyTuple::new(py, changes)?.into_any();
-    let journal = [&version, now, &op, &ident, &no_order, ok, was, then, &moves, &changes, &details];
+    let (op, _, fingerprint, issued_us, _) = &cause;
+    let then = PyTuple::new(py, [&totals.get_item(0)?, &totals.get_item(1)?, &totals.get_item(2)?, &all_now])?;
+    let (none, name) = (&py.None().into_bound(py), account.get_item(0)?);
+    let (nothing, rows) = (PyTuple::empty(py).into_any(), answers.as_any());
+    let [was, then] = [totals.as_any(), then.as_any()];
+    let outcome = [&code, op.as_any(), &name, &version_now, &scale, was, then, none, none, &nothing, rows, none, none];
+    let kept = (version_now.clone(), now, fingerprint, issued_us, step.packed(&ladder, &written)?);
     let parts = [
-        record(&class, outcome)?.into_any(),
+        record(&class, PyList::new(py, outcome)?)?.into_any(),
         after.into_any(),
-        symbols,
-        PyTuple::new(py, orders)?.into_any(),
-        PyTuple::new(py, journal)?.into_any(),
-        (ident, (fingerprint, issued_us, PyTuple::new(py, remembered)?)).into_pyobject(py)?.into_any(),
-        PyTuple::new(py, ids)?.into_any(),
+        ladder.symbols()?.into_any(),
+        PyTuple::new(py, &written.orders)?.into_any(),
+        kept.into_pyobject(py)?.into_any(),
+        PyTuple::new(py, written.held.iter().map(|(order_id, ..)| order_id))?.into_any(),
         whole(py, ladder.holds)?,
     ];
-    PyTuple::new(py, parts)
+    PyTuple::new(py, parts).map(Some)
 }

@@ -19,9 +19,28 @@ const TUPLE: u8 = 5;
 const SMALL: u8 = 16;
 const SMALL_MAX: u64 = (u8::MAX - SMALL) as u64;
 /// The packed form.
-struct Packed(Vec<u8>);
+pub(super) struct Packed(Vec<u8>);
 
 impl Packed {
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(512))
+    }
+
+    pub(super) fn bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0)
+    }
+
+    /// Numbers one after the other.
+    pub(super) fn numbers(&mut self, numbers: &[i64]) {
+        numbers.iter().for_each(|number| self.number(*number));
+    }
+
+    /// A tuple of numbers.
+    pub(super) fn tuple(&mut self, numbers: &[i64]) {
+        self.begin(numbers.len());
+        self.numbers(numbers);
+    }
+
     /// A whole number, seven bits a byte, the lowest first.
     fn length(&mut self, mut value: u64) {
         while value >= 0x80 {
@@ -68,9 +87,9 @@ impl Form for Packed {
 /// A tuple of exact tuples, ints, strs, bools and None as bytes. Raises ValueError where there is anything else in it.
 #[pyfunction]
 pub(super) fn pack<'py>(nested: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyBytes>> {
-    let mut packed = Packed(Vec::with_capacity(512));
+    let mut packed = Packed::new();
     write(&mut packed, nested)?;
-    Ok(PyBytes::new(nested.py(), &packed.0))
+    Ok(packed.bytes(nested.py()))
 }
 
 /// The rest of the bytes.

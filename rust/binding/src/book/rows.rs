@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::record::record;
+use super::record::{record, with_items};
 
 /// Where the figures of a row begin and end: `lots` to `rate_tickets`.
 const FIGURES: std::ops::Range<usize> = 2..14;
@@ -31,16 +31,18 @@ pub(super) fn running(row: &Bound<'_, PyTuple>) -> PyResult<Running> {
 
 /// `row` with other figures; a record of the same class.
 pub(super) fn with_running<'py>(row: &Bound<'py, PyTuple>, totals: &Running) -> PyResult<Bound<'py, PyTuple>> {
-    let py = row.py();
+    let (before, after) = (figures(&running(row)?), figures(totals));
+    let changed = FIGURES.zip(before.into_iter().zip(after)).filter(|(_, (before, after))| before != after);
+    let changes = changed.map(|(place, (_, after))| Ok((place, after.into_pyobject(row.py())?.into_any())));
+    record(&row.get_type(), with_items(row, changes.collect::<PyResult<Vec<_>>>()?)?)
+}
+
+/// In the order in which a row has them.
+fn figures(totals: &Running) -> [i64; 12] {
     let Running { lots, margin, hold, resting, reducing, open, rate_orders, rate_tickets } = *totals;
     let mut figures = [lots, margin, 0, 0, 0, 0, 0, 0, 0, 0, rate_orders, rate_tickets];
     figures[2..10].copy_from_slice([hold, resting, reducing, open].as_flattened());
-    let mut items = row.iter().collect::<Vec<_>>();
-    let places = items.get_mut(FIGURES).ok_or_else(|| PyValueError::new_err("not the totals of a symbol"))?;
-    for (item, figure) in places.iter_mut().zip(figures) {
-        *item = figure.into_pyobject(py)?.into_any();
-    }
-    record(&row.get_type(), items)
+    figures
 }
 
 pub(super) fn rule(name: &str) -> PyResult<Combine> {
