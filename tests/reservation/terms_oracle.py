@@ -31,6 +31,8 @@ MODES = (
     ("larger_leg", "tickets"),
 )
 """Combine rules and the positions they go with; every other pair is invalid."""
+CLOCKS_APART_US = 10_000_000
+"""By how much the clocks of hosts may differ."""
 
 
 def first(amount: int, lots: int, kept: int) -> int:
@@ -127,6 +129,7 @@ class Ledger:
 
     sheet: Sheet
     balance: int
+    opened_us: int = 0
     terms_version: int = 1
     suspended: bool = False
     ids: int = 1
@@ -246,7 +249,8 @@ class Ledger:
         age = self.sheet.mark_age_ms_max
         if age is None:
             return False
-        return any(now - self.marked_us.get(at, -(10**18)) > age * 1000 for at in self.places if self.open_lots(at))
+        never = -(10**18)
+        return any(abs(now - self.marked_us.get(at, never)) > age * 1000 for at in self.places if self.open_lots(at))
 
     # What may be asked -----------------------------------------------------------------------------------------------
 
@@ -335,8 +339,8 @@ class Ledger:
     def shrink_pnl(self, place: Place, had: int, kept: int, now: int) -> None:
         """Open profit or loss goes with the lots it is on. That nothing is left of a position is a mark, of zero."""
         pnl = self.pnl.get(place, 0)
-        if not kept:
-            self.marked_us[place] = max(now, self.marked_us.get(place, now))
+        if not kept and self.is_newer(place, now, now):
+            self.marked_us[place] = now
         self.pnl[place] = first(abs(pnl), had, kept) * (1 if pnl > 0 else -1)
 
     def fill(self, name: str, lots: int, margin: int | None, pnl: int, fee: int, now: int) -> dict[str, bool]:
@@ -390,11 +394,20 @@ class Ledger:
             paper.state = "CLOSED"
         return Code.OK
 
-    def mark(self, place: Place, pnl: int, as_of_us: int) -> str:
+    def is_newer(self, place: Place, as_of_us: int, now: int) -> bool:
+        """Whether a mark of that time is the last there is of a symbol."""
+        last = self.marked_us.get(place)
+        if last is None or last <= as_of_us:
+            return True
+        # What a wrong clock has dated counts for nothing beside a time that the account has lived through.
+        possible = range(self.opened_us, now + CLOCKS_APART_US + 1)
+        return last > possible.stop - 1 and as_of_us in possible
+
+    def mark(self, place: Place, pnl: int, as_of_us: int, now: int) -> str:
         """Flag that goes with it, if any."""
         if not self.open_lots(place):
             return "no_position"
-        if as_of_us < self.marked_us.get(place, as_of_us):
+        if not self.is_newer(place, as_of_us, now):
             return "older"
         self.pnl[place], self.marked_us[place] = pnl, as_of_us
         return ""

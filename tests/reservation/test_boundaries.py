@@ -247,3 +247,91 @@ def test_a_record_that_an_id_issued_ahead_of_the_clock_leads_to_stays_with_the_i
     proven.archive(A)
     assert proven.account(A).trimmed_version == 3
     assert proven.reserve(A, [order(hold=7)], **named).code is Code.TOO_OLD_FOR_DEDUPE
+
+
+@pytest.mark.parametrize("closed", [None, "meanwhile", "afterwards"])
+def test_a_mark_by_a_clock_that_was_ahead_is_stale_and_gives_way_once_it_is_set_right(
+    proven: ReservationBook, order: Make, clock: Any, closed: str | None
+) -> None:
+    """Taken for the newest there is, it would hide every loss from then on, and be fresh until the clock is there."""
+    proven.open_account(A, 1, mark_age_ms_max=60_000)
+
+    def trade(side: str, name: str) -> None:
+        traded = order(side, order_id=name)
+        assert proven.execute(A, traded, request_id=name, margin="0.000001", realised_pnl=0).ok
+
+    trade("bid", "a")
+    clock.advance(100)
+    opened = clock()
+    clock.advance(86_400)
+    assert proven.mark(A, {"SYM": "0.2"}).flags == ()
+    assert proven.revalue(A, "SYM", "0.000005").flags == ()
+    if closed == "meanwhile":
+        trade("ask", "b")
+        trade("bid", "c")
+    clock.now_us = opened
+    if closed == "afterwards":
+        trade("ask", "b")
+        assert proven.mark(A, {"SYM": "0.1"}, as_of_us=opened - 1).flags == ("no_position",)
+        trade("bid", "c")
+        # The close was a mark, by the clock that is right again.
+        assert proven.mark(A, {"SYM": "0.1"}, as_of_us=opened - 1).flags == ("older",)
+        assert proven.revalue(A, "SYM", "0.000009", as_of_us=opened - 1).flags == ("older",)
+        assert proven.symbols(A)[0][-2:] == (opened, opened)
+    else:
+        assert proven.reserve(A, [order()], request_id="blind").code is Code.STALE_MARK
+        assert proven.withdraw(A, "0.1", request_id="blind too").code is Code.STALE_MARK
+        clock.advance(1)
+    now = clock()
+    assert proven.mark(A, {"SYM": "-0.3"}).flags == ()
+    assert proven.revalue(A, "SYM", "0.000006").flags == ()
+    assert (proven.account(A).open_pnl_units, proven.account(A).executed_units) == (-300_000, 6)
+    assert proven.symbols(A)[0][-2:] == (now, now)
+    # From here on they are in order again.
+    assert proven.mark(A, {"SYM": "0.4"}, as_of_us=now - 1).flags == ("older",)
+    assert proven.revalue(A, "SYM", "0.000007", as_of_us=now - 1).flags == ("older",)
+    assert proven.reserve(A, [order()], request_id="seen").ok
+
+
+def test_a_mark_gives_way_to_an_older_one_only_if_it_is_far_ahead_of_the_clock(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    clock.advance(-1)
+    proven.open_account(A, 1)
+    opened = clock()
+    clock.advance(1)
+    proven.execute(A, order(), request_id="x", margin="0.000001")
+    now, far = clock(), 10_000_000
+
+    def both(as_of_us: int, value: int) -> tuple[str, ...]:
+        flags = proven.mark(A, {"SYM": value}, as_of_us=as_of_us).flags
+        assert proven.revalue(A, "SYM", f"0.00000{value}", as_of_us=as_of_us).flags == flags
+        row = proven.symbols(A)[0]
+        assert (row[-2:] == (as_of_us, as_of_us)) == (flags == ())
+        return flags
+
+    # Clocks of several hosts are a little apart.
+    assert both(now + far, 1) == ()
+    assert both(now + far - 1, 2) == ("older",)
+    assert both(now, 2) == ("older",)
+    # Among those that are far ahead the order is theirs.
+    assert both(now + far + 9, 3) == ()
+    assert both(now + far + 8, 4) == ("older",)
+    assert both(now + far + 1, 4) == ("older",)
+    # What is from before the account was opened is by a clock that is wrong now, or not of this account.
+    assert both(opened - 1, 5) == ("older",)
+    assert both(now + far, 6) == ()
+    assert both(now + far + 1, 7) == ()
+    assert both(opened, 8) == ()
+    assert both(opened - 1, 9) == ("older",)
+
+
+def test_a_mark_of_a_time_to_come_is_fresh_for_exactly_its_age_before_it(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1, mark_age_ms_max=1_000)
+    proven.execute(A, order(), request_id="x", margin="0.000001")
+    assert proven.mark(A, {"SYM": 0}, as_of_us=clock() + 1_000_001).flags == ()
+    assert proven.reserve(A, [order()], request_id="a").code is Code.STALE_MARK
+    clock.now_us += 1
+    assert proven.reserve(A, [order()], request_id="b").ok

@@ -135,7 +135,7 @@ class Accounts(RuleBasedStateMachine):
 
     @initialize(sheet=sheets(MODE), balance=st.integers(0, 40).map(lambda tens: 400 - 10 * tens))
     def open(self, sheet: Sheet, balance: int) -> None:
-        self.ledger = Ledger(sheet, balance)
+        self.ledger = Ledger(sheet, balance, opened_us=self.clock())
         assert self.ask("open_account", micros(balance), **asked_for(sheet)).ok
 
     # Terms and status ------------------------------------------------------------------------------------------------
@@ -301,8 +301,8 @@ class Accounts(RuleBasedStateMachine):
     def age(self, beyond: bool, skipped: bool) -> None:
         """Marks as old as they may be, and older."""
         for place in sorted((at for at in self.ledger.places if self.ledger.open_lots(at)), key=str)[skipped:]:
-            self.ledger.mark(place, 0, self.clock())
-            assert self.ask("mark", {(place[0], place[1] or ""): 0}).flags == ()
+            flag = self.ledger.mark(place, 0, self.clock(), self.clock())
+            assert self.ask("mark", {(place[0], place[1] or ""): 0}).flags == ((flag,) if flag else ())
         self.clock.now_us += (self.ledger.sheet.mark_age_ms_max or 0) * 1000 + beyond
         code = self.ledger.withdraw(0, self.clock())
         self.remembered(self.ask("withdraw", 0, request_id=self.fresh()), code)
@@ -372,14 +372,14 @@ class Accounts(RuleBasedStateMachine):
             paper.state = "SENT" if claim else "LIVE"
 
     @precondition(lambda self: self.count % 7 == 0 or not self.ledger.flat)
-    @rule(data=st.data(), pnl=st.integers(-200, 200), old_ms=st.sampled_from([0, 0, 900, 5_000]))
+    @rule(data=st.data(), pnl=st.integers(-200, 200), old_ms=st.sampled_from([0, 0, 900, 5_000, -5_000, -90_000]))
     def mark(self, data: st.DataObject, pnl: int, old_ms: int) -> None:
         leg = data.draw(st.sampled_from(["long", "short"])) if self.hedged else None
         open_ones = sorted((at for at in self.ledger.places if self.ledger.open_lots(at)), key=str)
         anywhere: Place = (data.draw(st.sampled_from(SYMBOLS)), leg)
         place = data.draw(st.sampled_from([*open_ones, anywhere]))
         as_of = self.clock() - old_ms * 1000
-        flag = self.ledger.mark(place, pnl, as_of)
+        flag = self.ledger.mark(place, pnl, as_of, self.clock())
         outcome = self.ask("mark", {(place[0], place[1] or ""): micros(pnl)}, as_of_us=as_of)
         assert (outcome.code, outcome.flags) == (Code.OK, (flag,) if flag else ())
 

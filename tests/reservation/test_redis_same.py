@@ -208,7 +208,7 @@ class History:
             (symbol, rng.choice(legs)): self.money(-40, 40)
             for symbol in rng.sample(SYMBOLS, rng.randint(1, len(SYMBOLS)))
         }
-        return "mark", (values,), {"as_of_us": self.clock() - rng.choice([0, 0, 0, 5_000_000])}
+        return "mark", (values,), {"as_of_us": self.clock() - rng.choice([0, 0, 0, 5_000_000, -5_000_000, -(10**9)])}
 
     def sweep(self, rng: random.Random, fresh: Callable[[], str]) -> Any:
         self.clock.advance(rng.choice([1, 20, 60]))
@@ -243,7 +243,7 @@ class History:
         if op == "open_account":
             return op, (), {"balance": 1}
         leg = rng.choice(["long", "short"]) if self.hedge else None
-        named = {"leg": leg, "as_of_us": self.clock() - rng.choice([0, 10**7])}
+        named = {"leg": leg, "as_of_us": self.clock() - rng.choice([0, 10**7, -(10**9)])}
         if rng.random() < 0.5:
             named["request_id"] = fresh()
         return op, (rng.choice(SYMBOLS), self.money(0, 90)), named

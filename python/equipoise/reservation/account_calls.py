@@ -298,8 +298,9 @@ class AccountCalls(Calls):
     ) -> Outcome:
         """Push open profit or loss per symbol (hedge: per (symbol, leg)), each once.
 
-        An older `as_of_us` than the symbol's last is dropped (flag `older`), and so is a mark for a symbol without a
-        position (flag `no_position`). Never touches used margin; not journalled.
+        An older `as_of_us` than the symbol's last is dropped (flag `older`), unless that is more than ten seconds ahead
+        of the store's clock, and so is a mark for a symbol without a position (flag `no_position`). Never touches used
+        margin; not journalled.
         """
         scale = self._scale(account_id_of(account_id))
         values = [
@@ -321,8 +322,8 @@ class AccountCalls(Calls):
     ) -> Outcome:
         """Set the margin of a position to what a venue that holds positions at mark holds for it now.
 
-        Sets an absolute figure, so an id is needed only to remember the answer; an older `as_of_us` is dropped (flag
-        `older`), an unchanged figure is OK without a journal record. A fact: never refused for margin.
+        Sets an absolute figure, so an id is needed only to remember the answer; an older `as_of_us` is dropped as by
+        `mark` (flag `older`), an unchanged figure is OK without a journal record. A fact: never refused for margin.
         """
         scale = self._scale(account_id_of(account_id))
         margin = units(position_margin, scale, "position_margin", round_up=True)

@@ -49,7 +49,7 @@ class Terms:
     pnl_policy
         "loss_only": only an open loss counts into `free`; "all": an open profit too.
     mark_age_ms_max
-        Refuse growth while a symbol with a position has not been marked for longer; None: never.
+        Refuse growth while the last mark of a symbol with a position is further from now, on either side; None: never.
     orders_max
         Orders that are not terminal, at most.
     order_margin_max

@@ -27,8 +27,8 @@ row[LOTS] = row[LOTS] + (o.bid and 0 - lots or lots)
 row[MARGIN] = row[MARGIN] - (o.margin - margin)
 row[side] = row[side] - lots
 row[OPEN_PNL] = open_pnl
-if lots == gross then
-    row[MARKED] = max(row[MARKED], now)
+if lots == gross and replaces(now, row[MARKED]) then
+    row[MARKED] = now
 end
 put_row(o.symbol, o.leg, was, row)
 local pnl = tonumber(ARGV[11])

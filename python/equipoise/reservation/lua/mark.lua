@@ -23,7 +23,7 @@ for i = 8, #ARGV, 2 do
     local row = row_of(call('HGET', SYMBOLS, ARGV[i]))
     if not row or not has_position(row) then
         none = true
-    elseif as_of < row[MARKED] then
+    elseif not replaces(as_of, row[MARKED]) then
         older = true
     else
         local value = tonumber(ARGV[i + 1])

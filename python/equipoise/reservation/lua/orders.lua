@@ -434,7 +434,8 @@ local function trade(row, o, lots, margin, pnl, fee)
             open_pnl = pro_rata(open_pnl, size, size - closed)
             if closed == size then
                 -- A mark or a margin from before is not for the next position, which begins with no open result.
-                row[MARKED], row[REVALUED] = max(row[MARKED], now), max(row[REVALUED], now)
+                row[MARKED] = replaces(now, row[MARKED]) and now or row[MARKED]
+                row[REVALUED] = replaces(now, row[REVALUED]) and now or row[REVALUED]
             end
         end
         if closed < lots then

@@ -254,15 +254,25 @@ local function fits(row)
     return row[LOTS] >= -MOST
 end
 
--- Whether a position has not been marked for longer than the terms allow.
+-- Whether what is known as of a time takes the place of what was known as of `last`. The later does, but for a time that
+-- is far ahead: that was by a wrong clock, and would keep everything out until the clock is there. Unless this one is from
+-- before the account was opened: then it is the clock of now that is wrong.
+local function replaces(as_of, last)
+    -- Clocks of hosts differ, by less than ten seconds.
+    local newest = now + 10000000
+    return as_of >= last or (as_of <= newest and newest < last and as_of >= more_of('opened_us'))
+end
+
+-- Whether a position's last mark is further from now than the terms allow; ahead of the clock as well, for how old a mark
+-- by a clock that was wrong is nobody knows.
 local function stale()
     local age = A.limits and A.limits.mark_age_ms_max
     if not age then
         return false
     end
-    local oldest = now - age * 1000
+    local oldest, newest = now - age * 1000, now + age * 1000
     for _, row in pairs(all_rows()) do
-        if row[MARKED] < oldest and has_position(row) then
+        if (row[MARKED] < oldest or row[MARKED] > newest) and has_position(row) then
             return true
         end
     end

@@ -14,7 +14,7 @@ local row = row_after(was)
 if row[LOTS] == 0 and margin > 0 then
     return answer('ILLEGAL_TRANSITION')
 end
-local older = as_of < row[REVALUED]
+local older = not replaces(as_of, row[REVALUED])
 if older or (margin == row[MARGIN] and ident == '') then
     if not older and row[REVALUED] ~= as_of and row[LOTS] ~= 0 then
         row[REVALUED] = as_of

@@ -26,6 +26,7 @@ from equipoise.reservation.steps.draft import (
     id_gate,
     marks_stale,
     refuse,
+    replaces,
     row_of,
     snapshot,
 )
@@ -221,7 +222,7 @@ def move_money(view: View, request: Money, now: int) -> Effect:
     return draft.finish()
 
 
-def mark(view: View, request: Mark, now: int) -> Effect:  # noqa: ARG001 - every step has the same signature
+def mark(view: View, request: Mark, now: int) -> Effect:
     """Take in open profit or loss; ordered by as_of, not journalled, never touches used margin."""
     account = view.account()
     if account is None:
@@ -233,7 +234,7 @@ def mark(view: View, request: Mark, now: int) -> Effect:  # noqa: ARG001 - every
         row = view.symbol(symbol, leg)
         if row is None or not (row.lots or row.long_lots or row.short_lots):
             flags.add("no_position")
-        elif request.as_of_us < row.marked_us:
+        elif not replaces(request.as_of_us, row.marked_us, account, now):
             flags.add("older")
         else:
             pnl += value - row.open_pnl
@@ -265,7 +266,7 @@ def revalue(view: View, request: Revalue, now: int) -> Effect:
     row = row_of(view, request.symbol, request.leg)
     if not row.lots and request.margin:
         return refuse(Code.ILLEGAL_TRANSITION, request, account)
-    older = request.as_of_us < row.revalued_us
+    older = not replaces(request.as_of_us, row.revalued_us, account, now)
     if older or (request.margin == row.margin and not request.ident):
         totals = account.totals
         flags = ("older",) if older else ()

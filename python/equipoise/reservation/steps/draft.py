@@ -48,12 +48,15 @@ __all__ = [
     "marks_stale",
     "order_step",
     "refuse",
+    "replaces",
     "row_of",
     "snapshot",
     "without_amendment",
 ]
 
 OK, ACTIVE = Code.OK, AccountStatus.ACTIVE
+CLOCK_AHEAD_US = 10_000_000
+"""How far a time may be ahead of the store's clock and still be by a clock that is right: those of hosts differ."""
 HOLD_BIDS, RESTING_END = BookSymbol._fields.index("hold_bids"), BookSymbol._fields.index("long_lots")
 
 
@@ -96,12 +99,27 @@ def growth_gate(request: Request, account: BookAccount) -> Effect | None:
 
 
 def marks_stale(view: View, account: BookAccount, now: int) -> bool:
-    """Whether a position has not been marked for longer than the terms allow."""
+    """Whether a position's last mark is further from now than the terms allow.
+
+    Ahead of the clock as well: how old a mark by a clock that was wrong is nobody knows.
+    """
     age_ms = account.terms.mark_age_ms_max
     if age_ms is None:
         return False
-    oldest = now - age_ms * 1000
-    return any(row.marked_us < oldest and (row.lots or row.long_lots or row.short_lots) for row in view.symbols())
+    oldest, newest = now - age_ms * 1000, now + age_ms * 1000
+    return any(
+        not oldest <= row.marked_us <= newest and (row.lots or row.long_lots or row.short_lots)
+        for row in view.symbols()
+    )
+
+
+def replaces(as_of_us: int, last_us: int, account: BookAccount, now: int) -> bool:
+    """Whether what is known as of a time takes the place of what was known as of `last_us`.
+
+    The later does, but for a time that is far ahead: that was by a wrong clock, and would keep everything out until the
+    clock is there. Unless this one is from before the account was opened: then it is the clock of now that is wrong.
+    """
+    return as_of_us >= last_us or account.opened_us <= as_of_us <= now + CLOCK_AHEAD_US < last_us
 
 
 def row_of(view: View, symbol: str, leg: str) -> BookSymbol:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from equipoise.errors import StoreCorrupt
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.money import held
-from equipoise.reservation.records import BookOrder, BookSymbol, new_record
+from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, new_record
 from equipoise.reservation.requests import Close, Fill
 from equipoise.reservation.steps.draft import (
     Draft,
@@ -15,6 +15,7 @@ from equipoise.reservation.steps.draft import (
     less_resting,
     order_step,
     refuse,
+    replaces,
     without_amendment,
 )
 from equipoise.reservation.steps.rules import counted, counted_rate, order_rate, standing
@@ -76,9 +77,9 @@ def book_trade(
         values[LOTS] += signed
         values[MARGIN], values[OPEN_PNL] = kept, open_pnl
         if 0 < size == closed:
-            values[MARKED] = _marked_once_flat(row, draft.now)
+            values[MARKED] = _once_flat(row.marked_us, draft.account, draft.now)
             # What the venue held for that position is not what it holds for the next one.
-            values[REVALUED] = max(row.revalued_us, draft.now)
+            values[REVALUED] = _once_flat(row.revalued_us, draft.account, draft.now)
         row = new_record(BookSymbol, values)
         if row.leg and row.lots and (row.lots > 0) != (row.leg == "long"):
             flags += ("leg_overshoot",)
@@ -91,9 +92,9 @@ def book_trade(
     return Trade(row, order, lots - closed, margin, flags, missing)
 
 
-def _marked_once_flat(row: BookSymbol, now: int) -> int:
+def _once_flat(last_us: int, account: BookAccount, now: int) -> int:
     """A mark from before a position was closed is not for the next one, which begins with no open result."""
-    return max(row.marked_us, now)
+    return now if replaces(now, last_us, account, now) else last_us
 
 
 def _pro_rata(amount: int, lots: int, left: int) -> int:
@@ -241,7 +242,7 @@ def close(view: View, request: Close, now: int) -> Effect:
             long_lots=row.long_lots - (lots if bid else 0),
             short_lots=row.short_lots - (0 if bid else lots),
             open_pnl=open_pnl,
-            marked_us=_marked_once_flat(row, now) if lots == gross else row.marked_us,
+            marked_us=_once_flat(row.marked_us, account, now) if lots == gross else row.marked_us,
         )
     )
     missing = request.realised_pnl is None
