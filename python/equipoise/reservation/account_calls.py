@@ -23,6 +23,7 @@ from equipoise.reservation.requests import (
     Suspend,
     Sweep,
 )
+from equipoise.reservation.scales import counted_anew
 from equipoise.reservation.steps import terms_content
 
 __all__ = ["AccountCalls"]
@@ -164,6 +165,7 @@ class AccountCalls(Calls):
         request = ImportFlat("import_flat", account_id, ident, content, issued, until, *opened)
         return FlatImport(self._run(request), faults)
 
+    @counted_anew
     def set_terms(
         self,
         account_id: str,
@@ -186,8 +188,9 @@ class AccountCalls(Calls):
 
         Another combine rule or position mode is taken only when flat with no live orders (TERMS_INVALID otherwise).
         """
+        scale = self._scale(account_id_of(account_id))
         terms = terms_of(
-            self._scale(account_id_of(account_id)),
+            scale,
             rule,
             positions,
             pnl_policy,
@@ -202,7 +205,7 @@ class AccountCalls(Calls):
         content = fingerprint("set_terms", terms_content(terms))
         issued, until = self._validity(issued_at_us, not_after_us)
         ident = id_of(request_id, "request_id")
-        return self._run(SetTerms("set_terms", account_id, ident, content, issued, until, terms))
+        return self._run(SetTerms("set_terms", account_id, ident, content, issued, until, terms, at_scale=scale))
 
     def suspend(
         self,
@@ -272,6 +275,7 @@ class AccountCalls(Calls):
             raise InputError("kind", None, f"one of {', '.join(ADJUST_KINDS)}", kind)
         return self._money("adjust", account_id, amount, kind, request_id, issued_at_us, not_after_us)
 
+    @counted_anew
     def _money(
         self,
         op: str,
@@ -290,9 +294,21 @@ class AccountCalls(Calls):
         content = fingerprint(op, count, kind)
         ident = id_of(request_id, "request_id")
         return self._run(
-            Money(op, account_id, ident, content, issued, until, count, kind, expected_version=expected_version)
+            Money(
+                op,
+                account_id,
+                ident,
+                content,
+                issued,
+                until,
+                count,
+                kind,
+                expected_version=expected_version,
+                at_scale=scale,
+            )
         )
 
+    @counted_anew
     def mark(
         self, account_id: str, open_pnl: Mapping[str | tuple[str, str], Amount], *, as_of_us: int | None = None
     ) -> Outcome:
@@ -308,8 +324,9 @@ class AccountCalls(Calls):
             for symbol, leg, value in places_of(open_pnl, "open_pnl")
         ]
         as_of = self._clock() if as_of_us is None else time_of(as_of_us, "as_of_us")
-        return self._run(Mark("mark", account_id, "", "", tuple(values), as_of))
+        return self._run(Mark("mark", account_id, "", "", tuple(values), as_of, at_scale=scale))
 
+    @counted_anew
     def revalue(
         self,
         account_id: str,
@@ -334,7 +351,17 @@ class AccountCalls(Calls):
         until = now + self._timeout_us
         return self._run(
             Revalue(
-                "revalue", account_id, ident, content, now, until, id_of(symbol, "symbol"), leg_of(leg), margin, as_of
+                "revalue",
+                account_id,
+                ident,
+                content,
+                now,
+                until,
+                id_of(symbol, "symbol"),
+                leg_of(leg),
+                margin,
+                as_of,
+                at_scale=scale,
             )
         )
 

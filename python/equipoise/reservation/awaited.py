@@ -31,6 +31,7 @@ from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.order_calls import OrderCalls
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Request
+from equipoise.reservation.scales import OtherScale
 from equipoise.reservation.sqlite import SqliteBook
 from equipoise.reservation.workers import AsyncWorker, partitions_of
 
@@ -71,7 +72,12 @@ def _stepwise(
                 maker.scales[account_id] = scale
         # What a maker gives out for an outcome is a request.
         request: Any = method(maker, account_id, *values, **named)
-        outcome = await self._step(request)
+        try:
+            outcome = await self._step(request)
+        except OtherScale as other:
+            maker.scales[account_id] = other.scale
+            again: Any = method(maker, account_id, *values, **named)
+            outcome = await self._step(again)
         if outcome.version:
             maker.scales[account_id] = outcome.scale
         return outcome

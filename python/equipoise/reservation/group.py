@@ -43,7 +43,7 @@ class GroupMember:
         self.woken = threading.Lock()
         self.woken.acquire()
 
-    def fail(self, error: EquipoiseError, cause: BaseException) -> None:
+    def fail(self, error: EquipoiseError, cause: BaseException | None) -> None:
         """Answer with an error."""
         self.outcome, self.error, self.cause = None, error, cause
 

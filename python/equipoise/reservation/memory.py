@@ -38,6 +38,7 @@ from equipoise.reservation.records import (
     step_of,
 )
 from equipoise.reservation.requests import Request
+from equipoise.reservation.scales import OtherScale
 from equipoise.reservation.steps import NOT_TERMINAL, STEPS, Effect, Indexes, Lease, RateKey, Upkeep
 from equipoise.reservation.steps.view import RateDeltas
 from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, partition_of, unclaimed
@@ -380,6 +381,8 @@ class MemoryBook(ReservationBook):
                 shelf = _Shelf()
                 if request.op in ("open_account", "import_flat"):
                     self._shelves[account_id] = shelf
+            if request.at_scale is not None and shelf.held is not None and shelf.held.scale != request.at_scale:
+                raise OtherScale(account_id, shelf.held.scale)
             effect = STEPS[request.op](shelf, request, self._clock())
             if effect.account is not None or effect.symbols or effect.lease is not None:
                 counts = shelf.counts_after(effect.rates) if effect.rates else ()

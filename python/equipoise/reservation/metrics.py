@@ -41,6 +41,7 @@ from equipoise.reservation.awaited import AsyncReservationBook
 from equipoise.reservation.contract import ReservationBook
 from equipoise.reservation.records import BookAccount, BookOrder, Outcome
 from equipoise.reservation.requests import Request
+from equipoise.reservation.scales import OtherScale
 
 __all__ = ["DASHBOARD", "BookMetrics", "serve_metrics"]
 
@@ -159,6 +160,8 @@ class BookMetrics(Collector):
             return
         try:
             yield seen
+        except OtherScale:
+            raise  # the store has not failed: the call is made once more
         except StoreError as error:
             self._failed(error)
             raise

@@ -22,6 +22,7 @@ from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id
 from equipoise.reservation.money import MICRO_SCALE, Amount, lots_of, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Amend, Close, Execute, Fill, OrderEvent, Reserve, Resolve, SettleAmend
+from equipoise.reservation.scales import OtherScale, counted_anew
 
 __all__ = ["OrderCalls"]
 
@@ -107,27 +108,36 @@ class OrderCalls(Calls):
             deadline = time_of(deadline_us, "deadline_us")
         elif (deadline := issued + 6 * self._timeout_us) > TIME_MAX:
             deadline = TIME_MAX
-        return self._run(
-            Reserve(
-                "reserve",
-                account_id,
-                ident,
-                content,
-                issued,
-                until,
-                asks,
-                best_effort,
-                in_micros,
-                terms_version,
-                owner,
-                send == "caller",
-                kind,
-                deadline,
-                good_till,
-                send == "outbox",
-            )
+        request = Reserve(
+            "reserve",
+            account_id,
+            ident,
+            content,
+            issued,
+            until,
+            asks,
+            best_effort,
+            in_micros,
+            terms_version,
+            owner,
+            send == "caller",
+            kind,
+            deadline,
+            good_till,
+            send == "outbox",
         )
+        if holds is None:
+            return self._run(request)
+        request.at_scale = scale
+        try:
+            return self._run(request)
+        except OtherScale as other:  # not `counted_anew`: what most calls leave as it is costs them nothing
+            request.at_scale = other.scale
+            request.asks = asks = asks_of(ident, orders, holds, other.scale)
+            request.fingerprint = fingerprint(asks, best_effort, in_micros, terms_version, owner, send, kind, good_till)
+            return self._run(request)
 
+    @counted_anew
     def execute(
         self,
         account_id: str,
@@ -177,6 +187,7 @@ class OrderCalls(Calls):
                 terms_version,
                 owner,
                 kind,
+                at_scale=scale,
             )
         )
 
@@ -194,6 +205,7 @@ class OrderCalls(Calls):
         derived = event_id is None
         return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id, derived=derived)
 
+    @counted_anew
     def fill(
         self,
         account_id: str,
@@ -233,7 +245,8 @@ class OrderCalls(Calls):
         cost = 0 if type(fee) is int and fee == 0 else units(fee, scale, "fee", signed=True)
         content = fingerprint("fill", count, taken, pnl, cost)
         ident = id_of(fill_id, "fill_id")
-        return self._run(Fill("fill", account_id, ident, content, id_of(order_id, "order_id"), count, taken, pnl, cost))
+        where = id_of(order_id, "order_id")
+        return self._run(Fill("fill", account_id, ident, content, where, count, taken, pnl, cost, at_scale=scale))
 
     def reject(self, account_id: str, order_id: str, *, event_id: str = "reject", reason: str = "") -> Outcome:
         """The venue refused the order; what it held is released. After a fill only the remainder ends (CANCELLED)."""
@@ -265,6 +278,7 @@ class OrderCalls(Calls):
             derived=event_id is None,
         )
 
+    @counted_anew
     def amend(
         self,
         account_id: str,
@@ -331,6 +345,7 @@ class OrderCalls(Calls):
                 terms_version,
                 deadline,
                 until,
+                at_scale=scale,
             )
         )
 
@@ -407,6 +422,7 @@ class OrderCalls(Calls):
             )
         )
 
+    @counted_anew
     def close(
         self,
         account_id: str,
@@ -424,7 +440,8 @@ class OrderCalls(Calls):
         cost = units(fee, scale, "fee", signed=True)
         content = fingerprint("close", count, pnl, cost)
         ident = id_of(event_id, "event_id")
-        return self._run(Close("close", account_id, ident, content, id_of(order_id, "order_id"), count, pnl, cost))
+        where = id_of(order_id, "order_id")
+        return self._run(Close("close", account_id, ident, content, where, count, pnl, cost, at_scale=scale))
 
     def _answer_due(self, deadline_us: int | None) -> int:
         """When the venue's answer is due; default the call's time-out from now."""

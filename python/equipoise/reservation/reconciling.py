@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from equipoise.errors import StoreCorrupt
@@ -36,6 +36,8 @@ class _Progress:
     account_id: str
     view: VenueView | None
     operator: str
+    scale: int
+    """What the findings are counted at."""
     settled_us: int | None
     """Until when the view shows what has happened."""
     version: int
@@ -122,7 +124,7 @@ class Reconciling(AccountCalls, OrderCalls):
         items = [plan.item for plan in [*inner, *outer]]
         if apply:
             versions = {name: order.version for name, order in kept.orders.items()}
-            progress = _Progress(account_id, view, operator, settled_us, kept.account.version, versions)
+            progress = _Progress(account_id, view, operator, scale, settled_us, kept.account.version, versions)
             items = []
             if any(plan.step == "noted" for plan in inner):
                 # A record that is lost is held for again before what it held is let go of.
@@ -188,7 +190,7 @@ class Reconciling(AccountCalls, OrderCalls):
                         named = self.acknowledge(account_id, plan.order_id, plan.values[0].venue_id)
                         if named.version == progress.version + 1:
                             progress.version = versions[plan.order_id] = named.version
-                    outcome = self._by_the_venue(account_id, plan, view, versions, progress.version)
+                    outcome = self._by_the_venue(progress, plan, view)
                 except StoreCorrupt as error:
                     # What has been done is reported: a step meets what could not be put right.
                     progress.settled = False
@@ -206,12 +208,10 @@ class Reconciling(AccountCalls, OrderCalls):
             progress.booked = progress.booked and (plan.step != "fill" or state == "applied")
             yield replace(plan.item, state=state, note=note)
 
-    def _by_the_venue(
-        self, account_id: str, plan: Plan, view: VenueView, versions: Mapping[str, int], version: int
-    ) -> Outcome:
-        """One repair that books what the venue says; `version`: of the account after the repair before it."""
-        name = plan.order_id
-        expected = None if name is None else versions[name]
+    def _by_the_venue(self, progress: _Progress, plan: Plan, view: VenueView) -> Outcome:
+        """One repair that books what the venue says."""
+        name, account_id, scale, version = plan.order_id, progress.account_id, progress.scale, progress.version
+        expected = None if name is None else progress.versions[name]
         # One id for each thing said of an order as it stands: the same view, applied again, repeats nothing.
         mark = f"reconcile:{view.as_of_us}:{plan.step}" if name is None else f"reconcile:{plan.step}:{expected}"
         if plan.step == "adopt":
@@ -219,7 +219,7 @@ class Reconciling(AccountCalls, OrderCalls):
             side = venue.side.value
             ask = Ask(order_id, venue.symbol, leg_of(venue.leg), side, lots, venue.price_ticks, hold, venue.reduce_only)
             content = fingerprint("adopt", tuple(ask))
-            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id))
+            return self._run(Adopt("adopt", account_id, "adopt", content, ask, venue.venue_id, at_scale=scale))
         if plan.step == "fill":
             fill = plan.values[0]
             return self.fill(
@@ -236,7 +236,7 @@ class Reconciling(AccountCalls, OrderCalls):
             if abs(change) > AMOUNT_MAX:
                 return Outcome(Code.AMOUNT_OVERFLOW, "adjust", account_id)
             # Only on what was looked at: whatever has been booked since may be what the venue's balance has too.
-            amount, ident = to_decimal(change, self._scale(account_id)), f"{mark}:{version}"
+            amount, ident = to_decimal(change, scale), f"{mark}:{version}"
             return self._money("adjust", account_id, amount, "venue_sync", ident, None, None, version)
         assert name is not None  # noqa: S101 - the rest is about one order
         if plan.step == "acknowledge":

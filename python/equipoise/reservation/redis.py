@@ -42,9 +42,10 @@ from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said, text_reply
+from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said, scaled, text_reply
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
+from equipoise.reservation.scales import OtherScale
 from equipoise.reservation.steps import STEPS
 from equipoise.reservation.workers import OutboxReader
 
@@ -219,7 +220,7 @@ class RedisBook(RedisReads):
         wait = self._wait if wait is None else wait
         replies = self._exchange(slot, lambda link: payload(link) + wait, 2 if wait else 1, script)
         reply = text_reply(replies[0])
-        if reply[:1] not in b"HK":  # nothing was run: there is nothing to wait for
+        if reply[:1] not in b"HKS":  # nothing was run: there is nothing to wait for
             self.check_wait(replies)
         return reply
 
@@ -247,14 +248,15 @@ class RedisBook(RedisReads):
         name, calls, wait = request.op, self._calls(request.account_id), self._wait
         script, now = SCRIPTS[name].call, self._now() if self._injected else ""
         if isinstance(request, Reserve):
-            return calls.reserve(script, request, now, home, wait != b"")
+            told_reserve = request if request.at_scale is None else scaled(request)
+            return calls.reserve(script, told_reserve, now, home, wait != b"")
         ids, values = told or arguments(request)
         head = [name, now, home, "1" if wait else "", request.ident, request.fingerprint]
         return calls.call(script, ids, [*head, *values])
 
     def packed_part(self, request: Reserve) -> PackedReserve:
         """A reservation as part of a call that takes several of one account."""
-        return self._calls(request.account_id).part(request)
+        return self._calls(request.account_id).part(request if request.at_scale is None else scaled(request))
 
     def packed_parts(self, account_id: str, parts: Sequence[PackedReserve], home: str) -> bytes:
         """A call of `reserves` that takes them one after the other."""
@@ -491,7 +493,11 @@ class RedisBook(RedisReads):
             real_id = said(reply[1:])
         else:
             raise StoreUnavailable(f"{account_id}: what {request.op} needs to declare keeps changing")
-        outcome = outcome_from(request, reply)
+        try:
+            outcome = outcome_from(request, reply)
+        except OtherScale as other:
+            self._scales[account_id] = other.scale
+            raise
         if isinstance(request, Reserve) and request.outbox and outcome.done:
             self._hint(account_id)
         return outcome

@@ -192,7 +192,7 @@ class RedisInLoop(AsyncReservationBook):
             line.tell(command("SCRIPT", "LOAD", SCRIPTS[request.op].text), 1)
             replies = await self._asked(line, request)
         reply = replies[0]
-        if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H"):
+        if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H", b"S"):
             return await self._in_turn(request)
         book.check_wait(replies)
         outcome = outcome_from(request, reply)

@@ -19,7 +19,6 @@ from equipoise.reservation.money import MICRO_SCALE
 from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, JournalRecord, OutboxEntry, journal_record
 from equipoise.reservation.redis_links import Address, Link, Target, command, failure_of, slot_of
 from equipoise.reservation.redis_records import (
-    SCALES,
     Snapshot,
     account_of,
     entries_of,
@@ -31,7 +30,7 @@ from equipoise.reservation.redis_records import (
     symbol_of,
 )
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import journal_of
+from equipoise.reservation.redis_steps import SCALES, journal_of
 
 __all__ = ["ATTEMPTS", "CHUNK", "RedisReads"]
 

@@ -10,7 +10,6 @@ from equipoise.errors import StoreCorrupt
 from equipoise.reservation.audit import JournalBase
 from equipoise.reservation.codes import AccountStatus, OrderState
 from equipoise.reservation.foreign import texts, understood
-from equipoise.reservation.money import SCALE_MAX
 from equipoise.reservation.records import (
     SHRINKS,
     BookAccount,
@@ -20,11 +19,10 @@ from equipoise.reservation.records import (
     OutboxEntry,
     Totals,
 )
-from equipoise.reservation.redis_steps import unpacked_terms
+from equipoise.reservation.redis_steps import SCALES, unpacked_terms
 from equipoise.reservation.steps import RateKey, standing
 
 __all__ = [
-    "SCALES",
     "SEEN",
     "Snapshot",
     "account_of",
@@ -39,8 +37,6 @@ __all__ = [
     "symbol_of",
 ]
 
-SCALES = {str(scale): scale for scale in range(SCALE_MAX + 1)}
-"""Scales, by how user_portfolio has them."""
 SEEN = 2**52
 """Added to the age of a settled order once `archive` has seen whether it shrinks (lua/archive.lua)."""
 SIDES = {side: side for side in ("bid", "ask")}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from equipoise._rust import outcome_fields
 from equipoise.errors import InputError, StoreCorrupt
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.foreign import UNREADABLE
+from equipoise.reservation.money import SCALE_MAX
 from equipoise.reservation.records import Outcome, RawJournal, Terms, new_record
 from equipoise.reservation.requests import (
     Abandon,
@@ -26,6 +28,7 @@ from equipoise.reservation.requests import (
     OpenAccount,
     OrderEvent,
     Request,
+    Reserve,
     Resolve,
     Revalue,
     SetTerms,
@@ -33,10 +36,12 @@ from equipoise.reservation.requests import (
     Suspend,
     Sweep,
 )
+from equipoise.reservation.scales import OtherScale
 from equipoise.reservation.steps import terms_content, terms_fault
 from equipoise.reservation.steps.events import ENDS
 
 __all__ = [
+    "SCALES",
     "Arguments",
     "Candidates",
     "arguments",
@@ -44,12 +49,16 @@ __all__ = [
     "outcome_from",
     "packed_terms",
     "said",
+    "scaled",
     "text_reply",
     "unpacked_terms",
 ]
 
 Arguments = tuple[list[str], list[str]]
 """(ids of the order records after the fixed keys, ARGV from the seventh on)."""
+
+SCALES = {str(scale): scale for scale in range(SCALE_MAX + 1)}
+"""Scales, by how user_portfolio has them."""
 
 _LIMITS = ("mark_age_ms_max", "orders_max", "order_margin_max", "margin_max", "records_max")
 _LIMIT_MAPS = ("position_lots_max", "owner_margin_max")
@@ -115,7 +124,8 @@ def _import_flat(r: ImportFlat) -> Arguments:
 
 def _set_terms(r: SetTerms) -> Arguments:
     fault = "" if terms_fault(r.terms) is None else "1"
-    return [], [str(r.issued_us), str(r.not_after_us), packed_terms(r.terms), fault, _text(terms_content(r.terms))]
+    terms = [packed_terms(r.terms), fault, _text(terms_content(r.terms)), _optional(r.at_scale)]
+    return [], [str(r.issued_us), str(r.not_after_us), *terms]
 
 
 def _suspend(r: Suspend) -> Arguments:
@@ -127,18 +137,20 @@ def _abandon(r: Abandon) -> Arguments:
 
 
 def _money(r: Money) -> Arguments:
-    return [], [str(r.issued_us), str(r.not_after_us), str(r.amount), r.kind, _optional(r.expected_version)]
+    more = [str(r.amount), r.kind, _optional(r.expected_version), _optional(r.at_scale)]
+    return [], [str(r.issued_us), str(r.not_after_us), *more]
 
 
 def _mark(r: Mark) -> Arguments:
-    values = [str(r.as_of_us)]
+    values = [str(r.as_of_us), _optional(r.at_scale)]
     for symbol, leg, value in r.values:
         values += (f"{symbol}\x1f{leg}" if leg else symbol, str(value))
     return [], values
 
 
 def _revalue(r: Revalue) -> Arguments:
-    return [], [str(r.issued_us), str(r.not_after_us), r.symbol, r.leg, str(r.margin), str(r.as_of_us)]
+    more = [r.symbol, r.leg, str(r.margin), str(r.as_of_us), _optional(r.at_scale)]
+    return [], [str(r.issued_us), str(r.not_after_us), *more]
 
 
 def _execute(r: Execute) -> Arguments:
@@ -160,6 +172,7 @@ def _execute(r: Execute) -> Arguments:
         _optional(r.terms_version),
         r.owner,
         r.order_type,
+        _optional(r.at_scale),
     ]
 
 
@@ -185,12 +198,13 @@ def _event(r: OrderEvent, real_id: str) -> Arguments:
 
 def _fill(r: Fill, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
-    return ids, [*values, str(r.lots), _optional(r.margin), _optional(r.realised_pnl), str(r.fee)]
+    amounts = [_optional(r.margin), _optional(r.realised_pnl), str(r.fee), _optional(r.at_scale)]
+    return ids, [*values, str(r.lots), *amounts]
 
 
 def _close(r: Close, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
-    return ids, [*values, _optional(r.lots), _optional(r.realised_pnl), str(r.fee)]
+    return ids, [*values, _optional(r.lots), _optional(r.realised_pnl), str(r.fee), _optional(r.at_scale)]
 
 
 def _resolve(r: Resolve, real_id: str) -> Arguments:
@@ -201,7 +215,8 @@ def _resolve(r: Resolve, real_id: str) -> Arguments:
 def _amend(r: Amend, real_id: str) -> Arguments:
     ids, values = _named(r, r.order_id, real_id)
     values += [str(r.lots), str(r.hold), _optional(r.price_ticks), _optional(r.client_id), _optional(r.terms_version)]
-    return [*ids, r.client_id or r.order_id], [*values, str(r.deadline_us), str(r.not_after_us)]
+    values += [str(r.deadline_us), str(r.not_after_us), _optional(r.at_scale)]
+    return [*ids, r.client_id or r.order_id], values
 
 
 def _settle_amend(r: SettleAmend, real_id: str) -> Arguments:
@@ -214,7 +229,13 @@ def _adopt(r: Adopt, real_id: str) -> Arguments:
     ask = r.ask
     ids, values = _named(r, ask.order_id, real_id)
     values += [ask.side, str(ask.lots), str(ask.price_ticks), str(ask.hold), "1" if ask.reduce_only else "", ask.leg]
-    return [*ids, r.venue_id or ask.order_id], [*values, ask.symbol, _optional(r.venue_id), r.order_type, r.owner]
+    values += [ask.symbol, _optional(r.venue_id), r.order_type, r.owner, _optional(r.at_scale)]
+    return [*ids, r.venue_id or ask.order_id], values
+
+
+def scaled(r: Reserve) -> Reserve:
+    """A reservation whose holds are amounts, as it is packed: with their scale right behind the order type."""
+    return replace(r, order_type=f"{r.order_type}{r.at_scale}")
 
 
 _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {
@@ -309,7 +330,7 @@ def said(reply: bytes) -> str:
 
 
 def outcome_from(request: Request, reply: bytes) -> Outcome:
-    """What a script answered. Replies that ask for another call (K, H) are not for here."""
+    """What a script answered. Replies that ask for another call (K, H) are not for here; S raises OtherScale."""
     # No context manager, and no call more than needed: every step comes through here.
     try:
         if reply[0] in _DONE:
@@ -326,6 +347,8 @@ def _not_ours(reply: object, error: Exception) -> StoreCorrupt:
 def _outcome_of_answer(request: Request, reply: str) -> Outcome:
     """The outcome of what no journal entry stands for."""
     kind, account_id = reply[0], request.account_id
+    if kind == "S":
+        raise OtherScale(account_id, SCALES[reply[1:]])
     if kind == "E":
         code, op, version, before, after, order_id, state, flags = _decoded(reply, 2)[0]
         return Outcome(

@@ -64,6 +64,9 @@ class Request:
     """Refuse when the order (repairs: the account) has another version; None: whatever it is."""
     derived: bool = field(default=False, kw_only=True)
     """The id was made from what the event says, so that the same may be said again later and be news (`is_news`)."""
+    at_scale: int | None = field(default=None, kw_only=True)
+    """Scale that the amounts were counted at; an account of another refuses them before anything else. None: no amount
+    depends on it."""
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ from equipoise.reservation.records import (
     Outcome,
 )
 from equipoise.reservation.requests import Request
+from equipoise.reservation.scales import OtherScale
 from equipoise.reservation.sqlite_engine import (
     FAILURES,
     SQLITE_OLDEST,
@@ -382,6 +383,12 @@ class SqliteBook(ReservationBook):
         """Run one step; whether it leaves anything to write."""
         request = member.request
         rows = self._view(writes, request)
+        if request.at_scale is not None:
+            account = rows.account()
+            if account is not None and account.scale != request.at_scale:
+                self._scales[request.account_id] = account.scale
+                member.fail(OtherScale(request.account_id, account.scale), None)
+                return False
         effect = STEPS[request.op](rows, request, self._clock())
         member.outcome = effect.outcome
         if effect.account is None and not effect.symbols and effect.lease is None:
@@ -393,6 +400,7 @@ class SqliteBook(ReservationBook):
         """The same under a savepoint: a record that cannot be read or written fails its own caller only."""
         connection = writes.connection
         connection.execute("SAVEPOINT member")
+        member.error = None  # of the first run, which is undone
         try:
             wrote = self._step(member, writes)
             writes.flush()

@@ -1,8 +1,12 @@
 -- Hold for an order that the venue has and the book has not; a fact, so never refused for margin.
 -- KEYS 13 record of the order   14 record of an order of the venue id's name, if any
 -- ARGV 10 side   11 lots   12 ticks   13 hold   14 1: reduce only   15 leg   16 symbol   17 venue id or empty
---      18 order type   19 owner
+--      18 order type   19 owner   20 scale of the hold
 
+local other = not away and other_scale(ARGV[20])
+if other then
+    return other
+end
 local known, ended = find_order()
 if ended then
     return ended

@@ -1,8 +1,12 @@
 -- Hold for the larger of the old and the new order until the venue has answered.
 -- KEYS 14 record of an order of the client id's name, if any
 -- ARGV 10 lots   11 hold   12 price_ticks or empty   13 client id or empty   14 terms version or empty
---      15 deadline_us   16 not_after_us
+--      15 deadline_us   16 not_after_us   17 scale of the hold
 
+local other = not away and other_scale(ARGV[17])
+if other then
+    return other
+end
 local o, ended = find_order()
 if ended then
     return ended

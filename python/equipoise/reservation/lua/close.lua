@@ -1,5 +1,10 @@
 -- Close lots of a ticket: margin and result in one step. ARGV 10 lots or empty: all   11 realised_pnl or empty   12 fee
+--      13 scale of the amounts
 
+local other = not away and other_scale(ARGV[13])
+if other then
+    return other
+end
 local o, refusal = event_order()
 if not o then
     return refusal

@@ -2,7 +2,7 @@
 -- KEYS 13 record of the new order
 -- ARGV 9 side   10 lots   11 ticks   12 margin   13 1: reduce only   14 leg   15 symbol   16 order id
 --      17 1: the margin is micro-units   18 realised_pnl or empty   19 fee   20 terms version or empty   21 owner
---      22 order type
+--      22 order type   23 scale of the amounts
 
 -- a - b as text, exact although it may be beyond what a double holds. Both are within 2^53, so 1e9 parts it safely.
 local difference
@@ -23,7 +23,7 @@ function difference(a, b)
     return text(billions) .. format('%09.0f', rest)
 end
 
-local refusal = away or gate() or growth_gate()
+local refusal = away or other_scale(ARGV[23]) or gate() or growth_gate()
 if refusal then
     return refusal
 end

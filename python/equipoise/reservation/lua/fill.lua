@@ -1,6 +1,10 @@
 -- Book lots that traded: hold to position, result and fee to the balance, in any state of the order.
--- ARGV 10 lots   11 margin or empty   12 realised_pnl or empty   13 fee
+-- ARGV 10 lots   11 margin or empty   12 realised_pnl or empty   13 fee   14 scale of the amounts
 
+local other = not away and other_scale(ARGV[14])
+if other then
+    return other
+end
 local o, refusal = event_order()
 if not o then
     return refusal

@@ -1,11 +1,11 @@
 -- Take in open profit or loss; ordered by as_of, not journalled, never touches used margin.
--- ARGV 7 as_of_us   8, 9, … symbol field and value, in pairs
+-- ARGV 7 as_of_us   8 scale of the values   9, 10, … symbol field and value, in pairs
 
 local PIECE = 1000
 
-local moved = away
-if moved then
-    return moved
+local refused = away or other_scale(ARGV[8])
+if refused then
+    return refused
 end
 if not A then
     return answer('ACCOUNT_NOT_FOUND')
@@ -19,7 +19,7 @@ local function add(amount, sign)
     high, low = high + sign * ((amount - rest) / PART), low + sign * rest
 end
 add(A.pnl, 1)
-for i = 8, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
     local row = row_of(call('HGET', SYMBOLS, ARGV[i]))
     if not row or not has_position(row) then
         none = true

@@ -1,6 +1,7 @@
 -- Deposit, withdraw or adjust the balance. ARGV 9 signed amount   10 kind   11 expected version or empty
+--      12 scale of the amount
 
-local refused = away or gate()
+local refused = away or other_scale(ARGV[12]) or gate()
 if refused then
     return refused
 end

@@ -8,6 +8,7 @@
 --   R<answer>          anything else, as JSON; nothing was written to the journal
 --   K<order id>        the id given is an alias: ask again with the keys of this order
 --   H<home>            the account was last written on another node: see home.lua
+--   S<scale>           the account has this scale, and the amounts were counted at another: ask again with what is so
 --
 -- KEYS of every script
 --   1 user_portfolio:{a}  hash: the account        2 user_symbols:{a}   hash: running totals per symbol and leg
@@ -137,6 +138,12 @@ end
 
 -- A promotion may have lost the last steps: the caller settles that before anything else (home.lua). Nil: it has not.
 local away = A and ARGV[3] ~= '' and A.said[HOME] ~= ARGV[3] and 'H' .. A.said[HOME] or nil
+
+-- What is answered to amounts that were counted at another scale than the account's; nil where they were not. Before
+-- anything else: what is kept under an id is to be compared with what the amounts are at the right one.
+local function other_scale(scale)
+    return A and scale ~= '' and scale ~= A.said[SCALE] and 'S' .. A.said[SCALE] or nil
+end
 
 -- Figures of the account that only some steps need.
 local function more_of(...)

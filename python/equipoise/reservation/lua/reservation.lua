@@ -1,13 +1,14 @@
 -- One reservation: margin for a whole ladder, all of it, or what fits in the caller's order.
 -- `how`: see reserve.lua; `count` orders: their records in KEYS from `key` + 1 on, what is asked in ARGV from `told` + 1 on
 
-local best_effort, in_micros, outbox, terms_version, owner, state, order_type, deadline, good_till = match(
-    how, '^(1?)\31(1?)\31(1?)\31([^\31]*)\31([^\31]*)\31(%u+)\31(%l+)\31(%-?%d+)\31(.*)$'
+local best_effort, in_micros, outbox, terms_version, owner, state, order_type, at_scale, deadline, good_till = match(
+    how, '^(1?)\31(1?)\31(1?)\31([^\31]*)\31([^\31]*)\31(%u+)\31(%l+)(%d?)\31(%-?%d+)\31(.*)$'
 )
 best_effort, in_micros, outbox = best_effort == '1', in_micros == '1', outbox == '1'
 
 local batch = D and D.batch
-local refusal = away or gate()
+-- As other_scale() does: one function less to make for every reservation.
+local refusal = away or (A and at_scale ~= '' and at_scale ~= A.said[SCALE] and 'S' .. A.said[SCALE]) or gate()
     -- The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
     or (outbox and (batch and batch.waiting[ident] or not batch and call('HEXISTS', WAITING, ident) == 1)
         and answer('REQUEST_CONFLICT')) or growth_gate()

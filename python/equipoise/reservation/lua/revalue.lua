@@ -1,6 +1,7 @@
 -- Move a position's margin to what the venue holds for it now. ARGV 9 symbol   10 leg   11 margin   12 as_of_us
+--      13 scale of the margin
 
-local refused = away or gate()
+local refused = away or other_scale(ARGV[13]) or gate()
 if refused then
     return refused
 end

@@ -1,8 +1,8 @@
 -- Replace the terms; combine rule and position mode only when flat with no live orders.
 -- ARGV 9 terms: "combine positions pnl_policy[ limits as JSON]"   10 1: the book cannot keep these terms
---      11 the terms as journalled, JSON
+--      11 the terms as journalled, JSON   12 scale of the limits
 
-local refused = away or gate()
+local refused = away or other_scale(ARGV[12]) or gate()
 if refused then
     return refused
 end
