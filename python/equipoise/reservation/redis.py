@@ -31,11 +31,13 @@ from equipoise.reservation.redis_links import (
     Target,
     command,
     failure_of,
+    is_stopped,
     parse_target,
     retry_later,
     slot_of,
     timed_out,
 )
+from equipoise.reservation.redis_permissions import demand, denied_to, only_reads
 from equipoise.reservation.redis_reads import ATTEMPTS, CHUNK, RedisReads
 from equipoise.reservation.redis_records import SEEN, pairs
 from equipoise.reservation.redis_registry import Registry
@@ -124,13 +126,22 @@ class RedisBook(RedisReads):
             raise lost
 
     def _introduce(self, link: Link) -> None:
-        """Learn a node's clock and settings on a new connection."""
+        """Learn a node's clock and settings on a new connection, and what its user may do there."""
         sent = system_clock()
         seconds, micros = link.ask("TIME")
         self._ahead_us = int(seconds) * 1_000_000 + int(micros) - (sent + system_clock()) // 2
         if link.address not in self._checked:
             self._check_settings(link)
             self._checked.add(link.address)
+        try:
+            link.denied = denied_to(link)
+        except failures.RedisError as error:
+            if not retry_later(error):
+                raise
+            # Asked again before the first step.
+            return
+        if not only_reads(link.denied):
+            demand(link)
 
     def _check_settings(self, link: Link) -> None:
         """Refuse a server that may evict or that does not give the durability named."""
@@ -272,11 +283,11 @@ class RedisBook(RedisReads):
         """The node of a slot as far as known."""
         return self._route.address(slot)
 
-    def home_of(self, address: Address) -> str:
-        """Who a node is now; empty for a single one."""
+    def home_of(self, address: Address, *, for_steps: bool = False) -> str:
+        """Who a node is now; empty for a single one. `for_steps`: refused to a user who may not run them."""
         self._open()
         try:
-            link = self._links.take(address)
+            link = self._taken(address, for_steps=for_steps)
         except failures.RedisError as error:
             self._links.drop(address, error)
             raise StoreUnavailable(f"{address}: {error}") from error
@@ -327,7 +338,7 @@ class RedisBook(RedisReads):
         told: Address | None = None
         while True:
             address = asked or self._route.address(slot)
-            link = self._link(address, deadline)
+            link = self._link(address, deadline, for_steps=script is not None and script.name != "snapshot")
             if link is None:
                 continue
             try:
@@ -364,15 +375,32 @@ class RedisBook(RedisReads):
         if self._closed:
             raise StoreUnavailable("the book is closed")
 
-    def _link(self, address: Address, deadline: float) -> Link | None:
-        """A link, or None when the node is gone and the route may know another; nothing has been sent."""
+    def _taken(self, address: Address, *, for_steps: bool) -> Link:
+        """A link; `for_steps`: whose user may run them."""
+        link = self._links.take(address)
+        if for_steps and link.denied != ():
+            try:
+                demand(link)
+            except StoreError:
+                self._links.put(link)  # good enough for reads
+                raise
+            except BaseException:
+                link.close()
+                raise
+        return link
+
+    def _link(self, address: Address, deadline: float, *, for_steps: bool) -> Link | None:
+        """A link, or None when it is to be asked for again: the node is loading, or the route may know another.
+
+        Nothing has been sent.
+        """
         try:
-            return self._links.take(address)
+            return self._taken(address, for_steps=for_steps)
         except StoreError:
             raise
         except failures.RedisError as error:
             self._links.drop(address, error)
-            if not self._route.lost(address) or time.monotonic() >= deadline:
+            if not (retry_later(error) or self._route.lost(address)) or time.monotonic() >= deadline:
                 raise StoreUnavailable(f"{address}: {error}") from error
             time.sleep(PAUSE_S)
             return None
@@ -386,6 +414,9 @@ class RedisBook(RedisReads):
     ) -> Address | None:
         """What to do about an error reply that means the step was not run: where to ask instead, or raise."""
         if not (isinstance(error, failures.AskError) or retry_later(error)):
+            if is_stopped(error):
+                # The next step asks first what the user may still do.
+                self._links.drop(address)
             raise failure_of(error) from error
         if isinstance(error, failures.MovedError):
             # Noted at once: this call may have spent its time waiting for a replica here, and the next one would too.

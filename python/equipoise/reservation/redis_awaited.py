@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import redis.asyncio as client
@@ -24,7 +25,15 @@ from equipoise.reservation.records import Outcome
 from equipoise.reservation.redis import RedisBook
 from equipoise.reservation.redis_hints import LoopHints
 from equipoise.reservation.redis_line import Line, seen
-from equipoise.reservation.redis_links import KNOWN_S, Address, command, connection_settings, slot_of
+from equipoise.reservation.redis_links import (
+    KNOWN_S,
+    Address,
+    command,
+    connection_settings,
+    failure_of,
+    is_stopped,
+    slot_of,
+)
 from equipoise.reservation.redis_scripts import SCRIPTS
 from equipoise.reservation.redis_steps import outcome_from
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
@@ -136,7 +145,7 @@ class RedisInLoop(AsyncReservationBook):
         return task
 
     async def _home(self, address: Address) -> str:
-        return await self._in_thread(self._homes, self._redis.home_of, address)
+        return await self._in_thread(self._homes, partial(self._redis.home_of, address, for_steps=True))
 
     async def _connect(self, address: Address) -> Line:
         # Asked first: it may raise, and then there is no connection to close.
@@ -192,6 +201,10 @@ class RedisInLoop(AsyncReservationBook):
             line.tell(command("SCRIPT", "LOAD", SCRIPTS[request.op].text), 1)
             replies = await self._asked(line, request)
         reply = replies[0]
+        if is_stopped(reply):
+            # Perhaps half done: not to be asked again. What comes later asks first what the user may still do.
+            self._leave(line)
+            raise failure_of(reply) from reply
         if not isinstance(reply, bytes) or reply[:1] in (b"K", b"H", b"S"):
             return await self._in_turn(request)
         book.check_wait(replies)
@@ -199,6 +212,14 @@ class RedisInLoop(AsyncReservationBook):
         if isinstance(request, Reserve) and request.outbox and outcome.done:
             self._hints.give(account_id)
         return outcome
+
+    def _leave(self, line: Line) -> None:
+        """Ask nothing more on a line; somebody may still wait there."""
+        for address, known in [*self._lines.items()]:
+            if known is line:
+                del self._lines[address]
+                self._redis.drop_links(address)
+                self._retired = [*[old for old in self._retired if not old.closed], line]
 
     def _asked(self, line: Line, request: Request) -> asyncio.Future[list[Any]]:
         """A step by itself on its way; its replies."""

@@ -12,6 +12,9 @@ NOSCRIPT                                           the script is loaded and call
 TRYAGAIN, CLUSTERDOWN, LOADING, MASTERDOWN, BUSY,  asked again until the time-out, then StoreUnavailable
 READONLY
 OOM, MISCONF, NOREPLICAS, NOAUTH, NOPERM           StoreUnavailable: the step was refused before it began
+a command of the scripts that the user may not     StoreUnavailable, at connect: nothing was sent (redis_permissions)
+run
+the same, where it was taken from the user later   StoreCorrupt: stop, the step may be half done
 time-out or end of the connection after a byte     StoreTimeout: unknown; the same id settles it. Never asked again
 has left                                           by itself
 WAIT or WAITAOF not met                            StoreTimeout: done here, perhaps not there; the same id waits again
@@ -30,7 +33,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeGuard, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import redis
@@ -52,6 +55,7 @@ __all__ = [
     "command",
     "connection_settings",
     "failure_of",
+    "is_stopped",
     "parse_target",
     "retry_later",
     "slot_of",
@@ -87,6 +91,8 @@ _REFUSED = (
     failures.NoPermissionError,
     failures.NoScriptError,
 )
+_STOPPED = ("ACL failure in script", "The user executing the script can't")
+"""How a server says that a user may not run a command of a script: the second before 7.0.16."""
 _REFUSED_WORDS = ("MISCONF", "NOREPLICAS", "DENIED", "NOAUTH", "NOPERM", "OOM")
 
 
@@ -223,9 +229,16 @@ def retry_later(error: BaseException) -> bool:
     return isinstance(error, _LATER) or str(error).startswith("BUSY ")
 
 
+def is_stopped(error: object) -> TypeGuard[failures.ResponseError]:
+    """Whether a script was stopped at a command that was taken from the user after the connection was made."""
+    return isinstance(error, failures.ResponseError) and str(error).startswith(_STOPPED)
+
+
 def failure_of(error: BaseException) -> StoreError:
     """The exception a caller gets for an error reply that is not followed or asked again."""
     text = str(error)
+    if is_stopped(error):
+        return StoreCorrupt(f"the step may have been done in part: {text}")
     if isinstance(error, _REFUSED + _LATER) or text.startswith(_REFUSED_WORDS) or "OOM " in text[:40]:
         return StoreUnavailable(text)
     return StoreCorrupt(text)
@@ -238,7 +251,7 @@ _socket_of: Callable[[redis.connection.AbstractConnection], socket.socket] = att
 class Link:
     """One connection to one node, and who that node is."""
 
-    __slots__ = ("_owed", "_replies", "address", "connection", "home", "known", "used")
+    __slots__ = ("_owed", "_replies", "address", "connection", "denied", "home", "known", "used")
 
     def __init__(self, address: Address, connection: redis.connection.AbstractConnection) -> None:
         self.address = address
@@ -246,6 +259,8 @@ class Link:
         self.used = time.monotonic()
         self.home = ""
         self.known = self.used
+        self.denied: tuple[str, ...] | None = None
+        """Commands of the scripts that its user may not run; None: the node has not been asked."""
         self._replies = Replies(PENDING, error_of)
         self._owed = 0
         """Replies to what was told: nobody needs them, and they come before those of the next exchange."""

@@ -13,7 +13,7 @@ from hashlib import sha1
 from pathlib import Path
 from textwrap import indent
 
-__all__ = ["SCRIPTS", "Script", "keys_of"]
+__all__ = ["COMMANDS", "PERMITTED", "SCRIPTS", "Script", "keys_of"]
 
 FIXED_KEYS = (
     "user_portfolio",
@@ -161,9 +161,19 @@ def _assembled(name: str) -> Script:
     if name != "snapshot":
         body = _folded(_needed("\n".join([_read(part) for part in ("prelude", *parts)]), operation), operation)
     head = "#!lua flags=allow-oom\n" if when_full else "#!lua\n"
-    text = (head + body).encode()
+    return _script(name, head + body)
+
+
+def _script(name: str, content: str) -> Script:
+    text = content.encode()
     sha = sha1(text).hexdigest()  # noqa: S324 - the server's own addressing, not a secret
     return Script(name, text, sha, b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % sha.encode())
 
 
 SCRIPTS: dict[str, Script] = {name: _assembled(name) for name in _FILES}
+
+_CALLED = re.compile(rb"\bcall\(\s*'([A-Z]+)'")
+COMMANDS = tuple(sorted({name.decode() for script in SCRIPTS.values() for name in _CALLED.findall(script.text)}))
+"""Every command that a script runs."""
+PERMITTED = _script("permitted", "#!lua flags=no-writes,allow-oom,allow-stale\n" + _read("permitted"))
+"""Tells which commands the user may not run."""
