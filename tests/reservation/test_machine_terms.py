@@ -354,11 +354,15 @@ class Accounts(RuleBasedStateMachine):
         is_said(outcome, code)
 
     @precondition(lambda self: self.ledger.papers)
-    @rule(data=st.data(), event=st.sampled_from(["reject", "cancel", "expire"]))
-    def end(self, data: st.DataObject, event: str) -> None:
+    @rule(
+        data=st.data(),
+        event=st.sampled_from(["reject", "cancel", "expire"]),
+        reason=st.sampled_from(["", "rejected", "rejected: late"]),
+    )
+    def end(self, data: st.DataObject, event: str, reason: str) -> None:
         name = data.draw(st.sampled_from(list(self.ledger.papers)))
         code = self.ledger.end(name, event)
-        is_said(self.ask(event, name, event_id=self.fresh()), code)
+        is_said(self.ask(event, name, event_id=self.fresh(), reason=reason), code)
 
     @precondition(lambda self: self.ledger.papers)
     @rule(data=st.data(), claim=st.booleans())

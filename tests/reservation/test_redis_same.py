@@ -161,7 +161,7 @@ class History:
         return "fill", (self.name(), rng.randint(1, 9)), named
 
     def end(self, rng: random.Random, fresh: Callable[[], str]) -> Any:
-        named = {"reason": rng.choice(["", "post only", 'no "room"\n'])}
+        named = {"reason": rng.choice(["", "post only", 'no "room"\n', "rejected", "rejected: late"])}
         if rng.random() < 0.5:
             named["event_id"] = fresh()
         return rng.choice(["reject", "cancel", "expire"]), (self.name(),), named

@@ -112,6 +112,33 @@ def test_every_cell_of_the_state_table(
         assert proven.order(A, "o") == after
 
 
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("reason", ["rejected", "rejected: by the desk", "rejected by the desk", ""])
+def test_a_cancel_is_not_taken_for_a_refusal_whatever_its_reason_says(
+    proven: ReservationBook, order: Make, reason: str, *, filled: bool
+) -> None:
+    bring(proven, order, "PARTIAL" if filled else "LIVE", None)
+    assert proven.cancel(A, "o", reason=reason).ok
+    assert proven.reject(A, "o").code is Code.ILLEGAL_TRANSITION
+    assert proven.cancel(A, "o", event_id="again").code is Code.DUPLICATE
+    found = proven.order(A, "o")
+    assert found is not None
+    assert found.state is OrderState.CANCELLED
+    # What a refusal leaves is the refusal's alone; everything else is kept as it was given.
+    assert found.reason == (f"cancelled: {reason}" if reason[:10] in ("rejected", "rejected: ") else reason)
+    said = next(dict(record.details) for record in proven.history(A) if record.op == "cancel")
+    assert said == ({"reason": reason} if reason else {})
+
+
+@pytest.mark.parametrize("reason", ["", "post only"])
+def test_a_refusal_after_a_fill_is_known_as_one_whatever_its_reason(
+    proven: ReservationBook, order: Make, reason: str
+) -> None:
+    bring(proven, order, "PARTIAL", None)
+    assert proven.reject(A, "o", reason=reason).state is OrderState.CANCELLED
+    assert proven.reject(A, "o", event_id="again").code is Code.DUPLICATE
+
+
 def test_i4_terminal_states_absorb_and_both_answers_are_journalled(proven: ReservationBook, order: Make) -> None:
     bring(proven, order, "FILLED", None)
     version = proven.account(A).version

@@ -11,7 +11,7 @@ end
 if terminal(o) then
     local same = o.state == target
     if op == 'reject' then
-        same = o.state == 'REJECTED' or (o.state == 'CANCELLED' and sub(o.reason, 1, 8) == 'rejected')
+        same = o.state == 'REJECTED' or (o.state == 'CANCELLED' and of_refusal(o.reason))
     end
     -- Journalled although it changes nothing, so that its repeat gets the same answer.
     local reply, written = finish(same and 'DUPLICATE' or 'ILLEGAL_TRANSITION', o.id, o.state)

@@ -384,10 +384,15 @@ local function end_order(was, o, row, state, reason, later)
     D.live = D.live - 1
 end
 
+-- Whether a reason is what a refusal leaves; no other end leaves one like it, whatever it was given.
+local function of_refusal(reason)
+    return reason == 'rejected' or sub(reason, 1, 10) == 'rejected: '
+end
+
 -- (terminal state, reason): a refusal after a fill only ends the remainder.
 local function end_of(o, asked, reason)
     if asked ~= 'REJECTED' then
-        return asked, reason
+        return asked, of_refusal(reason) and string.lower(asked) .. ': ' .. reason or reason
     end
     reason = reason ~= '' and 'rejected: ' .. reason or 'rejected'
     return (o.filled + o.over > 0) and 'CANCELLED' or 'REJECTED', reason

@@ -158,16 +158,21 @@ def end_order(view: View, request: OrderEvent, now: int) -> Effect:
     if order.state not in NOT_TERMINAL:
         same = order.state is target
         if request.op == "reject":
-            same = order.state is REJECTED or (order.state is CANCELLED and order.reason.startswith("rejected"))
+            same = order.state is REJECTED or (order.state is CANCELLED and _of_refusal(order.reason))
         return noted(draft, order, Code.DUPLICATE if same else Code.ILLEGAL_TRANSITION)
     ended(draft, order, target, reason)
     return draft.finish(order_id=order.order_id, state=target)
 
 
+def _of_refusal(reason: str) -> bool:
+    """Whether a reason is what a refusal leaves; no other end leaves one like it, whatever it was given."""
+    return reason == "rejected" or reason.startswith("rejected: ")
+
+
 def _end_of(order: BookOrder, asked: OrderState, reason: str) -> tuple[OrderState, str]:
     """(terminal state, reason): a refusal after a fill only ends the remainder."""
     if asked is not REJECTED:
-        return asked, reason
+        return asked, f"{asked.lower()}: {reason}" if _of_refusal(reason) else reason
     reason = f"rejected: {reason}" if reason else "rejected"
     return (CANCELLED if order.filled or order.overfilled else REJECTED), reason
 
