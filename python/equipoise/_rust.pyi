@@ -72,7 +72,7 @@ __all__ = [
     "unpack",
 ]
 
-_RefusedLadder: TypeAlias = tuple[tuple[str, ...], tuple[OrderRow, ...], int]
+_RefusedLadder: TypeAlias = tuple[tuple[str, ...], tuple[OrderRow, ...], int, int]
 _HeldLadder: TypeAlias = tuple[
     Outcome,
     BookAccount,

@@ -21,6 +21,8 @@ IN_FLIGHT = ("RESERVED", "SENT", "LIVE", "UNKNOWN")
 WHOLE = ("FILLED", "CLOSED")
 """States of an order of which nothing may be missing, so that more of it is an overfill and not late."""
 ENDS = {"cancel": "CANCELLED", "expire": "EXPIRED", "reject": "REJECTED"}
+MOST = 2**53 - 1
+"""Of every figure of an account."""
 MODES = (
     ("sum", "net"),
     ("sum", "tickets"),
@@ -294,6 +296,8 @@ class Ledger:
         all of that took away from the position.
         """
         reasons, sheet = [], self.sheet
+        if not -MOST <= self.free <= MOST or self.owned(owner) > MOST:
+            reasons.append(Code.AMOUNT_OVERFLOW)
         lots_max, owner_max = dict(sheet.position_lots_max), dict(sheet.owner_margin_max)
         for wish in wishes:
             reached = self.reach(wish.place, wish.side, only_reducing=wish.reduce_only or wish.closes)

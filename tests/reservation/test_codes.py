@@ -182,6 +182,73 @@ def test_sums_beyond_2_to_53_overflow_and_nothing_is_written(proven: Reservation
     assert proven.withdraw("owes", 1, request_id="w").code is Code.INSUFFICIENT_MARGIN
 
 
+def test_a_figure_out_of_range_comes_before_limits_and_margin(proven: ReservationBook, order: Make, clock: Any) -> None:
+    most = 2**53 - 1
+    proven.open_account(A, 0, scale=0, order_margin_max=15, mark_age_ms_max=1_000)
+    assert proven.adjust(A, 10 - most, "correction", request_id="a").ok
+    short = grow(proven, [order(), order()], "fits", holds=[4, 6])
+    assert (short.code, short.required_units, short.free_units) == (Code.INSUFFICIENT_MARGIN, 10, 10 - most)
+    for policy in ("all_or_nothing", "best_effort"):
+        beyond = grow(proven, [order()], policy, holds=[11], policy=policy)
+        assert (beyond.code, beyond.required_units, beyond.free_units) == (Code.AMOUNT_OVERFLOW, None, None)
+        assert [item.code for item in beyond.orders] == [Code.AMOUNT_OVERFLOW]
+        assert grow(proven, [order()], f"{policy} 2", holds=[16], policy=policy).code is Code.AMOUNT_OVERFLOW
+    mixed = grow(proven, [order(), order(), order()], "mixed", holds=[11, 0, 10], policy="best_effort")
+    codes = [Code.AMOUNT_OVERFLOW, Code.OK, Code.INSUFFICIENT_MARGIN]
+    assert (mixed.code, [item.code for item in mixed.orders]) == (Code.OK, codes)
+    # A position whose mark is old: one code stands before that too.
+    assert proven.fill(A, "mixed:1", 1, fill_id="f").ok
+    clock.advance(2)
+    assert grow(proven, [order()], "old", holds=[10]).code is Code.STALE_MARK
+    for policy in ("all_or_nothing", "best_effort"):
+        assert grow(proven, [order()], f"{policy} 3", holds=[11], policy=policy).code is Code.AMOUNT_OVERFLOW
+    assert proven.account(A).all_units == 0
+
+
+@pytest.mark.parametrize("rule", ["worst_side", "larger_leg"])
+def test_what_an_owner_holds_out_of_range_comes_before_margin(proven: ReservationBook, order: Make, rule: str) -> None:
+    half = 2**52
+    proven.open_account(A, 0, scale=0, rule=rule, orders_max=3)
+    assert proven.deposit(A, half + 5, request_id="d").ok
+    named: dict[str, Any] = {"owner": "ann"}
+    assert grow(proven, [order("bid"), order("ask")], "both", holds=[half, half - 1], **named).ok
+    assert proven.account(A).free_units == 5
+    other = [order(symbol="OTHER")]
+    assert grow(proven, other, "1", holds=[6], owner="bob").code is Code.INSUFFICIENT_MARGIN
+    beyond = grow(proven, other, "2", holds=[6], **named)
+    assert (beyond.code, [item.code for item in beyond.orders]) == (Code.AMOUNT_OVERFLOW, [Code.AMOUNT_OVERFLOW])
+    # One order more than there may be, and one that may only reduce and does not.
+    reducing = [order("bid", symbol="OTHER", reduce_only=True), order(symbol="OTHER")]
+    assert grow(proven, reducing, "3", holds=[3, 1], owner="bob").code is Code.ORDER_LIMIT
+    several = grow(proven, reducing, "3", holds=[3, 1], **named)
+    codes = [Code.AMOUNT_OVERFLOW, Code.ORDER_LIMIT]
+    assert (several.code, [item.code for item in several.orders]) == (Code.AMOUNT_OVERFLOW, codes)
+    assert grow(proven, other, "4", holds=[0], **named).ok
+
+
+def test_a_withdrawal_says_all_that_is_missing_where_nothing_is_free(proven: ReservationBook, order: Make) -> None:
+    for account_id, policy in ((A, "loss_only"), ("all", "all")):
+        proven.open_account(account_id, "0.000100", pnl_policy=policy)
+        assert proven.reserve(account_id, [order(hold=60)], request_id="r", send="caller").ok
+        refused = proven.withdraw(account_id, "0.000041", request_id="w")
+        assert (refused.required_units, refused.free_units, refused.shortfall_units) == (41, 40, 1)
+        assert proven.fill(account_id, "r:0", 1, fill_id="f", margin="0.000060").ok
+        assert proven.mark(account_id, {"SYM": "-0.000090"}).ok
+        refused = proven.withdraw(account_id, "0.000010", request_id="w")
+        assert refused.code is Code.INSUFFICIENT_MARGIN
+        assert (refused.required_units, refused.free_units, refused.shortfall_units) == (10, -50, 60)
+        # What is missing is enough, and no less is.
+        assert proven.deposit(account_id, "0.000059", request_id="d").ok
+        assert proven.withdraw(account_id, "0.000010", request_id="w").code is Code.INSUFFICIENT_MARGIN
+        assert proven.deposit(account_id, "0.000001", request_id="e").ok
+        # An open profit counts for a grant at most.
+        assert proven.mark(account_id, {"SYM": "0.000010"}).ok
+        assert proven.adjust(account_id, "-0.000110", "correction", request_id="c").ok
+        refused = proven.withdraw(account_id, "0.000010", request_id="w")
+        assert (refused.required_units, refused.free_units, refused.shortfall_units) == (10, -10, 20)
+        assert proven.account(account_id).withdrawable_units == 0
+
+
 def test_stale_marks_stop_growth_but_not_facts(proven: ReservationBook, order: Make, clock: Any) -> None:
     proven.open_account(A, "100", mark_age_ms_max=1_000)
     assert grow(proven, [order(hold=7), order(hold=7)]).ok

@@ -277,12 +277,16 @@ class Accounts(RuleBasedStateMachine):
     @rule(amount=st.integers(0, 60), out=st.booleans())
     def move_money(self, amount: int, out: bool) -> None:
         if out:
-            free = self.ledger.withdrawable
+            free = self.ledger.balance + min(0, self.ledger.open_pnl) - self.ledger.all
             code = self.ledger.withdraw(amount, self.clock())
             outcome = self.ask("withdraw", micros(amount), request_id=self.fresh())
             self.remembered(outcome, code)
             if code is Code.INSUFFICIENT_MARGIN:
-                assert (outcome.required_units, outcome.free_units) == (amount, free)
+                assert (outcome.required_units, outcome.free_units, outcome.shortfall_units) == (
+                    amount,
+                    free,
+                    amount - free,
+                )
         else:
             self.remembered(self.ask("deposit", micros(amount), request_id=self.fresh()), Code.OK)
             self.ledger.balance += amount

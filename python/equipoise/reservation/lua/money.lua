@@ -16,8 +16,9 @@ if op == 'withdraw' then
     if refused then
         return refused
     end
-    local room = max(0, sum(A.balance, A.pnl < 0 and A.pnl or 0, 0 - A.all))
-    if 0 - amount > room then
+    -- Less than nothing is free where that is so, and missing as well; in the range of figures like every other.
+    local room = max(sum(A.balance, A.pnl < 0 and A.pnl or 0, 0 - A.all), 0 - MOST)
+    if 0 - amount > max(0, room) then
         return answer('INSUFFICIENT_MARGIN', { required = text(0 - amount), free = room })
     end
 end

@@ -144,6 +144,8 @@ for i = 1, count do
         -- Every other figure is as it was.
         if all + rise > MOST or row[hold_at] > MOST or row[lots_at] > MOST or (reduces and row[reduce_at] > MOST) then
             code = 'AMOUNT_OVERFLOW'
+        elseif best_effort and free - (all - A.all) - rise < 0 - MOST then
+            code = 'AMOUNT_OVERFLOW'
         elseif is_stale and counts then
             code, beyond = 'STALE_MARK', true
         elseif limits then
@@ -193,6 +195,11 @@ end
 local rise = all - A.all
 if not best_effort and not worst and rise > 0 and free < rise then
     worst = 'INSUFFICIENT_MARGIN'
+end
+-- A figure of the account that would leave its range comes before limits and margin.
+if not best_effort and worst and (worst == 'INSUFFICIENT_MARGIN' or worst == 'STALE_MARK' or find(worst, '_LIMIT$'))
+    and (free - rise < 0 - MOST or free - rise > MOST or owner ~= '' and owned + holds > MOST) then
+    worst = 'AMOUNT_OVERFLOW'
 end
 if (worst and not best_effort) or #granted == 0 then
     local own, out, required, met = {}, {}, nil, nil

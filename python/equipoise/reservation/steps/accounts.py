@@ -213,8 +213,9 @@ def move_money(view: View, request: Money, now: int) -> Effect:
             return refuse(Code.AMOUNT_OVERFLOW, request, account)
         if marks_stale(view, account, now):
             return refuse(Code.STALE_MARK, request, account)
-        room = account.withdrawable_units
-        if -request.amount > room:
+        # Less than nothing is free where that is so, and missing as well; in the range of figures like every other.
+        room = max(account.balance_units + min(account.open_pnl_units, 0) - account.all_units, -AMOUNT_MAX)
+        if -request.amount > max(0, room):
             return refuse(Code.INSUFFICIENT_MARGIN, request, account, required_units=-request.amount, free_units=room)
     draft = Draft(view, request, account, now)
     draft.balance += request.amount

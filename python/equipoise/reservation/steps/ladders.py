@@ -93,8 +93,8 @@ def reserve(view: View, request: Reserve, now: int) -> Effect:
     )
     if judged is None:
         return refuse(Code.AMOUNT_OVERFLOW, request, account)
-    if len(judged) == 3:
-        return _refuse_ladder(request, account, *judged)
+    if len(judged) == 4:
+        return _refuse_ladder(view, request, account, *judged)
     outcome, after, symbols, orders, kept, held_ids, holds = judged
     # Under rules that do not add up an owner's holds can exceed what the account holds.
     owned = view.owned(owner) + holds if owner and holds else 0
@@ -149,10 +149,21 @@ def _limit(
 
 
 def _refuse_ladder(
-    request: Reserve, account: BookAccount, faults: tuple[str, ...], outcomes: tuple[OrderRow, ...], rise: int
+    view: View,
+    request: Reserve,
+    account: BookAccount,
+    faults: tuple[str, ...],
+    outcomes: tuple[OrderRow, ...],
+    rise: int,
+    holds: int,
 ) -> Effect:
     """Nothing of the ladder is held; orders without a fault of their own carry the ladder's code."""
     code = min(map(Code, faults), key=PRECEDENCE.__getitem__, default=Code.INSUFFICIENT_MARGIN)
+    if not request.best_effort and code.precedence > Code.AMOUNT_OVERFLOW.precedence:
+        # No order has a fault of its own: the ladder as a whole meets a limit, or margin. Its range comes before.
+        owned = view.owned(request.owner) + holds if request.owner else 0
+        if not -AMOUNT_MAX <= account.free_units - rise <= AMOUNT_MAX or owned > AMOUNT_MAX:
+            code = Code.AMOUNT_OVERFLOW
     orders = tuple([row if row[1] != "OK" else (row[0], code._value_, 0, 0, 0) for row in outcomes])
     if code is not Code.INSUFFICIENT_MARGIN:
         return refuse(code, request, account, order_rows=orders)

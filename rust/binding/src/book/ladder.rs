@@ -158,7 +158,9 @@ impl<'py> Ladder<'py> {
     /// What an order meets that changes a symbol's totals to `after`.
     fn limited(&self, asked: &Asked<'_, 'py>, row: &Row<'py>, after: &Running, rise: i128) -> PyResult<Verdict<'py>> {
         let py = self.py();
-        if self.all + rise > AMOUNT_MAX.into() || !after.fits() {
+        let free = self.free - (self.all - self.before);
+        let beyond = self.best_effort && free - rise < (-AMOUNT_MAX).into();
+        if beyond || self.all + rise > AMOUNT_MAX.into() || !after.fits() {
             return Ok(Verdict::Refused("AMOUNT_OVERFLOW"));
         }
         if self.stale && asked.counts() {
@@ -175,7 +177,6 @@ impl<'py> Ladder<'py> {
                 return Ok(Verdict::Limited(code));
             }
         }
-        let free = self.free - (self.all - self.before);
         Ok(if self.best_effort && rise > 0 && free < rise { Verdict::Short(rise, free) } else { Verdict::Held })
     }
 
@@ -387,8 +388,8 @@ fn journalled(totals: &Running) -> [i64; 4] {
 /// Returns
 /// -------
 /// tuple
-///     Where nothing is held, three: codes of refused orders (none: all together ask for more than is free), outcomes of all,
-///     rise of used_margin_all. None where the account's figures would leave their range. Else seven: the outcome, the account
+///     Where nothing is held, four: codes of refused orders (none: all together ask for more than is free), outcomes of all,
+///     rise of used_margin_all and sum of holds, of those without a fault of their own. None where the account's figures would leave their range. Else seven: the outcome, the account
 ///     after, totals of symbols, records of orders, the step as it is kept (version, now, fingerprint, time of issue, the journal's
 ///     record and the answer packed), ids and sum of what is held.
 #[pyfunction]
@@ -448,7 +449,7 @@ pub(super) fn hold_ladder<'py>(
     let rise = ladder.all - before;
     let whole_refused = !best_effort && (!written.faults.is_empty() || (rise > 0 && free < rise));
     if whole_refused || written.held.is_empty() {
-        let refused = (PyTuple::new(py, &written.faults)?, answers, whole(py, rise)?);
+        let refused = (PyTuple::new(py, &written.faults)?, answers, whole(py, rise)?, whole(py, ladder.holds)?);
         return refused.into_pyobject(py).map(Some);
     }
     // Under rules that do not add up the requirement can fall.
