@@ -15,9 +15,10 @@ from tests import servers
 
 from equipoise.errors import StoreCorrupt, StoreTimeout, StoreUnavailable
 from equipoise.orders import Order
-from equipoise.reservation import Code, ReservationBook
+from equipoise.reservation import Code, Outcome, ReservationBook
 from equipoise.reservation.awaited import AsyncReservationBook, RequestMaker
 from equipoise.reservation.redis import RedisBook
+from equipoise.reservation.redis_awaited import RedisInLoop
 from equipoise.reservation.redis_links import slot_of
 
 Make = Callable[..., Order]
@@ -387,3 +388,125 @@ def test_a_line_that_opens_while_the_book_is_closed_is_closed_too(order: Make) -
         assert not book._lines  # type: ignore[attr-defined]
 
     run(main())
+
+
+async def leave_loop(book: AsyncReservationBook) -> None:
+    """Close what would be found open when the loop has ended: it is the book's as long as that is not closed."""
+    assert isinstance(book, RedisInLoop)
+    if book._loop is asyncio.get_running_loop():
+        for line in book._lines.values():
+            line.close()
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("first", ["step", "read"])
+def test_a_second_loop_that_runs_beside_the_first_is_refused_and_one_after_it_is_served(
+    order: Make, first: str
+) -> None:
+    server = servers.shared()
+    with server.client() as client:
+        client.flushall()
+    begun, done = threading.Event(), threading.Event()
+    opened: list[AsyncReservationBook] = []
+    outcomes: list[Outcome] = []
+
+    async def owner() -> None:
+        book = await AsyncReservationBook.connect(server.url)
+        await book.open_account(A, 10)
+        opened.append(book)
+        begun.set()
+        n = 0
+        while not done.is_set():
+            outcomes.append(await book.reserve(A, [order(hold=1)], request_id=f"r{n}"))
+            n += 1
+        await leave_loop(book)
+
+    def asked(book: AsyncReservationBook) -> Coroutine[Any, Any, object]:
+        return book.account(A) if first == "read" else book.reserve(A, [order(hold=1)], request_id="x")
+
+    async def another() -> None:
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="event loop"):
+                await asked(opened[0])
+            with pytest.raises(StoreUnavailable, match="event loop"):
+                await asyncio.gather(*[asked(opened[0]) for _ in range(9)])
+
+    thread = threading.Thread(target=asyncio.run, args=(owner(),))
+    thread.start()
+    assert begun.wait(10)
+    try:
+        asyncio.run(another())
+    finally:
+        done.set()
+        thread.join()
+    assert {outcome.code for outcome in outcomes} == {Code.OK}
+
+    async def after() -> None:
+        book = opened[0]
+        assert (await book.account(A)).all_units == len(outcomes)
+        assert (await book.reserve(A, [order(hold=1)], request_id="x")).ok
+        await book.close_book()
+
+    asyncio.run(after())
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_loops_that_begin_at_once_share_no_connection(order: Make, attempt: int) -> None:
+    server, account_id = servers.shared(), f"{A}{attempt}"
+    with server.client() as client:
+        client.flushall()
+    with ReservationBook.connect(server.url) as opening:
+        opening.open_account(account_id, 10)
+    book = asyncio.run(AsyncReservationBook.connect(server.url))
+    at_once = threading.Barrier(3)
+    said: list[object] = []
+
+    async def use(name: int) -> None:
+        at_once.wait()
+        calls = [book.reserve(account_id, [order(hold=1)], request_id=f"{name}-{n}") for n in range(20)]
+        said.extend(await asyncio.gather(*calls, return_exceptions=True))
+        await leave_loop(book)
+
+    threads = [threading.Thread(target=asyncio.run, args=(use(name),)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 60
+    assert {type(answer) for answer in said} <= {Outcome, StoreUnavailable}
+    done = [answer for answer in said if isinstance(answer, Outcome)]
+    assert len(done) >= 20
+    assert asyncio.run(book.account(account_id)).all_units == len(done)
+    asyncio.run(book.close_book())
+
+
+def test_a_book_closed_from_another_loop_leaves_no_connection_of_the_first(order: Make) -> None:
+    server = servers.shared()
+    with server.client() as client:
+        client.flushall()
+        before = len(client.client_list())
+        begun, done = threading.Event(), threading.Event()
+        opened: list[AsyncReservationBook] = []
+
+        async def owner() -> None:
+            book = await AsyncReservationBook.connect(server.url)
+            await book.open_account(A, 10)
+            await book.deposit(A, 1, request_id="d")
+            opened.append(book)
+            begun.set()
+            while not done.is_set():
+                await asyncio.sleep(0.01)
+            with pytest.raises(StoreUnavailable, match="closed"):
+                await book.deposit(A, 1, request_id="e")
+
+        thread = threading.Thread(target=asyncio.run, args=(owner(),))
+        thread.start()
+        assert begun.wait(10)
+        asyncio.run(opened[0].close_book())
+        until = time.monotonic() + 5
+        while len(client.client_list()) > before and time.monotonic() < until:
+            time.sleep(0.01)
+        left = len(client.client_list())
+        done.set()
+        thread.join()
+        assert left == before

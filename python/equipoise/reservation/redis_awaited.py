@@ -9,6 +9,8 @@ synchronous book in a thread, which knows what to do. A connection that ends, or
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +68,7 @@ class RedisInLoop(AsyncReservationBook):
         self._tried: dict[Address, float] = {}
         """When a line for hints was last opened."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._moving = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-book")
         self._scales = ThreadPoolExecutor(THREADS, thread_name_prefix="equipoise-scales")
         self._homes = ThreadPoolExecutor(NODES_MOST, thread_name_prefix="equipoise-homes")
@@ -100,6 +103,15 @@ class RedisInLoop(AsyncReservationBook):
             raise StoreUnavailable("the connections of an asynchronous book do not survive a fork: connect again")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
+            self._move_to(loop)
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serve another loop from here on, if the one before is through: lines belong to the loop that made them."""
+        with self._moving:
+            if self._loop is not None and self._loop is not loop and self._loop.is_running():
+                raise StoreUnavailable(
+                    "an asynchronous book of Redis serves one event loop at a time; another one runs: connect in each"
+                )
             self._loop, self._lines, self._retired, self._opening, self._naming = loop, {}, [], {}, {}
 
     async def _line_for(self, account_id: str) -> Line | None:
@@ -254,10 +266,13 @@ class RedisInLoop(AsyncReservationBook):
                 # Each finds the book closed.
                 await asyncio.gather(*self._opening.values(), *self._naming.values(), return_exceptions=True)
         finally:
-            if self._loop is loop:
-                for line in [*self._lines.values(), *self._retired]:
-                    line.close()
+            lines = [*self._lines.values(), *self._retired]
             self._lines, self._retired = {}, []
+            if self._loop is loop:
+                _close_all(lines)
+            elif self._loop is not None and self._loop.is_running():
+                with contextlib.suppress(RuntimeError):  # it has ended meanwhile, and its lines with it
+                    self._loop.call_soon_threadsafe(_close_all, lines)
             # One piece of work: once begun it is done, whatever becomes of the loop.
             await loop.run_in_executor(None, self._end)
 
@@ -266,3 +281,8 @@ class RedisInLoop(AsyncReservationBook):
         for threads in (self._threads, self._scales, self._homes, self._put_off):
             threads.shutdown()
         self._redis.close_book()
+
+
+def _close_all(lines: list[Line]) -> None:
+    for line in lines:
+        line.close()
