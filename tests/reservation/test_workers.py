@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from equipoise.errors import InputError
+from equipoise.errors import InputError, StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import PARTITIONS, Code, Delivery, OrderState, ReservationBook, Worker, partition_of
 from equipoise.reservation.awaited import AsyncReservationBook
@@ -168,3 +169,108 @@ def test_what_is_no_name_or_partition_is_refused(proven: ReservationBook) -> Non
     for named in ({"name": ""}, {"partition": PARTITIONS}, {"partition": -1}, {"poll_ms": 0}, {"takeover_ms": 0}):
         with pytest.raises(InputError):
             proven.worker(**{"name": "w", **named})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("store", ["sqlite", "valkey"])
+@pytest.mark.parametrize("by", ["anext", "take"])
+def test_what_a_cancelled_call_has_read_is_handed_to_the_next_one(
+    sqlite_path: Path, order: Make, store: str, by: str
+) -> None:
+    from tests.reservation.test_async import url
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(url(store, sqlite_path)) as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)] * 2, request_id="r0", send="outbox")
+            await book.reserve(A, [order(hold=1)], request_id="r1", send="outbox")
+            worker = book.worker("one", takeover_ms=60_000)
+            read, gate = threading.Event(), threading.Event()
+            take = worker._reader.take
+
+            def held_up(most: int) -> list[Delivery]:
+                found = take(most)
+                read.set()
+                assert gate.wait(10)
+                return found
+
+            worker._reader.take = held_up  # type: ignore[method-assign]
+            call = asyncio.ensure_future(anext(worker) if by == "anext" else worker.take())
+            await asyncio.to_thread(read.wait, 10)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            gate.set()
+            if by == "anext":
+                found = [await asyncio.wait_for(anext(worker), 5) for _ in range(2)]
+            else:
+                # One an account at a time, from what has been read.
+                found = [(await worker.take(1))[0] for _ in range(2)]
+            assert [delivery.entry.request_id for delivery in found] == ["r0", "r1"]
+            assert await worker.take() == ()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite", "valkey"])
+def test_a_worker_that_is_asked_with_short_patience_loses_nothing(sqlite_path: Path, order: Make, store: str) -> None:
+    from tests.reservation.test_async import url
+
+    async def main() -> list[str]:
+        async with await AsyncReservationBook.connect(url(store, sqlite_path)) as book:
+            await book.open_account(A, 1)
+            worker = book.worker("one", poll_ms=1, takeover_ms=60_000)
+            got: list[str] = []
+            for n in range(60):
+                await book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox")
+                for patience in (0.0, 0.0002, 0.001):
+                    with contextlib.suppress(TimeoutError):
+                        got.append((await asyncio.wait_for(anext(worker), patience)).entry.request_id)
+            until = time.monotonic() + 5
+            while len(got) < 60 and time.monotonic() < until:
+                with contextlib.suppress(TimeoutError):
+                    got.append((await asyncio.wait_for(anext(worker), 0.5)).entry.request_id)
+            return got
+
+    assert asyncio.run(main()) == [f"r{n}" for n in range(60)]
+
+
+def test_tasks_that_share_a_worker_are_handed_each_entry_once(sqlite_path: Path, order: Make) -> None:
+    async def main() -> list[str]:
+        async with await AsyncReservationBook.connect(f"sqlite:///{sqlite_path}?durability=normal") as book:
+            await book.open_account(A, 1)
+            worker = book.worker("one", poll_ms=1, takeover_ms=60_000)
+            calls = [asyncio.ensure_future(anext(worker)) for _ in range(9)]
+            await asyncio.sleep(0.01)
+            for n in range(9):
+                await book.reserve(A, [order(hold=1)], request_id=f"r{n}", send="outbox")
+            return [delivery.entry.request_id for delivery in await asyncio.wait_for(asyncio.gather(*calls), 5)]
+
+    assert sorted(asyncio.run(main())) == [f"r{n}" for n in range(9)]
+
+
+def test_an_error_that_nobody_waited_for_is_not_the_next_calls(sqlite_path: Path, order: Make) -> None:
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(f"sqlite:///{sqlite_path}?durability=normal") as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1)], request_id="r", send="outbox")
+            worker = book.worker("one", takeover_ms=60_000)
+            read, gate = threading.Event(), threading.Event()
+            take = worker._reader.take
+
+            def fail(_: int) -> list[Delivery]:
+                read.set()
+                assert gate.wait(10)
+                worker._reader.take = take  # type: ignore[method-assign]
+                raise StoreUnavailable("once")
+
+            worker._reader.take = fail  # type: ignore[method-assign]
+            call = asyncio.ensure_future(anext(worker))
+            await asyncio.to_thread(read.wait, 10)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            gate.set()
+            await asyncio.sleep(0.05)
+            assert (await asyncio.wait_for(anext(worker), 5)).entry.request_id == "r"
+
+    asyncio.run(main())

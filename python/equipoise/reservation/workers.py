@@ -95,6 +95,17 @@ def unclaimed(orders: Iterable[BookOrder | None]) -> tuple[BookOrder, ...]:
     return tuple([order for order in orders if order is not None and order.state is OrderState.RESERVED])
 
 
+def _parted(found: list[Delivery], most: int) -> tuple[list[Delivery], list[Delivery]]:
+    """Up to `most` entries an account, and the others."""
+    counts: dict[str, int] = {}
+    first: list[Delivery] = []
+    rest: list[Delivery] = []
+    for delivery in found:
+        count = counts[delivery.account_id] = counts.get(delivery.account_id, 0) + 1
+        (first if count <= most else rest).append(delivery)
+    return first, rest
+
+
 def partitions_of(partition: int | None) -> frozenset[int]:
     """The partitions a worker reads: one, or all."""
     if partition is None:
@@ -180,10 +191,42 @@ class AsyncWorker(_Named):
         super().__init__(reader, name, poll_ms)
         self._book = book
         self._stopped = False
+        self._reading: asyncio.Task[list[Delivery]] | None = None
+        """What is being read, or was for a call that was cancelled: the store counts it as handed to this worker."""
+        self._left: list[Delivery] = []
+        """What was read for another call than the one that it was handed to, and was too much for that."""
 
     async def take(self, most: int = TAKE_MOST) -> tuple[Delivery, ...]:
-        """What is there now, up to `most` entries an account; does not wait."""
-        return tuple(await self._book._call("_take", self._reader, lots_of(most, "most")))  # noqa: SLF001
+        """What is there now, up to `most` entries an account; does not wait.
+
+        What a call has read that was cancelled meanwhile is handed to the next one.
+        """
+        most = lots_of(most, "most")
+        if not self._left:
+            found = await self._read(most)
+            self._left += found  # several callers may have waited
+        handed, self._left = _parted(self._left, most)
+        return tuple(handed)
+
+    async def _read(self, most: int) -> list[Delivery]:
+        """What the book has to hand out; of several callers that wait for the same look one gets it."""
+        reading, loop = self._reading, asyncio.get_running_loop()
+        if reading is not None and reading.done():
+            self._reading = None
+            if not reading.cancelled() and reading.exception() is None:
+                return reading.result()
+        if self._reading is None or self._reading.get_loop() is not loop:
+            call = self._book._call("_take", self._reader, most)  # noqa: SLF001 - two halves of one thing
+            self._reading = loop.create_task(call)
+            # That it failed is not reported as seen by nobody, where nobody waits for it any more.
+            self._reading.add_done_callback(lambda read: read.cancelled() or read.exception())
+        reading = self._reading
+        # It goes on where the caller is cancelled.
+        found = await asyncio.shield(reading)
+        if self._reading is not reading:
+            return []
+        self._reading = None
+        return found
 
     async def claim(self, delivery: Delivery, order_id: str) -> Outcome:
         """Claim an order under this worker's name; only `ok` permits its bytes."""
