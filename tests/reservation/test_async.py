@@ -230,6 +230,45 @@ def test_an_open_that_is_cancelled_does_not_hold_the_loop(sqlite_path: Path, mon
     assert worker_threads() == []
 
 
+@pytest.mark.parametrize("cancels", [1, 2])
+def test_an_open_that_is_cancelled_leaves_the_file_to_the_next_one(
+    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch, cancels: int
+) -> None:
+    # An engine with which a file is open in one process only, by a lock file.
+    monkeypatch.setattr("equipoise.reservation.sqlite.engine_version", lambda **_: (3, 45, 0))
+    connect, opened, gate = ReservationBook.connect, threading.Event(), threading.Event()
+
+    def slow(*values: Any, **named: Any) -> ReservationBook:
+        book = connect(*values, **named)
+        opened.set()
+        assert gate.wait(10)
+        return book
+
+    where = url("sqlite", sqlite_path)
+
+    async def main() -> None:
+        monkeypatch.setattr(ReservationBook, "connect", slow)
+        opening = asyncio.ensure_future(AsyncReservationBook.connect(where))
+        await asyncio.to_thread(opened.wait, 10)
+        for _ in range(cancels):
+            opening.cancel()
+            await asyncio.sleep(0.05)
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        monkeypatch.setattr(ReservationBook, "connect", connect)
+        until = time.monotonic() + 5
+        while worker_threads() and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        assert worker_threads() == []
+        async with await AsyncReservationBook.connect(where) as book:
+            assert (await book.open_account(A, 1)).ok
+            with pytest.raises(StoreUnavailable, match="open elsewhere"):
+                connect(where)
+
+    run(main())
+
+
 def test_a_memory_book_has_no_thread(order: Make) -> None:
     async def main() -> None:
         async with await AsyncReservationBook.connect("memory:") as book:

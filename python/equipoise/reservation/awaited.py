@@ -290,13 +290,24 @@ class _InThread(AsyncReservationBook):
 
     async def open(self, open_book: Callable[[], ReservationBook]) -> None:
         """Start the worker and open the file in it."""
+
+        def opened() -> None:
+            # Kept here, not by who awaits it: that may be cancelled by then.
+            self._book = cast(SqliteBook, open_book())
+
         self._thread.start()
         try:
-            self._book = await self._ask(_Asked(None, open_book))
+            await self._ask(_Asked(None, opened))
         except BaseException:
             self._closed = True
+            self._asked.put(_Asked(None, self._let_go))
             await asyncio.to_thread(self._stop)
             raise
+
+    def _let_go(self) -> None:
+        """Close the file, if it is open."""
+        if self._book is not None:
+            self._book.close_book()
 
     def _ask(self, asked: _Asked) -> Awaitable[Any]:
         if self._closed:
@@ -320,7 +331,7 @@ class _InThread(AsyncReservationBook):
     async def _close(self) -> None:
         if self._generation != generation() or not self._thread.is_alive():
             return
-        closing = _Asked(None, None if self._book is None else self._book.close_book)
+        closing = _Asked(None, self._let_go)
         self._asked.put(closing)
         try:
             await closing.answer
