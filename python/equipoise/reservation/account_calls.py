@@ -8,7 +8,7 @@ from equipoise.errors import InputError
 from equipoise.reservation.arguments import flag_of, leg_of, places_of, span_of, terms_of, time_of
 from equipoise.reservation.calls import Calls
 from equipoise.reservation.flat import FlatImport, read_flat
-from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id_of
+from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id_of, plain
 from equipoise.reservation.money import MICRO_SCALE, SCALE_MAX, Amount, lots_of, to_decimal, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import (
@@ -82,7 +82,7 @@ class AccountCalls(Calls):
             OK, DUPLICATE, REQUEST_CONFLICT, REQUEST_EXPIRED, ACCOUNT_EXISTS, TERMS_INVALID or AMOUNT_OVERFLOW. The
             remaining parameters are described at `Terms`.
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         places = lots_of(scale, "scale", least=0)
         if places > SCALE_MAX:
             raise InputError("scale", None, f"0-{SCALE_MAX}", scale)
@@ -100,7 +100,8 @@ class AccountCalls(Calls):
             owner_margin_max,
             records_max,
         )
-        print_ = fingerprint("open_account", amount, id_of(currency, "currency"), places, terms_content(terms))
+        currency = id_of(currency, "currency")
+        print_ = fingerprint("open_account", amount, currency, places, terms_content(terms))
         ident = derived_id("open:", print_) if request_id is None else id_of(request_id, "request_id")
         issued, until = self._validity(issued_at_us, not_after_us)
         return self._run(
@@ -147,7 +148,7 @@ class AccountCalls(Calls):
         lot
             Quantity of one lot.
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         places = lots_of(scale, "scale", least=0)
         if places > SCALE_MAX:
             raise InputError("scale", None, f"0-{SCALE_MAX}", scale)
@@ -158,7 +159,8 @@ class AccountCalls(Calls):
         if balance is None:
             return FlatImport(None, faults)
         terms = terms_of(places, "sum", "tickets", "loss_only", None, None, None, None, None, None)
-        content = fingerprint("import_flat", balance, id_of(currency, "currency"), places, tuple(map(tuple, orders)))
+        currency = id_of(currency, "currency")
+        content = fingerprint("import_flat", balance, currency, places, tuple(map(tuple, orders)))
         ident = derived_id("import:", content) if request_id is None else id_of(request_id, "request_id")
         issued, until = self._validity(issued_at_us, not_after_us)
         opened = (currency, places, balance, terms, self._horizon_us, orders, len(faults))
@@ -188,7 +190,7 @@ class AccountCalls(Calls):
 
         Another combine rule or position mode is taken only when flat with no live orders (TERMS_INVALID otherwise).
         """
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         terms = terms_of(
             scale,
             rule,
@@ -273,7 +275,7 @@ class AccountCalls(Calls):
         """Book a signed fact on the balance: fee, funding, swap, interest, correction or venue_sync. Never refused."""
         if not isinstance(kind, str) or kind not in ADJUST_KINDS:
             raise InputError("kind", None, f"one of {', '.join(ADJUST_KINDS)}", kind)
-        return self._money("adjust", account_id, amount, kind, request_id, issued_at_us, not_after_us)
+        return self._money("adjust", account_id, amount, plain(kind), request_id, issued_at_us, not_after_us)
 
     @counted_anew
     def _money(
@@ -287,7 +289,7 @@ class AccountCalls(Calls):
         not_after_us: int | None,
         expected_version: int | None = None,
     ) -> Outcome:
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         count = units(amount, scale, "amount", signed=op == "adjust")
         count = -count if op == "withdraw" else count
         issued, until = self._validity(issued_at_us, not_after_us)
@@ -318,7 +320,7 @@ class AccountCalls(Calls):
         of the store's clock, and so is a mark for a symbol without a position (flag `no_position`). Never touches used
         margin; not journalled.
         """
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         values = [
             (symbol, leg, units(value, scale, f"open_pnl[{symbol}]", signed=True))
             for symbol, leg, value in places_of(open_pnl, "open_pnl")
@@ -342,11 +344,12 @@ class AccountCalls(Calls):
         Sets an absolute figure, so an id is needed only to remember the answer; an older `as_of_us` is dropped as by
         `mark` (flag `older`), an unchanged figure is OK without a journal record. A fact: never refused for margin.
         """
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         margin = units(position_margin, scale, "position_margin", round_up=True)
         now = self._clock()
         as_of = now if as_of_us is None else time_of(as_of_us, "as_of_us")
         ident = "" if request_id is None else id_of(request_id, "request_id")
+        symbol, leg = id_of(symbol, "symbol"), None if leg is None else leg_of(leg)
         content = fingerprint("revalue", symbol, leg, margin) if ident else ""
         until = now + self._timeout_us
         return self._run(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from equipoise.errors import InputError
 from equipoise.orders import Order, Side
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import ID_LENGTH_MAX, id_of
+from equipoise.reservation.ids import ID_LENGTH_MAX, id_of, plain
 from equipoise.reservation.money import AMOUNT_MAX, Amount, lots_of, units, whole
 from equipoise.reservation.records import Terms
 from equipoise.reservation.requests import Ask
@@ -87,7 +87,7 @@ def url_of(value: object) -> str:
 def text_of(value: object, argument: str) -> str:
     """Text for people, which may be empty: any characters that can be encoded, up to `TEXT_MAX`."""
     if isinstance(value, str) and len(value) <= TEXT_MAX and (value.isascii() or _encodable(value)):
-        return value
+        return plain(value)
     requirement = f"text of at most {TEXT_MAX} characters without lone surrogates"
     raise InputError(argument, None, requirement, repr(value) if isinstance(value, str) else value)
 
@@ -232,14 +232,14 @@ def leg_of(leg: object, argument: str = "leg") -> str:
         return ""
     if not isinstance(leg, str) or leg not in LEGS:
         raise InputError(argument, None, "'long', 'short' or None", leg)
-    return str(leg)
+    return plain(leg)
 
 
 def order_type_of(order_type: str) -> str:
     """A word for the order type."""
     if order_type not in ("limit", "market"):
         raise InputError("order_type", None, "'limit' or 'market'", order_type)
-    return order_type
+    return plain(order_type)
 
 
 def combine_of(rule: object) -> str:
@@ -247,7 +247,7 @@ def combine_of(rule: object) -> str:
     name = getattr(rule, "combine", rule)
     name = getattr(name, "value", name)
     if isinstance(name, str) and (name in COMBINE_RULES or name in RULES_FOR_QUOTING_ONLY):
-        return name
+        return plain(name)
     raise InputError("rule", None, f"an order-margin rule or one of {', '.join(COMBINE_RULES)}", rule)
 
 
@@ -281,8 +281,8 @@ def terms_of(
     }
     return Terms(
         combine=combine,
-        positions=mode,
-        pnl_policy=pnl_policy,
+        positions=plain(mode),
+        pnl_policy=plain(pnl_policy),
         mark_age_ms_max=None if mark_age_ms_max is None else span_of(mark_age_ms_max, "mark_age_ms_max", 1000) // 1000,
         orders_max=None if orders_max is None else lots_of(orders_max, "orders_max", least=0),
         order_margin_max=None if order_margin_max is None else units(order_margin_max, scale, "order_margin_max"),

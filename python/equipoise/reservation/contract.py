@@ -198,10 +198,10 @@ class ReservationBook(Reconciling):
         cancelling, amending, and every UNKNOWN one. `age_ms` keeps those that have not changed for at least that long.
         `every` adds terminal ones.
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         states = states_of(state)
         if symbol is not None:
-            id_of(symbol, "symbol")
+            symbol = id_of(symbol, "symbol")
         age_us = None if age_ms is None else span_of(age_ms, "age_ms", 1000, least=0)
         overdue, every = flag_of(overdue, "overdue"), flag_of(every, "every")
         now = self._clock() if overdue or age_us is not None else 0
@@ -335,7 +335,7 @@ class ReservationBook(Reconciling):
         >>> [record.op for record in stored], book.account("desk").exported_version
         (['open_account'], 1)
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         limit_of(limit)
         if confirmed_version is not None:
             version = version_of(confirmed_version, "confirmed_version")

@@ -22,7 +22,7 @@ from typing import Any
 from equipoise.errors import InputError
 from equipoise.reservation.arguments import mapping_of
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import id_of, is_id
+from equipoise.reservation.ids import id_of, is_id, plain
 from equipoise.reservation.money import AMOUNT_MAX, to_decimal, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import FlatOrder
@@ -106,7 +106,7 @@ def read_flat(
     balance = reader.amount(account_id, "balance", portfolio.get("balance"), signed=True)
     if balance is None:
         reader.fault("unreadable", account_id, "balance", portfolio.get("balance"), "nothing")
-    orders = tuple([reader.order(order_id, fields) for order_id, fields in holdings.items()])
+    orders = tuple([reader.order(plain(order_id), fields) for order_id, fields in holdings.items()])
     executed = sum(order.margin for order in orders)
     totals = {"used_margin_executed": executed, "used_margin_all": executed + sum(order.hold for order in orders)}
     for name, total in totals.items():
@@ -120,7 +120,7 @@ def read_flat(
 def _word(fields: Mapping[str, str], name: str) -> str:
     """A text among the fields; empty where there is none."""
     value = fields.get(name)
-    return value if isinstance(value, str) else ""
+    return plain(value) if isinstance(value, str) else ""
 
 
 class _Reader:

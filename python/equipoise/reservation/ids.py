@@ -6,17 +6,25 @@ from hashlib import blake2b
 
 from equipoise.errors import InputError
 
-__all__ = ["ID_LENGTH_MAX", "account_id_of", "derived_id", "fingerprint", "id_of", "is_id"]
+__all__ = ["ID_LENGTH_MAX", "account_id_of", "derived_id", "fingerprint", "id_of", "is_id", "plain"]
 
 ID_LENGTH_MAX = 200
 _TEXT_MAX = 48
 
 
+def plain(text: str) -> str:
+    """The text itself. One of a class of its own, a StrEnum's member for one, shows itself in another way."""
+    return text if type(text) is str else str.__str__(text)
+
+
 def id_of(value: object, argument: str, index: int | None = None) -> str:
-    """A request, order, event or venue id: 1-200 printable characters, any alphabet, passed on unchanged."""
+    """A request, order, event or venue id: 1-200 printable characters, any alphabet, passed on as plain text."""
     # Written out: every id of every call comes through here.
-    if isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable():
-        return value
+    if type(value) is str:
+        if 0 < len(value) <= ID_LENGTH_MAX and value.isprintable():
+            return value
+    elif isinstance(value, str):
+        return id_of(plain(value), argument, index)
     raise InputError(argument, index, f"1-{ID_LENGTH_MAX} printable characters", _quoted(value))
 
 
@@ -32,6 +40,8 @@ def _quoted(value: object) -> object:
 
 def account_id_of(value: object) -> str:
     """An account id: like any id, without braces or spaces, because stores put it into key names."""
+    if type(value) is not str and isinstance(value, str):
+        value = plain(value)
     if isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and value.isprintable():
         if "{" not in value and "}" not in value and " " not in value:
             return value
@@ -53,7 +63,7 @@ def fingerprint(*content: object) -> str:
     """Short text that is equal for equal canonical content and differs otherwise.
 
     Content is ints, strings, booleans, None and tuples of them, already normalised: Decimal("1.0") and 1 must have
-    become the same integer before.
+    become the same integer before, and strings be `plain`.
     """
     text = repr(content)
     if len(text) <= _TEXT_MAX:

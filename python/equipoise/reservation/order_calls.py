@@ -18,7 +18,7 @@ from equipoise.reservation.arguments import (
 )
 from equipoise.reservation.calls import Calls
 from equipoise.reservation.codes import OrderState
-from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id_of
+from equipoise.reservation.ids import account_id_of, derived_id, fingerprint, id_of, plain
 from equipoise.reservation.money import MICRO_SCALE, Amount, lots_of, units
 from equipoise.reservation.records import Outcome
 from equipoise.reservation.requests import Amend, Close, Execute, Fill, OrderEvent, Reserve, Resolve, SettleAmend
@@ -85,17 +85,18 @@ class OrderCalls(Calls):
             With a code, and one `OrderOutcome` per order. Granted iff used_margin_all does not rise, or `free` after
             the step is zero or more. INSUFFICIENT_MARGIN carries required, free and shortfall.
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         ident = id_of(request_id, "request_id")
         if policy not in ("all_or_nothing", "best_effort"):
             raise InputError("policy", None, "'all_or_nothing' or 'best_effort'", policy)
         if send not in ("claim", "caller", "outbox"):
             raise InputError("send", None, "'claim', 'caller' or 'outbox'", send)
+        how = send if type(send) is str else plain(send)
         scale = MICRO_SCALE if holds is None else self._scale(account_id)
         asks = asks_of(ident, orders, holds, scale)
         # What most calls leave as it is costs them a comparison here, not a call.
-        if owner != "":
-            owner_of(owner)
+        if owner != "" or type(owner) is not str:
+            owner = owner_of(owner)
         if terms_version is not None:
             terms_version = terms_version_of(terms_version)
         good_till = None if good_till_us is None else time_of(good_till_us, "good_till_us")
@@ -103,7 +104,7 @@ class OrderCalls(Calls):
         issued, until = self._validity(issued_at_us, not_after_us)
         best_effort = policy == "best_effort"
         in_micros = holds is None
-        content = fingerprint(asks, best_effort, in_micros, terms_version, owner, send, kind, good_till)
+        content = fingerprint(asks, best_effort, in_micros, terms_version, owner, how, kind, good_till)
         if deadline_us is not None:
             deadline = time_of(deadline_us, "deadline_us")
         elif (deadline := issued + 6 * self._timeout_us) > TIME_MAX:
@@ -158,7 +159,7 @@ class OrderCalls(Calls):
         `margin` is what the opened lots take (default the order's `hold`, micro-units); `realised_pnl` and `fee` are
         the result of the lots that reduce. Refused like a `reserve`.
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         ident = id_of(request_id, "request_id")
         scale = self._scale(account_id)
         if not isinstance(order, Order):
@@ -168,7 +169,7 @@ class OrderCalls(Calls):
             ask = ask._replace(hold=units(margin, scale, "margin", round_up=True))
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
         cost = units(fee, scale, "fee", signed=True)
-        owner_of(owner)
+        owner = owner_of(owner)
         terms_version, kind = terms_version_of(terms_version), order_type_of(order_type)
         issued, until = self._validity(issued_at_us, not_after_us)
         content = fingerprint("execute", ask, pnl, cost, terms_version, owner, kind)
@@ -200,7 +201,7 @@ class OrderCalls(Calls):
     ) -> Outcome:
         """The venue has the order, under `venue_id`, which becomes an alias. Moves no money."""
         if venue_id is not None:
-            id_of(venue_id, "venue_id")
+            venue_id = id_of(venue_id, "venue_id")
         ident = derived_id("acknowledge:", str(venue_id)) if event_id is None else event_id
         derived = event_id is None
         return self._event("acknowledge", account_id, order_id, ident, (venue_id,), venue_id=venue_id, derived=derived)
@@ -238,7 +239,7 @@ class OrderCalls(Calls):
         Outcome
             OK in every state of the order: after a terminal state with flag `late_fill` or `overfill`.
         """
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         count = lots_of(lots, "lots")
         taken = None if margin is None else units(margin, scale, "margin", round_up=True)
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
@@ -320,7 +321,7 @@ class OrderCalls(Calls):
         Outcome
             Refused like a `reserve` when it asks for more; otherwise only for its state.
         """
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         quantity = lots_of(lots, "lots")
         charge = units(hold, scale, "hold", round_up=True)
         ticks = None if price_ticks is None else lots_of(price_ticks, "price_ticks")
@@ -368,9 +369,9 @@ class OrderCalls(Calls):
             raise InputError("outcome", None, "'accepted' or 'refused'", outcome)
         amended = id_of(amend_id, "amend_id")
         if venue_id is not None:
-            id_of(venue_id, "venue_id")
-        ident = derived_id(f"settle:{outcome}:", amended) if event_id is None else id_of(event_id, "event_id")
-        content = fingerprint("settle_amend", amended, outcome, venue_id)
+            venue_id = id_of(venue_id, "venue_id")
+        ident = derived_id(f"settle:{plain(outcome)}:", amended) if event_id is None else id_of(event_id, "event_id")
+        content = fingerprint("settle_amend", amended, plain(outcome), venue_id)
         where = id_of(order_id, "order_id")
         return self._run(
             SettleAmend(
@@ -403,9 +404,9 @@ class OrderCalls(Calls):
             raise InputError("outcome", None, "LIVE, REJECTED, CANCELLED or EXPIRED", outcome)
         if evidence not in EVIDENCE:
             raise InputError("evidence", None, f"one of {', '.join(EVIDENCE)}", evidence)
-        state = OrderState(outcome)
-        ident = f"resolve:{state.value}:{evidence}" if event_id is None else id_of(event_id, "event_id")
-        content = fingerprint("resolve", state.value, evidence)
+        state, found = OrderState(outcome), plain(evidence)
+        ident = f"resolve:{state.value}:{found}" if event_id is None else id_of(event_id, "event_id")
+        content = fingerprint("resolve", state.value, found)
         by = text_of(operator, "operator")
         where = id_of(order_id, "order_id")
         return self._run(
@@ -416,7 +417,7 @@ class OrderCalls(Calls):
                 content,
                 where,
                 state,
-                evidence,
+                found,
                 by,
                 derived=event_id is None,
             )
@@ -434,7 +435,7 @@ class OrderCalls(Calls):
         fee: Amount = 0,
     ) -> Outcome:
         """Close lots of a ticket (default all): margin released and result booked in one step. Only with tickets."""
-        scale = self._scale(account_id_of(account_id))
+        scale = self._scale(account_id := account_id_of(account_id))
         count = None if lots is None else lots_of(lots, "lots")
         pnl = None if realised_pnl is None else units(realised_pnl, scale, "realised_pnl", signed=True)
         cost = units(fee, scale, "fee", signed=True)

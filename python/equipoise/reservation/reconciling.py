@@ -99,10 +99,10 @@ class Reconciling(AccountCalls, OrderCalls):
         InputError
             Something in the view is of a wrong type or out of range; nothing was repaired.
         """
-        account_id_of(account_id)
+        account_id = account_id_of(account_id)
         grace_us = span_of(grace_ms, "grace_ms", 1000, least=0)
         flag_of(apply, "apply")
-        text_of(operator, "operator")
+        operator = text_of(operator, "operator")
         kept = self._holdings(account_id)
         scale = kept.account.scale
         if view is not None:

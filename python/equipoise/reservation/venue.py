@@ -109,18 +109,21 @@ def _amount(
     return amount
 
 
+def _named(ident: str | None, argument: str, index: int) -> str | None:
+    """An id that may be missing."""
+    return None if ident is None else id_of(ident, argument, index)
+
+
 def _order(order: VenueOrder, index: int, scale: int) -> VenueOrder:
     if not isinstance(order.side, Side):
         raise InputError("view.orders.side", index, "a Side", order.side)
-    for name in ("order_id", "venue_id"):
-        ident = getattr(order, name)
-        if ident is not None:
-            id_of(ident, f"view.orders.{name}", index)
     units(order.hold, scale, "view.orders.hold", index=index, round_up=True)
-    leg_of(order.leg, "view.orders.leg")
     flag_of(order.reduce_only, "view.orders.reduce_only", index)
     return replace(
         order,
+        order_id=_named(order.order_id, "view.orders.order_id", index),
+        venue_id=_named(order.venue_id, "view.orders.venue_id", index),
+        leg=leg_of(order.leg, "view.orders.leg") or None,
         symbol=id_of(order.symbol, "view.orders.symbol", index),
         lots=lots_of(order.lots, "view.orders.lots", index),
         price_ticks=lots_of(order.price_ticks, "view.orders.price_ticks", index, least=0),
@@ -129,12 +132,12 @@ def _order(order: VenueOrder, index: int, scale: int) -> VenueOrder:
 
 
 def _fill(fill: VenueFill, index: int, scale: int) -> VenueFill:
-    id_of(fill.fill_id, "view.fills.fill_id", index)
-    id_of(fill.order_id, "view.fills.order_id", index)
+    fill_id = id_of(fill.fill_id, "view.fills.fill_id", index)
+    order_id = id_of(fill.order_id, "view.fills.order_id", index)
     _amount(fill.margin, scale, "view.fills.margin", index)
     _amount(fill.realised_pnl, scale, "view.fills.realised_pnl", index, signed=True)
     units(fill.fee, scale, "view.fills.fee", index=index, signed=True)
-    return replace(fill, lots=lots_of(fill.lots, "view.fills.lots", index))
+    return replace(fill, fill_id=fill_id, order_id=order_id, lots=lots_of(fill.lots, "view.fills.lots", index))
 
 
 def _positions(positions: object) -> Mapping[str | tuple[str, str], int]:
