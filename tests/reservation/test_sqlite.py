@@ -492,6 +492,66 @@ def test_the_database_of_another_program_is_refused_and_left_alone(sqlite_path: 
     assert sqlite_path.read_bytes() == image
 
 
+@pytest.mark.skipif(
+    not wal_reset_is_fixed(engine.engine_version(through_apsw=engine.apsw is not None)), reason="one process"
+)
+def test_a_book_whose_file_was_replaced_grants_nothing_and_leaves_the_new_files_log(
+    sqlite_path: Path, order: Make
+) -> None:
+    earlier = sqlite_path.with_name("earlier.db")
+    with SqliteBook(str(sqlite_path)) as book:
+        assert book.open_account("a", "1").ok
+    earlier.write_bytes(sqlite_path.read_bytes())
+    book = SqliteBook(str(sqlite_path))
+    assert book.reserve("a", [order(hold=1_000_000)], request_id="before").ok
+    # Put back under the open book, as nobody should: its own file goes on without a name.
+    for end in ("-wal", "-shm"):
+        sqlite_path.with_name(sqlite_path.name + end).unlink()
+    earlier.replace(sqlite_path)
+    with SqliteBook(str(sqlite_path)) as other:
+        assert other.reserve("a", [order(hold=1_000_000)], request_id="after").ok
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="was moved, deleted or replaced"):
+                book.cancel("a", "before:0")
+            with pytest.raises(StoreUnavailable, match="was moved, deleted or replaced"):
+                book.account("a")
+        book.close_book()
+        log = sqlite_path.with_name(f"{sqlite_path.name}-wal")
+        assert log.stat().st_size > 0
+        with SqliteBook(str(sqlite_path)) as third:
+            assert [kept.order_id for kept in third.orders("a")] == ["after:0"]
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_a_book_whose_file_was_deleted_does_not_begin_another_one(
+    sqlite_path: Path, through_apsw: bool, order: Make
+) -> None:
+    with SqliteBook(str(sqlite_path), through_apsw=through_apsw) as book:
+        assert book.open_account("a", "1").ok
+        sqlite_path.unlink()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="was moved, deleted or replaced"):
+                book.reserve("a", [order(hold=1)], request_id="r")
+        with pytest.raises(StoreUnavailable, match="was moved, deleted or replaced"):
+            book.accounts()
+    assert not sqlite_path.exists()
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_a_book_whose_file_a_newer_version_has_lifted_writes_nothing_more(
+    sqlite_path: Path, through_apsw: bool, order: Make
+) -> None:
+    with SqliteBook(str(sqlite_path), through_apsw=through_apsw) as book:
+        assert book.open_account("a", "1").ok
+        newer = engine.open_engine(str(sqlite_path), through_apsw=through_apsw)
+        newer.execute(f"PRAGMA user_version = {store.SCHEMA_VERSION + 1}")
+        newer.close()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=f"has schema {store.SCHEMA_VERSION + 1}"):
+                book.reserve("a", [order(hold=1)], request_id="r")
+        assert book.orders("a") == ()
+
+
 def test_a_directory_that_is_missing_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
         ReservationBook.connect(url(tmp_path / "nowhere" / "margin.db"))

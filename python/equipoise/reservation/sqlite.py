@@ -12,6 +12,8 @@ BUSY at BEGIN, FULL, READONLY, CANTOPEN, NOMEM   StoreUnavailable: nothing happe
 an error of the file system at COMMIT            StoreTimeout: unknown; the file is reopened, ask again with the same id
 CORRUPT, NOTADB, a checksum, a row that          StoreCorrupt: stop
 cannot be a record of the book
+nothing, and the file is not the one that was    StoreUnavailable: connect again
+opened, or has a newer schema
 ===============================================  ================================================================
 """
 
@@ -54,6 +56,7 @@ from equipoise.reservation.sqlite_engine import (
     index_fault,
     open_engine,
     run_script,
+    schema_of,
     wal_reset_is_fixed,
 )
 from equipoise.reservation.sqlite_rows import (
@@ -100,6 +103,15 @@ _FAULTS: tuple[type[Exception], ...] = (*FAILURES, *_NOT_OURS)
 _Result = TypeVar("_Result")
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class SqliteBook(ReservationBook):
     """A reservation book in a SQLite file. Opened by `ReservationBook.connect("sqlite:///...")`."""
 
@@ -116,6 +128,9 @@ class SqliteBook(ReservationBook):
     ) -> None:
         super().__init__(clock=clock, timeout_ms=timeout_ms, horizon_s=horizon_s)
         self._path = path
+        self._place = Path(path).absolute()
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the file that was opened; None before that."""
         self._durability = durability
         self._read_only = read_only
         self._timeout_ms = timeout_ms
@@ -150,6 +165,7 @@ class SqliteBook(ReservationBook):
             except BaseException:
                 self._release_lock_file()
                 raise
+            self._file = _identity(self._place)
         not_across_forks(self)
 
     @property
@@ -185,6 +201,7 @@ class SqliteBook(ReservationBook):
 
     def _open(self) -> Connection:
         """Open, check and if need be create or migrate the file."""
+        self._check_file()
         connection: Connection | None = None
         try:
             connection = open_engine(self._path, through_apsw=self._apsw, read_only=self._read_only)
@@ -205,7 +222,7 @@ class SqliteBook(ReservationBook):
                     raise StoreCorrupt(f"{self._path}: {verdict}")  # noqa: TRY301
                 # An index alone is made anew from its table by `reconcile`, for which the book must be open.
             if self._read_only:
-                self._refuse_schema(connection.execute("PRAGMA user_version").fetchall()[0][0], SCHEMA_VERSION)
+                self._refuse_schema(schema_of(connection), SCHEMA_VERSION)
             else:
                 self._prepare(connection)
         except FAILURES as error:
@@ -215,6 +232,13 @@ class SqliteBook(ReservationBook):
             close_quietly(connection)
             raise
         return connection
+
+    def _check_file(self) -> None:
+        """Refuse to go on once the file was moved: others open what is in its place, and grant the same margin."""
+        if self._file is not None and _identity(self._place) != self._file:
+            raise StoreUnavailable(
+                f"{self._path} was moved, deleted or replaced since this book opened it: connect again"
+            )
 
     def _refuse_foreign(self, connection: Connection) -> None:
         """Leave the database of another program as it is."""
@@ -231,7 +255,7 @@ class SqliteBook(ReservationBook):
         """Create the schema, or lift it to this version."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = connection.execute("PRAGMA user_version").fetchall()[0][0]
+            version = schema_of(connection)
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]
             if not tables:
                 run_script(connection, _sql("schema.sql"))
@@ -321,9 +345,13 @@ class SqliteBook(ReservationBook):
             committing = False
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                self._check_file()
                 seen = connection.seen()
                 if seen is None or seen != self._seen or len(self._views) > VIEWS_MAX:
                     self._views = {}
+                if seen is None or seen != self._seen:
+                    # Somebody else has written; a newer version may have lifted the schema.
+                    self._refuse_schema(schema_of(connection), SCHEMA_VERSION)
                 # Until the COMMIT nothing vouches for what the views take over.
                 self._seen = None
                 wrote = self._steps(connection, group)
@@ -331,6 +359,10 @@ class SqliteBook(ReservationBook):
                 connection.execute("COMMIT" if wrote else "ROLLBACK")
                 group.stands = True
                 self._seen = connection.seen()
+            except StoreUnavailable as error:
+                self._give_up(connection, reopen=False)
+                for member in group:
+                    member.fail(StoreUnavailable(str(error)), error)
             except FAILURES as error:
                 failure = failure_of(error, at_commit=committing)
                 self._give_up(connection, reopen=not isinstance(failure, StoreUnavailable))
@@ -451,12 +483,13 @@ class SqliteBook(ReservationBook):
             connection = self._ready()
             try:
                 connection.execute("BEGIN")
+                self._check_file()
                 result = query(connection)
                 connection.execute("COMMIT")
             except FAILURES as error:
                 self._give_up(connection, reopen=True)
                 raise failure_of(error, at_commit=False) from error
-            except InputError:
+            except (InputError, StoreUnavailable):
                 self._give_up(connection, reopen=False)
                 raise
             except UNREADABLE as error:

@@ -27,6 +27,7 @@ __all__ = [
     "index_fault",
     "open_engine",
     "run_script",
+    "schema_of",
     "wal_reset_is_fixed",
 ]
 
@@ -118,6 +119,11 @@ def failure_of(error: Exception, *, at_commit: bool) -> StoreError:
     if primary == _IOERR:
         return StoreUnavailable(text)
     return StoreCorrupt(text)  # a missing table, a broken constraint: not the book we wrote
+
+
+def schema_of(connection: Connection) -> int:
+    """Version of the schema, as the file says."""
+    return int(connection.execute("PRAGMA user_version").fetchall()[0][0])
 
 
 def run_script(connection: Connection, script: str) -> None:
