@@ -104,7 +104,8 @@ class OrderCalls(Calls):
         issued, until = self._validity(issued_at_us, not_after_us)
         best_effort = policy == "best_effort"
         in_micros = holds is None
-        content = fingerprint(asks, best_effort, in_micros, terms_version, owner, how, kind, good_till)
+        said = (best_effort, in_micros, terms_version, owner, how, kind, good_till)
+        content = fingerprint(asks, *said)
         if deadline_us is not None:
             deadline = time_of(deadline_us, "deadline_us")
         elif (deadline := issued + 6 * self._timeout_us) > TIME_MAX:
@@ -134,8 +135,8 @@ class OrderCalls(Calls):
             return self._run(request)
         except OtherScale as other:  # not `counted_anew`: what most calls leave as it is costs them nothing
             request.at_scale = other.scale
-            request.asks = asks = asks_of(ident, orders, holds, other.scale)
-            request.fingerprint = fingerprint(asks, best_effort, in_micros, terms_version, owner, send, kind, good_till)
+            request.asks = asks_of(ident, orders, holds, other.scale)
+            request.fingerprint = fingerprint(request.asks, *said)
             return self._run(request)
 
     @counted_anew
