@@ -13,7 +13,8 @@ from equipoise._rust import hold_ladder, requirement, rested, row_fits
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.money import AMOUNT_MAX
-from equipoise.reservation.records import SYMBOL_START, BookSymbol
+from equipoise.reservation.records import SYMBOL_START, BookAccount, BookSymbol, Outcome
+from equipoise.reservation.requests import Ask
 from equipoise.reservation.steps import COMBINE_RULES
 
 FIGURES = BookSymbol._fields[2:14]
@@ -90,33 +91,46 @@ def test_a_total_beyond_64_bits_is_an_error_and_a_requirement_is_not() -> None:
     assert requirement("larger_leg", widest) == required("larger_leg", widest)
 
 
-def test_a_row_of_an_order_that_was_not_read_is_a_key_error() -> None:
-    ask = ("a", "SYM", "", "bid", 1, 1, 1, False)
-    shared = (6, ("limit", "", "r"), (0, 0, None, "RESERVED"), ())
+def _judged(account: BookAccount, rows: list[tuple[BookSymbol, bool]]) -> Any:
+    """One order of a symbol, judged with nothing in its way."""
+    blank = (*(None,) * 6, 6, 0, False, False, "limit", "", "r", 0, 0, 0, None, "RESERVED", *(0,) * 20)
+    return hold_ladder(
+        account,
+        account.terms,
+        (Ask("a", "SYM", "", "bid", 1, 1, 1, False),),
+        set(),
+        rows,
+        account.totals,
+        0,
+        blank,
+        ("reserve", "r", "", 0, []),
+        (Outcome, Code.OK),
+        False,
+        False,
+        False,
+        False,
+        (lambda *_: (0, False), None, None),
+    )
+
+
+@pytest.fixture
+def account() -> BookAccount:
+    with ReservationBook.connect("memory:") as book:
+        book.open_account("a", 1)
+        return book.account("a")
+
+
+def test_a_row_of_an_order_that_was_not_read_is_a_key_error(account: BookAccount) -> None:
     with pytest.raises(KeyError):
-        hold_ladder(
-            (),
-            _terms(),
-            (ask,),
-            set(),
-            [],
-            (0, 0, 0, 0),
-            0,
-            shared,
-            ("", "", "", 0, ()),
-            (tuple, "OK"),
-            False,
-            False,
-            False,
-            False,
-            (None, None, None),
-        )  # type: ignore[arg-type]
+        _judged(account, [])
 
 
-def _terms() -> Any:
-    from equipoise.reservation.records import Terms
-
-    return Terms()
+@pytest.mark.parametrize("name", ["version", "live_orders", "records"])
+def test_a_count_of_the_account_beyond_64_bits_is_an_error(account: BookAccount, name: str) -> None:
+    rows = [(SYMBOL_START._replace(symbol="SYM"), False)]
+    assert len(_judged(account, rows)) == 7
+    with pytest.raises(OverflowError, match="out of range"):
+        _judged(account._replace(**{name: 2**63 - 1}), rows)
 
 
 def test_symbols_are_journalled_in_the_order_in_which_something_was_held(

@@ -456,17 +456,21 @@ pub(super) fn hold_ladder<'py>(
     if ladder.all < 0 || (free - rise).unsigned_abs() > AMOUNT_MAX.unsigned_abs().into() {
         return Ok(None);
     }
-    let all = i64::try_from(ladder.all).map_err(|_| PyOverflowError::new_err("used_margin_all"))?;
-    let number = |place: usize| account.get_borrowed_item(place)?.extract::<i64>();
-    let (version, held) = (number(account::VERSION)? + 1, written.held.len() as i64);
-    let [version_now, all_now] = [version, all].map(|number| number.into_pyobject(py).map(Bound::into_any));
-    let (version_now, all_now) = (version_now?, all_now?);
+    let all = i64::try_from(ladder.all).map_err(|_| PyOverflowError::new_err("used_margin_all is out of range"))?;
+    let held = i64::try_from(written.held.len())?;
+    let more = |place: usize, by: i64| {
+        let number = account.get_borrowed_item(place)?.extract::<i64>()?;
+        number.checked_add(by).ok_or_else(|| PyOverflowError::new_err("a count of the account is out of range"))
+    };
+    let version = more(account::VERSION, 1)?;
+    let version_now = version.into_pyobject(py)?.into_any();
+    let all_now = all.into_pyobject(py)?.into_any();
     let changes = [
         (account::VERSION, version_now.clone()),
         (account::ALL_UNITS, all_now.clone()),
-        (account::LIVE_ORDERS, (number(account::LIVE_ORDERS)? + held).into_pyobject(py)?.into_any()),
+        (account::LIVE_ORDERS, more(account::LIVE_ORDERS, held)?.into_pyobject(py)?.into_any()),
         (account::CHANGED_US, now.clone()),
-        (account::RECORDS, (number(account::RECORDS)? + held + 1).into_pyobject(py)?.into_any()),
+        (account::RECORDS, more(account::RECORDS, held + 1)?.into_pyobject(py)?.into_any()),
     ];
     let after = record(&account.get_type(), with_items(account, changes)?)?;
     let scale = blank.get_item(order::SCALE)?;
