@@ -349,3 +349,19 @@ def test_bad_amendments_are_refused_by_name(book: ReservationBook) -> None:
         with pytest.raises(InputError) as caught:
             call()
         assert caught.value.argument == argument
+
+
+def test_what_an_order_has_given_back_stops_at_the_last_figure_and_refuses_no_fact(
+    proven: ReservationBook, order: Make
+) -> None:
+    most = 2**53 - 1
+    proven.open_account(A, most, scale=0)
+    proven.reserve(A, [order(hold=0, lots=1, order_id="o")], request_id="r", holds=[0], send="caller")
+    for turn, told in enumerate((most - 2, most, most)):
+        assert proven.amend(A, "o", 1, most - 2, event_id=f"a{turn}").ok
+        assert proven.settle_amend(A, "o", "refused", amend_id=f"a{turn}").ok
+        assert proven.order(A, "o").hold_released == told
+    assert proven.amend(A, "o", 1, most - 2, event_id="last").ok
+    assert proven.cancel(A, "o").ok
+    assert (proven.order(A, "o").hold_released, proven.account(A).all_units) == (most, 0)
+    assert proven.audit(A).findings == ()

@@ -368,6 +368,11 @@ local function owned_after(owner, change)
     return text(owned)
 end
 
+-- What an order has given back, and gives back now: no fact is refused because that has been told often enough.
+local function given_back(was, hold)
+    return math.min(was.given + hold, MOST)
+end
+
 -- Release what an order still holds and give it a terminal state. `o` is changed, `was` is what it was; `later` as in
 -- order_rate_less.
 local function end_order(was, o, row, state, reason, later)
@@ -379,7 +384,7 @@ local function end_order(was, o, row, state, reason, later)
         without_amendment(o)
     end
     o.released = o.lots - was.filled
-    o.given = was.given + was.hold
+    o.given = given_back(was, was.hold)
     journal_order(was, o)
     D.live = D.live - 1
 end

@@ -28,7 +28,7 @@ end
 after.working, after.hold = standing(after, filled)
 local ended = after.working == 0
 after.state = ended and 'FILLED' or state
-after.given = o.given + o.hold - after.hold
+after.given = given_back(o, o.hold - after.hold)
 if ended then
     after.cancel = nil
     D.live = D.live - 1

@@ -41,6 +41,7 @@ __all__ = [
     "blank_row",
     "changed_order",
     "effect_of",
+    "given_back",
     "growth_gate",
     "id_gate",
     "is_news",
@@ -136,6 +137,11 @@ def blank_row(symbol: str, leg: str) -> BookSymbol:
 def snapshot(order: BookOrder) -> tuple[Any, ...]:
     """The journalled part of an order."""
     return (order.state._value_, *order[STATE_AT + 1 : STATE_END])
+
+
+def given_back(order: BookOrder, hold: int) -> int:
+    """`hold_released` of an order that gives back more: no fact is refused because it has told enough already."""
+    return min(order.hold_released + hold, AMOUNT_MAX)
 
 
 def account_fits(account: BookAccount) -> bool:

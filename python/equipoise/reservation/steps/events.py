@@ -8,6 +8,7 @@ from equipoise.reservation.requests import OrderEvent, Request, Resolve, Sweep
 from equipoise.reservation.steps.draft import (
     Draft,
     changed_order,
+    given_back,
     less_resting,
     order_step,
     refuse,
@@ -59,7 +60,7 @@ def _released(draft: Draft, order: BookOrder, state: OrderState, reason: str) ->
         order.overfilled,
         order.open_lots,
         order.margin,
-        order.hold_released + order.hold,
+        given_back(order, order.hold),
         order.flags,
         reason,
         order.venue_id,

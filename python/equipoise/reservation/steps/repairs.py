@@ -13,7 +13,7 @@ from equipoise._rust import requirement, rested
 from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import SYMBOL_START, BookOrder, BookSymbol, OutboxEntry
 from equipoise.reservation.requests import Adopt, Repair
-from equipoise.reservation.steps.draft import Draft, answer_again, refuse, without_amendment
+from equipoise.reservation.steps.draft import Draft, answer_again, given_back, refuse, without_amendment
 from equipoise.reservation.steps.grants import hold_of, new_order
 from equipoise.reservation.steps.rules import (
     counted,
@@ -52,7 +52,7 @@ def mended_order(order: BookOrder, owns: tuple[int, int] | None = None) -> BookO
         working=0,
         hold=0,
         released=order.lots - order.filled,
-        hold_released=order.hold_released + order.hold,
+        hold_released=given_back(order, order.hold),
     )
 
 
