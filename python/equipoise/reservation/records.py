@@ -630,8 +630,7 @@ class Outcome(NamedTuple):
 
     @property
     def required(self) -> Decimal | None:
-        """Rise of used_margin_all the request asked for, of an execution the fall of `free`; None unless refused for
-        margin."""
+        """Rise of used_margin_all asked for, of an execution the fall of `free`; None unless refused for margin."""
         return None if self.required_units is None else to_decimal(self.required_units, self.scale)
 
     @property
