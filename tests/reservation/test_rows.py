@@ -13,7 +13,7 @@ from equipoise._rust import hold_ladder, requirement, rested, row_fits
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
 from equipoise.reservation.money import AMOUNT_MAX
-from equipoise.reservation.records import SYMBOL_START, BookAccount, BookSymbol, Outcome
+from equipoise.reservation.records import SYMBOL_START, BookAccount, BookOrder, BookSymbol, Outcome, step_of
 from equipoise.reservation.requests import Ask
 from equipoise.reservation.steps import COMBINE_RULES
 
@@ -91,18 +91,21 @@ def test_a_total_beyond_64_bits_is_an_error_and_a_requirement_is_not() -> None:
     assert requirement("larger_leg", widest) == required("larger_leg", widest)
 
 
+BLANK = BookOrder(*BookOrder._fields)._replace(scale=6, state="RESERVED")  # type: ignore[arg-type]
+"""A record with the name of its field in every place but two."""
+
+
 def _judged(account: BookAccount, rows: list[tuple[BookSymbol, bool]]) -> Any:
     """One order of a symbol, judged with nothing in its way."""
-    blank = (*(None,) * 6, 6, 0, False, False, "limit", "", "r", 0, 0, 0, None, "RESERVED", *(0,) * 20)
     return hold_ladder(
         account,
         account.terms,
-        (Ask("a", "SYM", "", "bid", 1, 1, 1, False),),
+        (Ask("a", "SYM", "", "bid", 3, 17, 41, False),),
         set(),
         rows,
         account.totals,
-        0,
-        blank,
+        7,
+        tuple(BLANK),
         ("reserve", "r", "", 0, []),
         (Outcome, Code.OK),
         False,
@@ -118,6 +121,24 @@ def account() -> BookAccount:
     with ReservationBook.connect("memory:") as book:
         book.open_account("a", 1)
         return book.account("a")
+
+
+def test_what_a_ladder_changes_stands_where_the_records_have_it(account: BookAccount) -> None:
+    outcome, after, (row,), (order,), kept, *_ = _judged(account, [(SYMBOL_START._replace(symbol="SYM"), False)])
+    own = {"order_id": "a", "symbol": "SYM", "leg": "", "side": "bid", "lots": 3, "price_ticks": 17, "hold_start": 41}
+    own |= {"reduce_only": False, "reduces": False, "place": 0, "hold": 41, "working": 3}
+    assert BookOrder._make(order) == BLANK._replace(**own)
+    changes = {"version": 2, "all_units": 41, "live_orders": 1, "changed_us": 7, "records": account.records + 2}
+    assert after == account._replace(**changes)
+    assert row == SYMBOL_START._replace(symbol="SYM", hold_bids=41, bid_lots=3)
+    assert (outcome.version, outcome.totals_before, outcome.totals_after) == (2, account.totals, after.totals)
+    journal, answer = step_of(kept)
+    figures = ("RESERVED", 41, 0, 3, 0, 0, 0, 0, 0)
+    moved = ("SYM", "", None, (0, 0, 41, 0))
+    said = (2, 7, "reserve", "r", "", "OK", account.totals, after.totals, (moved,), (("a", None, figures),), ())
+    assert journal == said
+    rows = (("a", "OK", 41, 0, 0),)
+    assert answer == ("OK", "reserve", 2, 6, account.totals, after.totals, None, None, (), rows)
 
 
 def test_a_row_of_an_order_that_was_not_read_is_a_key_error(account: BookAccount) -> None:

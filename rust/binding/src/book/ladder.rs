@@ -389,9 +389,9 @@ fn journalled(totals: &Running) -> [i64; 4] {
 /// -------
 /// tuple
 ///     Where nothing is held, four: codes of refused orders (none: all together ask for more than is free), outcomes of all,
-///     rise of used_margin_all and sum of holds, of those without a fault of their own. None where the account's figures would leave their range. Else seven: the outcome, the account
-///     after, totals of symbols, records of orders, the step as it is kept (version, now, fingerprint, time of issue, the journal's
-///     record and the answer packed), ids and sum of what is held.
+///     rise of used_margin_all and sum of holds of those without a fault of their own. None where a figure of the account would
+///     leave its range. Else seven: the outcome, the account after, totals of symbols, records of orders, the step as it is kept
+///     (version, now, fingerprint, time of issue, the journal's record and the answer packed), ids and sum of what is held.
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "what a step knows, each once")]
 pub(super) fn hold_ladder<'py>(
