@@ -187,7 +187,7 @@ def test_a_close_that_is_cancelled_does_not_hold_the_loop_and_goes_on(sqlite_pat
     where = url("sqlite", sqlite_path)
 
     async def main() -> None:
-        book = await AsyncReservationBook.connect(where, timeout_ms=1_000)
+        book = await AsyncReservationBook.connect(where, timeout_ms=5_000)
         await book.open_account(A, 1)
         with ReservationBook.connect(where) as other:
             writing: Any = other._ready()  # type: ignore[attr-defined]
@@ -197,7 +197,7 @@ def test_a_close_that_is_cancelled_does_not_hold_the_loop_and_goes_on(sqlite_pat
             began = time.monotonic()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(book.close_book(), 0.05)
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 2
             assert worker_threads() == ["equipoise-book"]
             with pytest.raises(StoreUnavailable, match="closed"):
                 await book.deposit(A, 1, request_id="late")

@@ -368,7 +368,7 @@ def test_a_slot_moved_key_by_key_under_load_writes_nothing_by_halves(
 
 def test_steps_that_a_moving_slot_puts_off_keep_nobody_else_waiting(cluster: servers.Cluster, order: Make) -> None:
     moving, still = account_on(cluster, 1), account_on(cluster, 0)
-    slot, timeout_s = slot_of(moving), 0.6
+    slot, timeout_s = slot_of(moving), 3.0
     waits: dict[str, list[float]] = {moving: [], still: []}
 
     async def main() -> None:
@@ -378,7 +378,7 @@ def test_steps_that_a_moving_slot_puts_off_keep_nobody_else_waiting(cluster: ser
             # From here on a new order of the account is neither here nor there.
             cluster.ask(cluster.masters[2], "CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.ids[1])
             cluster.ask(cluster.masters[1], "CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.ids[2])
-            until = time.monotonic() + 3
+            until = time.monotonic() + 1.2 * timeout_s
 
             async def asks(name: str, task: int) -> None:
                 while time.monotonic() < until:
@@ -488,7 +488,7 @@ def test_a_master_that_dies_under_load_is_followed_to_its_replica_and_the_accoun
         # The same load is granted and refused as before.
         with load_of(cluster, account_id, order, "s") as load:
             cluster.until(lambda: book.account(account_id).version > account.version + WRITTEN)
-            time.sleep(0.4)
+            time.sleep(1.5)
         check(book, load)
         assert lost(book, load) == []
         assert book.account(account_id).version > account.version + WRITTEN
@@ -587,21 +587,21 @@ def hinted_elsewhere(cluster: servers.Cluster) -> Iterator[tuple[str, Callable[[
 def test_a_master_of_hints_that_stands_still_does_not_stop_the_tasks_of_another(
     cluster: servers.Cluster, hinted_elsewhere: tuple[str, Callable[[], None]], order: Make
 ) -> None:
-    account_id, stands_still = hinted_elsewhere
+    (account_id, stands_still), timeout_s = hinted_elsewhere, 3.0
 
     async def longest() -> float:
-        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=1_000) as book:
+        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as book:
             assert (await book.reserve(account_id, [order(hold=1)], request_id="warm")).ok
             stands_still()
             worst, began, count = 0.0, time.monotonic(), 0
-            while time.monotonic() < began + 4:
+            while time.monotonic() < began + 2 * timeout_s:
                 count, asked = count + 1, time.monotonic()
                 name = f"r{count}"
                 assert (await book.reserve(account_id, [order(hold=1)], request_id=name, send="outbox")).ok
                 worst = max(worst, time.monotonic() - asked)
             return worst
 
-    assert asyncio.run(longest()) < 0.9
+    assert asyncio.run(longest()) < timeout_s / 2
 
 
 def test_reads_and_first_steps_of_a_master_that_stands_still_keep_no_task_of_another_waiting(
@@ -609,11 +609,11 @@ def test_reads_and_first_steps_of_a_master_that_stands_still_keep_no_task_of_ano
 ) -> None:
     for node in cluster.nodes:
         cluster.ask(node, "CONFIG", "SET", "cluster-node-timeout", "60000")
-    well = account_on(cluster, 1)
+    well, timeout_s = account_on(cluster, 1), 3.0
     silent = [name for n in range(1000) if home_of(cluster, name := f"silent{n}") == 2][:60]
 
     async def main() -> float:
-        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=800) as book:
+        async with await AsyncReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as book:
             await book.open_account(well, 1)
             await book.open_account(silent[0], 1)
             assert (await book.deposit(silent[0], 1, request_id="warm")).ok
@@ -627,7 +627,7 @@ def test_reads_and_first_steps_of_a_master_that_stands_still_keep_no_task_of_ano
             tasks = [asyncio.ensure_future(call) for call in calls]
             worst, began, count = 0.0, time.monotonic(), 0
             # Longer than it is known for who a node is, and longer than the calls take.
-            while time.monotonic() < began + 2:
+            while time.monotonic() < began + 2.5 * timeout_s:
                 count, asked = count + 1, time.monotonic()
                 assert (await book.deposit(well, "0.000001", request_id=f"w{count}")).ok
                 worst = max(worst, time.monotonic() - asked)
@@ -637,20 +637,20 @@ def test_reads_and_first_steps_of_a_master_that_stands_still_keep_no_task_of_ano
             cluster.masters[2].signal(signal.SIGCONT)
             return worst
 
-    assert asyncio.run(main()) < 0.5
+    assert asyncio.run(main()) < timeout_s / 2
 
 
 def test_a_master_of_hints_that_stands_still_costs_one_call_of_a_synchronous_book_in_a_while(
     cluster: servers.Cluster, hinted_elsewhere: tuple[str, Callable[[], None]], order: Make
 ) -> None:
-    account_id, stands_still = hinted_elsewhere
-    with ReservationBook.connect(cluster.url, timeout_ms=1_000) as book:
+    (account_id, stands_still), timeout_s = hinted_elsewhere, 3.0
+    with ReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as book:
         stands_still()
         slow, began, count = 0, time.monotonic(), 0
-        while time.monotonic() < began + 4:
+        while time.monotonic() < began + 2 * timeout_s:
             count, asked = count + 1, time.monotonic()
             assert book.reserve(account_id, [order(hold=1)], request_id=f"r{count}", send="outbox").ok
-            slow += time.monotonic() - asked > 0.4
+            slow += time.monotonic() - asked > timeout_s / 2
         assert slow <= 1
 
 

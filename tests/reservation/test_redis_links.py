@@ -130,7 +130,7 @@ def test_an_idle_connection_that_has_not_answered_or_was_closed_is_stale_at_once
 ) -> None:
     monkeypatch.setattr("equipoise.reservation.redis_links.IDLE_S", 0.0)
     with servers.Server() as server:
-        links = Links(parse_target(server.url), 2.0, lambda _: None)
+        links = Links(parse_target(server.url), 10.0, lambda _: None)
         silent, closed = [links.take(Address("127.0.0.1", server.port)) for _ in range(2)]
         closed.tell(command("QUIT"), 1)
         time.sleep(0.05)
@@ -140,7 +140,7 @@ def test_an_idle_connection_that_has_not_answered_or_was_closed_is_stale_at_once
         silent.tell(command("PING"), 1)
         began = time.monotonic()
         assert silent.stale()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2
         server.process.send_signal(signal.SIGCONT)
         silent.close()
         closed.close()

@@ -243,6 +243,8 @@ def test_entries_of_the_same_second_are_handed_over_without_a_walk(
 ) -> None:
     """The second hint and those after it are told in passing: nobody waits for their replies."""
     monkeypatch.setattr("equipoise.reservation.redis_registry.HINT_S", 0.0)
+    walk_s = 10.0
+    monkeypatch.setattr("equipoise.reservation.redis_workers.WALK_S", walk_s)
     book = shared_book
     book.open_account("acc", 1)
     assert book.reserve("acc", [order(hold=1)], request_id="whole", send="outbox").ok
@@ -252,10 +254,10 @@ def test_entries_of_the_same_second_are_handed_over_without_a_walk(
     for n in range(5):
         assert book.reserve("acc", [order(hold=1)], request_id=f"r{n}", send="outbox").ok
         found: tuple[Any, ...] = ()
-        while not found and time.monotonic() < walked + 0.9:
+        while not found and time.monotonic() < walked + 0.9 * walk_s:
             found = worker.take()
         assert [delivery.entry.request_id for delivery in found] == [f"r{n}"]
-    assert time.monotonic() < walked + 0.9
+    assert time.monotonic() < walked + 0.9 * walk_s
 
 
 def test_what_a_dead_worker_holds_is_handed_on_though_its_account_always_has_something_new(
@@ -441,8 +443,11 @@ def test_a_promoted_node_with_a_wrong_setting_does_not_stop_workers_of_the_other
             cluster.ask(wrong, "CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
-def test_masters_that_stand_still_cost_workers_of_the_others_their_timeout_once_in_a_while(order: Make) -> None:
-    cluster, timeout_s = servers.Cluster(), 0.5
+def test_masters_that_stand_still_cost_workers_of_the_others_their_timeout_once_in_a_while(
+    order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.reservation.redis_links.SILENT_S", 60.0)
+    cluster, timeout_s = servers.Cluster(), 2.0
     silent = cluster.masters[:2]
     try:
         for node in cluster.nodes:
@@ -461,7 +466,7 @@ def test_masters_that_stand_still_cost_workers_of_the_others_their_timeout_once_
                 node.signal(signal.SIGSTOP)
             began = time.monotonic()
             worker.take()
-            assert time.monotonic() - began < 2 * len(silent) * timeout_s + 0.5
+            assert time.monotonic() - began < 2 * len(silent) * timeout_s + timeout_s / 2
             assert book.reserve(chosen, [order(hold=1)], request_id="r", send="outbox").ok
             began = time.monotonic()
             assert [delivery.account_id for delivery in worker.take()] == [chosen]
@@ -473,7 +478,7 @@ def test_masters_that_stand_still_cost_workers_of_the_others_their_timeout_once_
                 book.accounts()
             began = time.monotonic()
             with ReservationBook.connect(cluster.url, timeout_ms=int(1000 * timeout_s)) as late:
-                assert time.monotonic() - began < len(silent) * timeout_s + 0.5
+                assert time.monotonic() - began < len(silent) * timeout_s + timeout_s / 2
                 assert late.deposit(chosen, 1, request_id="d").ok
             for node in silent:
                 node.signal(signal.SIGCONT)
