@@ -14,9 +14,9 @@ from equipoise.reservation.codes import Code, OrderState
 from equipoise.reservation.records import (
     BookAccount,
     BookSymbol,
-    KeptStep,
     OrderRow,
     Outcome,
+    PackedStep,
     RawOrder,
     RawTotals,
     Terms,
@@ -69,6 +69,7 @@ __all__ = [
     "solve_side",
     "solve_sides",
     "split_margin",
+    "step_columns",
     "unpack",
 ]
 
@@ -78,7 +79,7 @@ _HeldLadder: TypeAlias = tuple[
     BookAccount,
     tuple[BookSymbol, ...],
     tuple[RawOrder, ...],
-    KeptStep,
+    PackedStep,
     tuple[str, ...],
     int,
 ]
@@ -1078,4 +1079,5 @@ def hold_ladder(
 ) -> _RefusedLadder | _HeldLadder | None: ...
 def compact_json(nested: object) -> str: ...
 def pack(nested: tuple[Any, ...]) -> bytes: ...
+def step_columns(packed: bytes) -> tuple[tuple[int, int, str, str, str, str, str], str | None]: ...
 def unpack(packed: bytes) -> tuple[Any, ...]: ...

@@ -1,4 +1,4 @@
-"""What the memory store keeps of a step: nested tuples of numbers and text as bytes, and back."""
+"""What is kept of a step: nested numbers and text as bytes, what they were again, and as columns of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equipoise._rust import pack, unpack
+from equipoise._rust import compact_json, pack, step_columns, unpack
 from equipoise.reservation import ReservationBook
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
@@ -76,6 +76,38 @@ def test_bytes_that_were_cut_are_refused(nested: tuple[Any, ...], data: st.DataO
         unpack(packed[: data.draw(st.integers(0, len(packed) - 1))])
     with pytest.raises(ValueError, match="pack"):
         unpack(packed + b"\x00")
+
+
+FIELDS = st.lists(ATOMS, min_size=6, max_size=6).map(tuple)
+
+
+@given(FIELDS, TUPLES, st.one_of(st.none(), NESTED))
+def test_columns_of_a_step_are_what_is_unpacked_of_it_as_json(
+    fields: tuple[Any, ...], nested: tuple[Any, ...], answer: Any
+) -> None:
+    columns, text = step_columns(pack((fields + nested, answer)))
+    assert alike(columns, (*fields, compact_json(nested)))
+    assert text == (None if answer is None else compact_json(answer))
+
+
+@given(FIELDS, TUPLES, NESTED, st.data())
+def test_columns_are_read_of_a_whole_step_only(
+    fields: tuple[Any, ...], nested: tuple[Any, ...], answer: Any, data: st.DataObject
+) -> None:
+    packed = pack((fields + nested, answer))
+    for wrong in (packed[: data.draw(st.integers(0, len(packed) - 1))], packed + b"\x00", pack((fields[:5], answer))):
+        with pytest.raises(ValueError, match="pack"):
+            step_columns(wrong)
+    for shape in ((), (1, 2), (fields,), (fields, answer, 1)):
+        with pytest.raises(ValueError, match="pack"):
+            step_columns(pack(shape))
+
+
+@given(st.binary(max_size=60))
+def test_bytes_from_elsewhere_are_refused_or_have_columns(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        columns, _ = step_columns(data)
+        assert len(columns) == 7
 
 
 def test_a_step_with_text_of_a_class_of_its_own_is_kept_and_answered_again(order: Any) -> None:

@@ -460,7 +460,7 @@ class TestFailures:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_writes, "journal_row", torn)
+            patch.setattr(sqlite_writes, "step_columns", torn)
             with pytest.raises(KeyboardInterrupt):
                 opened.reserve(A, [order(hold=1)], request_id="q")
         assert opened.reserve(A, [order(hold=1)], request_id="q").code is Code.OK
@@ -614,7 +614,7 @@ def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     for path in (sqlite_path, fresh):
         with closing(sqlite3.connect(path)) as rows:
             names = [row[0] for row in rows.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-            tables = {n: {tuple(c[1:]) for c in rows.execute(f"PRAGMA table_info({n})").fetchall()} for n in names}
+            tables = {n: rows.execute(f"PRAGMA table_info({n})").fetchall() for n in names}
             others = rows.execute("SELECT type, name FROM sqlite_master WHERE type <> 'table' ORDER BY 1, 2").fetchall()
             shapes.append((tables, others, rows.execute("PRAGMA user_version").fetchone()))
     assert shapes[0] == shapes[1]

@@ -101,11 +101,13 @@ PackedOutcome = tuple[Any, ...]
 """(code, op, version, scale, totals before, totals after, order id, state, flags, order rows)."""
 Remembered = tuple[str, int, PackedOutcome | None]
 """An id that has been used: fingerprint of its content, issued_at and the answer; None is a tombstone (abandoned)."""
-KeptStep = tuple[int, int, str, int, bytes | tuple[RawJournal, PackedOutcome | None]]
-"""(version, at_us, fingerprint, issued_us, journal record and answer packed, or as they are where they cannot be).
+PackedStep = tuple[int, int, str, int, bytes]
+"""(version, at_us, fingerprint, issued_us, journal record and answer packed).
 
 One object in the place of some fifteen that the garbage collector would look at again and again.
 """
+KeptStep = PackedStep | tuple[int, int, str, int, tuple[RawJournal, PackedOutcome | None]]
+"""The same, or record and answer as they are, where they cannot be packed."""
 
 
 class Totals(NamedTuple):

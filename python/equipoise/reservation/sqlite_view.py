@@ -212,7 +212,7 @@ class Rows:
         """What a request id was used for."""
         waiting = self._writes.requests.get((self._account_id, ident))
         if waiting is not None:
-            return waiting
+            return remembered_of(waiting)
         if (self._account_id, ident) in self._writes.unused:
             return None
         found = self._execute(_GET_REQUEST, (self._account_id, ident)).fetchall()
@@ -222,7 +222,7 @@ class Rows:
         """What an event id was used for."""
         waiting = self._writes.events.get((self._account_id, order_id, ident))
         if waiting is not None:
-            return waiting
+            return remembered_of(waiting)
         found = self._execute(_GET_EVENT, (self._account_id, order_id, ident)).fetchall()
         return remembered_of(found[0]) if found else None
 

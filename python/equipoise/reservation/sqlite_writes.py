@@ -8,6 +8,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+from equipoise._rust import step_columns
 from equipoise.reservation.audit import JournalBase
 from equipoise.reservation.records import (
     COMPACTED,
@@ -23,7 +24,6 @@ from equipoise.reservation.records import (
     Remembered,
     Terms,
     Totals,
-    step_of,
 )
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
@@ -50,13 +50,17 @@ _ORDER_CHANGES = (*_RARELY, *BookOrder._fields[STATE_AT:])
 _CHANGED_FLAGS = _ORDER_CHANGES.index("flags")
 
 
+def _holes(count: int) -> str:
+    return ",".join("?" * count)
+
+
 def _insert(table: str, names: Sequence[str], keys: Sequence[str], update: Sequence[str] | None = None) -> str:
     """INSERT that replaces everything but the key when the row is there."""
     changed = [name for name in names if name not in keys] if update is None else update
     columns = ", ".join(names)
-    holes = ", ".join("?" * len(names))
     after = ", ".join(f"{name} = excluded.{name}" for name in changed)
-    return f"INSERT INTO {table} ({columns}) VALUES ({holes}) ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {after}"  # noqa: S608
+    key = ", ".join(keys)
+    return f"INSERT INTO {table} ({columns}) VALUES ({_holes(len(names))}) ON CONFLICT ({key}) DO UPDATE SET {after}"  # noqa: S608
 
 
 _JOURNAL_ORDERS = JournalRecord._fields.index("orders")
@@ -69,9 +73,9 @@ _MOVED = (*BookAccount._fields[_MONEY:_MONEY_END], *BookAccount._fields[_COUNTS:
 _MOVE_ACCOUNT = f"UPDATE accounts SET {', '.join([f'{name} = ?' for name in _MOVED])} WHERE account_id = ?"  # noqa: S608
 _rare = itemgetter(*[place for place, name in enumerate(BookAccount._fields) if name not in _MOVED])
 """What few steps change of it."""
-_PUT_SYMBOL = _insert("symbols", ("account_id", *BookSymbol._fields), ("account_id", "symbol", "leg"))
-_ORDER_ROW = ("account_id", "place_made", *BookOrder._fields)
-_PUT_ORDER = f"INSERT INTO orders ({', '.join(_ORDER_ROW)}) VALUES ({', '.join('?' * len(_ORDER_ROW))})"  # noqa: S608
+# Every step hands these texts over, and is charged by their length: rows are in the order of the table's columns.
+_PUT_SYMBOL = f"INSERT OR REPLACE INTO symbols VALUES ({_holes(1 + len(BookSymbol._fields))})"  # noqa: S608
+_PUT_ORDER = f"INSERT INTO orders VALUES ({_holes(2 + len(BookOrder._fields))})"  # noqa: S608
 _MOVE_ORDER = (
     f"UPDATE orders SET {', '.join([f'{name} = ?' for name in _ORDER_CHANGES])} WHERE account_id = ? AND order_id = ?"  # noqa: S608
 )
@@ -104,7 +108,7 @@ def _account_row(account: BookAccount) -> list[Any]:
 
 
 def _order_row(account_id: str, place_made: int, order: RawOrder) -> list[Any]:
-    values: list[Any] = [account_id, place_made, *order]
+    values: list[Any] = [account_id, order[0], place_made, *order[1:]]
     values[STATE_END + 2] = " ".join(values[STATE_END + 2])
     return values
 
@@ -120,7 +124,11 @@ def journal_row(account_id: str, raw: RawJournal) -> tuple[Any, ...]:
     return (account_id, *raw[:6], text_of(raw[6:]))
 
 
-def _answer_text(answer: Remembered) -> tuple[str, int, str | None]:
+AnswerRow = tuple[str, int, str | None]
+"""What is remembered of an id, as the file has it."""
+
+
+def _answer_row(answer: Remembered) -> AnswerRow:
     fingerprint, at_us, packed = answer
     return (fingerprint, at_us, None if packed is None else text_of(packed))
 
@@ -158,8 +166,8 @@ class Writes:
         self.orders: dict[tuple[str, str], tuple[int | None, RawOrder]] = {}
         """The place of a new one; None: it is in the file, and has one."""
         self.owners: dict[tuple[str, str], int] = {}
-        self.requests: dict[tuple[str, str], Remembered] = {}
-        self.events: dict[tuple[str, str, str], Remembered] = {}
+        self.requests: dict[tuple[str, str], AnswerRow] = {}
+        self.events: dict[tuple[str, str, str], AnswerRow] = {}
         self.absent: set[tuple[str, str]] = set()
         """By account: ids that no order in the file has, nor is one known there by them."""
         self.unused: set[tuple[str, str]] = set()
@@ -167,35 +175,37 @@ class Writes:
 
     def take(self, account_id: str, effect: Effect, before: BookAccount | None) -> None:
         """Take over a step. `before` is the account as it was."""
-        after, journal, request = effect.account, effect.journal, effect.request
+        after, journal, made = effect.account, effect.journal, None
         if effect.kept is not None:
-            ident, step = effect.kept
-            journal, packed = step_of(step)
-            request = (ident, (step[2], step[3], packed))
-        if journal is not None:
+            ident, (_, _, fingerprint, issued_us, packed) = effect.kept
+            row, text = step_columns(packed)
+            self.journal.append((account_id, *row))
+            self.requests[account_id, ident] = (fingerprint, issued_us, text)
+            made = [True] * len(effect.orders)  # so comes a ladder, and nothing else
+        elif journal is not None:
             self.journal.append(journal_row(account_id, journal))
+            made = [was is None for _, was, _ in journal[_JOURNAL_ORDERS]]
         if after is not None:
             kept = self.accounts.get(account_id)
             self.accounts[account_id] = (before if kept is None else kept[0], after)
-        for row in effect.symbols:
-            self.symbols[account_id, row.symbol, row.leg] = row
+        for totals in effect.symbols:
+            self.symbols[account_id, totals.symbol, totals.leg] = totals
         if effect.orders:
             assert after is not None  # noqa: S101 - orders change with their account, and
-            assert journal is not None  # noqa: S101 - in the journal
-            changes = zip(effect.orders, journal[_JOURNAL_ORDERS], strict=True)
-            for place, (order, (order_id, was, _)) in enumerate(changes, after.version << 32):
-                key = (account_id, order_id)
+            assert made is not None  # noqa: S101 - in the journal
+            for place, (order, is_new) in enumerate(zip(effect.orders, made, strict=True), after.version << 32):
+                key = (account_id, order[0])
                 waits = self.orders.get(key)
-                new = (place if was is None else None) if waits is None else waits[0]
+                new = (place if is_new else None) if waits is None else waits[0]
                 self.orders[key] = (new, order)
         for owner, held in effect.owners:
             self.owners[account_id, owner] = held
-        if request is not None:
-            ident, answer = request
-            self.requests[account_id, ident] = answer
+        if effect.request is not None:
+            ident, answer = effect.request
+            self.requests[account_id, ident] = _answer_row(answer)
         if effect.event is not None:
             order_id, ident, answer = effect.event
-            self.events[account_id, order_id, ident] = answer
+            self.events[account_id, order_id, ident] = _answer_row(answer)
         if effect.aliases or effect.rates is not None or effect.outbox or effect.lease is not None:
             self._write_aside(account_id, effect)
         if effect.upkeep is not None:
@@ -220,9 +230,9 @@ class Writes:
         if self.owners:
             put(_PUT_OWNER, [(*key, held) for key, held in self.owners.items()])
         if self.requests:
-            put(_PUT_REQUEST, [(*key, *_answer_text(answer)) for key, answer in self.requests.items()])
+            put(_PUT_REQUEST, [key + answer for key, answer in self.requests.items()])
         if self.events:
-            put(_PUT_EVENT, [(*key, *_answer_text(answer)) for key, answer in self.events.items()])
+            put(_PUT_EVENT, [key + answer for key, answer in self.events.items()])
         self.clear()
 
     def _put(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -11,9 +11,9 @@ from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
     BookSymbol,
-    KeptStep,
     OutboxEntry,
     Outcome,
+    PackedStep,
     RawEntry,
     RawJournal,
     RawOrder,
@@ -135,7 +135,7 @@ class Effect:
     journal: RawJournal | None = None
     request: tuple[str, Remembered] | None = None
     event: tuple[str, str, Remembered] | None = None
-    kept: tuple[str, KeptStep] | None = None
+    kept: tuple[str, PackedStep] | None = None
     """Instead of `journal` and `request`: the id, and both packed."""
     aliases: tuple[tuple[str, str], ...] = ()
     owners: tuple[tuple[str, int], ...] = ()

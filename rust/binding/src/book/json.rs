@@ -5,7 +5,17 @@ use pyo3::prelude::*;
 use super::nested::{Form, write};
 
 /// Compact JSON, unicode as it is.
-struct Json(String);
+pub(super) struct Json(String);
+
+impl Json {
+    pub(super) fn new() -> Self {
+        Self(String::with_capacity(512))
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+}
 
 impl Form for Json {
     const LOOSE: bool = true;
@@ -66,7 +76,7 @@ impl Form for Json {
 /// Raises ValueError where there is anything else in it, UnicodeEncodeError (one of those) for text that has no UTF-8.
 #[pyfunction]
 pub(super) fn compact_json(nested: &Bound<'_, PyAny>) -> PyResult<String> {
-    let mut json = Json(String::with_capacity(512));
+    let mut json = Json::new();
     write(&mut json, nested)?;
-    Ok(json.0)
+    Ok(json.into_text())
 }

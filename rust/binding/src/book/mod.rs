@@ -20,6 +20,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(json::compact_json, module)?)?;
     module.add_function(wrap_pyfunction!(ladder::hold_ladder, module)?)?;
     module.add_function(wrap_pyfunction!(pack::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(pack::step_columns, module)?)?;
     module.add_function(wrap_pyfunction!(pack::unpack, module)?)?;
     for function in [
         wrap_pyfunction!(rows::requirement, module)?,

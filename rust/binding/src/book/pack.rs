@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyString, PyTuple};
 
+use super::json::Json;
 use super::nested::{DEPTH_MAX, Form, write};
 
 /// First byte of a value; a whole number from 0 to `SMALL_MAX` is `SMALL` and itself.
@@ -123,25 +124,62 @@ impl<'a> Rest<'a> {
             NONE => py.None().into_bound(py),
             FALSE => PyBool::new(py, false).to_owned().into_any(),
             TRUE => PyBool::new(py, true).to_owned().into_any(),
-            NUMBER => {
-                let folded = self.length()?;
-                ((folded >> 1) as i64 ^ -((folded & 1) as i64)).into_pyobject(py)?.into_any()
-            }
-            TEXT => {
-                let count = usize::try_from(self.length()?)?;
-                PyString::new(py, std::str::from_utf8(self.take(count)?).map_err(|_| cut())?).into_any()
-            }
+            NUMBER => self.number()?.into_pyobject(py)?.into_any(),
+            TEXT => PyString::new(py, self.text()?).into_any(),
             TUPLE if depth < DEPTH_MAX => {
-                let count = usize::try_from(self.length()?)?;
-                if count > self.0.len() {
-                    return Err(cut()); // every item has a byte at least: no length makes more room than there are bytes
-                }
-                let items = (0..count).map(|_| self.value(py, depth + 1)).collect::<PyResult<Vec<_>>>()?;
+                let items = (0..self.items()?).map(|_| self.value(py, depth + 1)).collect::<PyResult<Vec<_>>>()?;
                 PyTuple::new(py, items)?.into_any()
             }
             small @ SMALL.. => (small - SMALL).into_pyobject(py)?.into_any(),
             _ => return Err(cut()),
         })
+    }
+
+    /// How many items the tuple has that comes next; every item has a byte at least, so there are no more than bytes.
+    fn items(&mut self) -> PyResult<usize> {
+        let count = usize::try_from(self.length()?)?;
+        if count > self.0.len() { Err(cut()) } else { Ok(count) }
+    }
+
+    fn number(&mut self) -> PyResult<i64> {
+        let folded = self.length()?;
+        Ok((folded >> 1) as i64 ^ -((folded & 1) as i64))
+    }
+
+    fn text(&mut self) -> PyResult<&'a str> {
+        let count = usize::try_from(self.length()?)?;
+        std::str::from_utf8(self.take(count)?).map_err(|_| cut())
+    }
+
+    /// Write the next value in another form.
+    fn write(&mut self, form: &mut impl Form, depth: usize) -> PyResult<()> {
+        match self.byte()? {
+            NONE => form.none(),
+            FALSE => form.flag(false),
+            TRUE => form.flag(true),
+            NUMBER => form.number(self.number()?),
+            TEXT => form.text(self.text()?),
+            TUPLE if depth < DEPTH_MAX => {
+                let count = self.items()?;
+                self.write_items(form, count, depth)?;
+            }
+            small @ SMALL.. => form.number((small - SMALL).into()),
+            _ => return Err(cut()),
+        }
+        Ok(())
+    }
+
+    /// Write so many values as one tuple.
+    fn write_items(&mut self, form: &mut impl Form, count: usize, depth: usize) -> PyResult<()> {
+        form.begin(count);
+        for place in 0..count {
+            if place > 0 {
+                form.next();
+            }
+            self.write(form, depth + 1)?;
+        }
+        form.end();
+        Ok(())
     }
 }
 
@@ -158,4 +196,29 @@ pub(super) fn unpack<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<Bound<'py,
         Ok(nested) if rest.0.is_empty() => Ok(nested),
         _ => Err(cut()),
     }
+}
+
+/// Fields of a journal record that have a column of their own; the others share one.
+const COLUMNS: usize = 6;
+
+/// What the SQLite store writes of a packed step: the journal's record, whose nested fields are JSON, and the answer to
+/// the id as JSON, None where there is none. Raises ValueError where the bytes are not a step of `pack`.
+#[pyfunction]
+pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bound<'py, PyTuple>, Option<String>)> {
+    let mut rest = Rest(packed);
+    if (rest.byte()?, rest.items()?, rest.byte()?) != (TUPLE, 2, TUPLE) {
+        return Err(cut());
+    }
+    let nested = rest.items()?.checked_sub(COLUMNS).ok_or_else(cut)?;
+    let mut row = (0..COLUMNS).map(|_| rest.value(py, 2)).collect::<PyResult<Vec<_>>>()?;
+    let mut record = Json::new();
+    rest.write_items(&mut record, nested, 1)?;
+    row.push(PyString::new(py, &record.into_text()).into_any());
+    let mut answer = Json::new();
+    let answered = rest.0.first() != Some(&NONE);
+    rest.write(&mut answer, 1)?;
+    if !rest.0.is_empty() {
+        return Err(cut());
+    }
+    Ok((PyTuple::new(py, row)?, answered.then(|| answer.into_text())))
 }
