@@ -31,9 +31,17 @@ struct Row<'py> {
     /// As the account has them; not `begun`: it has none yet, and this is what they start from.
     first: Bound<'py, PyTuple>,
     begun: bool,
+    before: Running,
     totals: Running,
     /// What the totals require.
     all: i128,
+}
+
+impl<'py> Row<'py> {
+    /// The record with these figures.
+    fn with(&self, totals: &Running) -> PyResult<Bound<'py, PyTuple>> {
+        with_running(&self.first, &self.before, totals)
+    }
 }
 
 /// An order as it was asked for, `equipoise.reservation.requests.Ask`, and what it would hold.
@@ -128,13 +136,13 @@ impl<'py> Ladder<'py> {
         let at = self.place(&*ask.get_borrowed_item(SYMBOL)?, &leg)?;
         let row = &self.rows[at];
         if asked.reduce_only || self.hedge {
-            let charged = self.steps.0.call1((&self.terms, with_running(&row.first, &row.totals)?, ask))?;
+            let charged = self.steps.0.call1((&self.terms, row.with(&row.totals)?, ask))?;
             (asked.hold, asked.reduces) = charged.extract()?;
         }
         let counts = asked.counts();
         let mut after = rested_totals(row.totals, side, asked.hold, asked.lots, asked.reduces, counts)?;
         if let Some(count) = self.steps.2.as_ref().filter(|_| counts) {
-            let counted = count.call1((with_running(&row.first, &after)?, asked.hold, asked.lots, 1))?;
+            let counted = count.call1((row.with(&after)?, asked.hold, asked.lots, 1))?;
             after = running(counted.cast::<PyTuple>()?)?;
         }
         let all_after = required(&after, self.combine)?.1;
@@ -150,7 +158,7 @@ impl<'py> Ladder<'py> {
             self.holds += i128::from(asked.hold);
             self.held += 1;
         } else if let Some(count) = self.steps.2.as_ref().filter(|_| counts) {
-            count.call1((with_running(&row.first, &after)?, asked.hold, asked.lots, -1))?;
+            count.call1((row.with(&after)?, asked.hold, asked.lots, -1))?;
         }
         Ok(verdict)
     }
@@ -169,7 +177,7 @@ impl<'py> Ladder<'py> {
         if let Some(limit) = &self.steps.1 {
             let holding = (asked.hold, whole(py, self.holds)?);
             let requiring = (whole(py, rise)?, whole(py, self.all)?);
-            let totals = with_running(&row.first, after)?;
+            let totals = row.with(after)?;
             let code =
                 limit.call1((asked.ask, totals, holding, requiring, self.held, asked.reduces, asked.counts()))?;
             let code = code.cast_into::<PyString>()?;
@@ -182,7 +190,7 @@ impl<'py> Ladder<'py> {
 
     /// Totals of the symbols where something is held.
     fn symbols(&self) -> PyResult<Bound<'py, PyTuple>> {
-        let row = |at: &usize| with_running(&self.rows[*at].first, &self.rows[*at].totals);
+        let row = |at: &usize| self.rows[*at].with(&self.rows[*at].totals);
         PyTuple::new(self.py(), self.touched.iter().map(row).collect::<PyResult<Vec<_>>>()?)
     }
 }
@@ -308,7 +316,7 @@ impl<'py> Step<'_, 'py> {
             out.text(row.first.get_borrowed_item(0)?.cast::<PyString>()?.to_str()?);
             out.text(row.first.get_borrowed_item(1)?.cast::<PyString>()?.to_str()?);
             if row.begun {
-                out.tuple(&journalled(&running(&row.first)?));
+                out.tuple(&journalled(&row.before));
             } else {
                 out.none();
             }
@@ -421,8 +429,8 @@ pub(super) fn hold_ladder<'py>(
     let (all, holds, held) = (all.into(), 0, 0);
     let read = |row: Bound<'py, PyAny>| {
         let (first, begun): (Bound<'py, PyTuple>, bool) = row.extract()?;
-        let totals = running(&first)?;
-        Ok(Row { first, begun, totals, all: required(&totals, combine)?.1 })
+        let before = running(&first)?;
+        Ok(Row { first, begun, before, totals: before, all: required(&before, combine)?.1 })
     };
     let rows = rows.iter().map(read).collect::<PyResult<Vec<_>>>()?;
     let before = all;

@@ -29,9 +29,13 @@ pub(super) fn running(row: &Bound<'_, PyTuple>) -> PyResult<Running> {
     })
 }
 
-/// `row` with other figures; a record of the same class.
-pub(super) fn with_running<'py>(row: &Bound<'py, PyTuple>, totals: &Running) -> PyResult<Bound<'py, PyTuple>> {
-    let (before, after) = (figures(&running(row)?), figures(totals));
+/// `row`, whose figures are `before`, with those of `after`; a record of the same class.
+pub(super) fn with_running<'py>(
+    row: &Bound<'py, PyTuple>,
+    before: &Running,
+    after: &Running,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let (before, after) = (figures(before), figures(after));
     let changed = FIGURES.zip(before.into_iter().zip(after)).filter(|(_, (before, after))| before != after);
     let changes = changed.map(|(place, (_, after))| Ok((place, after.into_pyobject(row.py())?.into_any())));
     record(&row.get_type(), with_items(row, changes.collect::<PyResult<Vec<_>>>()?)?)
@@ -100,7 +104,8 @@ pub(super) fn rested<'py>(
     reduces: bool,
     counts: bool,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    with_running(row, &rested_totals(running(row)?, self::side(side)?, hold, lots, reduces, counts)?)
+    let before = running(row)?;
+    with_running(row, &before, &rested_totals(before, self::side(side)?, hold, lots, reduces, counts)?)
 }
 
 /// Whether the sums of a symbol stay in range; only the position can be negative.
