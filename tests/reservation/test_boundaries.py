@@ -249,6 +249,23 @@ def test_a_record_that_an_id_issued_ahead_of_the_clock_leads_to_stays_with_the_i
     assert proven.reserve(A, [order(hold=7)], **named).code is Code.TOO_OLD_FOR_DEDUPE
 
 
+def test_the_tombstone_of_an_id_issued_ahead_of_the_clock_keeps_no_record_on_any_store(
+    proven: ReservationBook, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    ahead = clock() + 2 * 86_400_000_000
+    assert proven.abandon(A, "never", issued_at_us=ahead).ok
+    proven.deposit(A, 1, request_id="d")
+    proven.export(A, confirmed_version=3)
+    clock.advance(86_401)
+    proven.archive(A)
+    assert proven.account(A).trimmed_version == 3
+    assert [record.op for record in proven.history(A)] == ["archive"]
+    late: dict[str, Any] = {"request_id": "never", "issued_at_us": ahead, "not_after_us": ahead + 10**12}
+    assert proven.deposit(A, 1, **late).code is Code.REQUEST_ABANDONED
+    assert proven.abandon(A, "never", issued_at_us=ahead).code is Code.DUPLICATE
+
+
 @pytest.mark.parametrize("closed", [None, "meanwhile", "afterwards"])
 def test_a_mark_by_a_clock_that_was_ahead_is_stale_and_gives_way_once_it_is_set_right(
     proven: ReservationBook, order: Make, clock: Any, closed: str | None

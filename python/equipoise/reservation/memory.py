@@ -202,7 +202,11 @@ class _Shelf:
 
     def _leads_to(self, record: KeptStep, until_us: int) -> bool:
         """Whether an id that was issued ahead of the clock, and so stays, was answered by this record."""
-        return record[3] > until_us and self.requests.get(step_of(record)[0][3]) is record
+        if record[3] <= until_us:
+            return False
+        journal, answer = step_of(record)
+        # The tombstone of an abandoned id needs no record: nothing is answered from it.
+        return answer is not None and self.requests.get(journal[3]) is record
 
     def owned(self, owner: str) -> int:
         return self.owners.get(owner, 0)
