@@ -150,6 +150,33 @@ def test_an_audit_ends_where_steps_come_between_any_two_of_its_reads(
         assert book.audit(A).ok
 
 
+@pytest.mark.parametrize(("rule", "other"), [("sum", "hedge_legs"), ("hedge_legs", "sum")])
+def test_an_audit_is_clean_where_a_late_fill_moves_an_order_to_another_leg_between_its_reads(
+    client: redis.Redis, order: Make, monkeypatch: pytest.MonkeyPatch, rule: str, other: str
+) -> None:
+    with ReservationBook.connect(servers.shared().url) as book:
+        book.open_account(A, "1", rule=rule)
+        leg = "long" if rule == "hedge_legs" else None
+        assert book.reserve(A, [order(lots=3, hold=9, order_id="o", leg=leg)], request_id="r").ok
+        moved = []
+
+        def step() -> None:
+            if not moved:
+                moved.append(book.cancel(A, "o"))
+                moved.append(book.set_terms(A, rule=other, request_id="t"))
+                moved.append(book.fill(A, "o", 2, fill_id="f", margin="0.000006"))
+
+        with monkeypatch.context() as patch:
+            Between(patch, step)
+            report = book.audit(A)
+        assert [outcome.ok for outcome in moved] == [True] * 3
+        assert report.findings == ()
+        found = book.order(A, "o")
+        assert found is not None
+        assert (found.leg, found.filled) == ("" if leg else "long", 2)
+        assert book.audit(A).ok
+
+
 def test_an_audit_ends_where_orders_are_amended_between_any_two_of_its_reads(
     client: redis.Redis, order: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

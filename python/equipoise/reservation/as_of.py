@@ -72,6 +72,8 @@ def _put_back(version: int, order: BookOrder, story: Story) -> BookOrder | None:
     if not joined or read != [order[STATE_AT:STATE_END]]:
         return None
     past = [(record, change) for record, change in story if record.version <= version]
+    if all(move.leg != order.leg for record, _ in past for move in record.symbols if move.symbol == order.symbol):
+        return None  # a late fill under another position mode has taken it to another leg since
     told = [_figures(change.after) for _, change in past]
     waits = dict(story[0][0].details).get("send") == "outbox" and all(now["state"] in AWAITING_VENUE for now in told)
     terms = _terms(past) if any(record.op == "amend" for record, _ in story) else {}
