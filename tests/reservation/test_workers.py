@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,29 @@ def test_what_is_written_is_handed_out_once_and_only_a_claim_permits_the_bytes(
     again = worker.claim(delivery, "r:0")
     assert (again.code, again.ok) == (Code.DUPLICATE, False)
     assert proven.worker("two").claim(delivery, "r:0").code is Code.ILLEGAL_TRANSITION
+
+
+def test_an_order_that_took_the_id_of_one_archived_is_not_handed_out_with_that_ones_entry(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    far = clock() + 7 * 86_400_000_000
+    first = [order(hold=1, order_id=name) for name in ("a", "b", "r:0", "d")]
+    proven.reserve(A, first, request_id="r", send="outbox", deadline_us=far)
+    for name in ("a", "b", "r:0"):
+        assert proven.cancel(A, name).ok
+    clock.advance(86_401)
+    proven.archive(A)
+    assert [found.order_id for found in proven.orders(A, every=True)] == ["d"]
+    # Their ids are free: one for the caller to send, one in an entry of its own, one under the same request id.
+    assert proven.reserve(A, [order(hold=2, order_id="a")], request_id="mine").ok
+    assert proven.reserve(A, [order(hold=3, order_id="b")], request_id="s", send="outbox").ok
+    assert proven.reserve(A, [order(hold=4)], request_id="r").granted == ("r:0",)
+    worker = proven.worker("one")
+    handed = until(worker)
+    assert [(delivery.entry.request_id, names((delivery,))) for delivery in handed] == [("r", ["d"]), ("s", ["b"])]
+    assert [worker.claim(delivery, name).ok for delivery, name in zip(handed, "db", strict=True)] == [True, True]
+    assert proven.claim(A, "a", event_id="caller").ok
 
 
 def test_an_entry_whose_worker_died_before_the_claim_is_handed_to_another(proven: ReservationBook, order: Make) -> None:

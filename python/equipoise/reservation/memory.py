@@ -481,7 +481,7 @@ class MemoryBook(ReservationBook):
             for name, shelf in waiting:
                 if partition_of(name) in partitions:
                     for entry in shelf.outbox_entries():
-                        orders = unclaimed(map(shelf.order, entry.order_ids))
+                        orders = unclaimed(entry, map(shelf.order, entry.order_ids))
                         if orders:
                             found.append(Delivery(name, entry, orders))
         return sorted(found, key=lambda delivery: (delivery.account_id, delivery.entry.version))

@@ -154,7 +154,7 @@ class GroupReader:
         orders = self._book.orders_by_id(account_id, [name for entry in made for name in entry.order_ids])
         deliveries = []
         for entry in made:
-            mine = unclaimed([orders.get(name) for name in entry.order_ids])
+            mine = unclaimed(entry, [orders.get(name) for name in entry.order_ids])
             if mine:
                 deliveries.append(Delivery(account_id, entry, mine))
         return deliveries

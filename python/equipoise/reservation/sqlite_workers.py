@@ -15,6 +15,8 @@ _UNSENT = (
     # In this order: the outbox is short, the table of orders is not.
     "FROM outbox AS box CROSS JOIN json_each(box.order_ids) AS named CROSS JOIN orders "
     "WHERE orders.account_id = box.account_id AND orders.order_id = named.value AND orders.state = 'RESERVED' "
+    # An id that was archived may be another order's by now.
+    "AND orders.outbox AND orders.request_id = box.request_id "
     "ORDER BY box.account_id, box.version, named.key"
 )
 

@@ -90,9 +90,21 @@ class PolledReader:
         return taken
 
 
-def unclaimed(orders: Iterable[BookOrder | None]) -> tuple[BookOrder, ...]:
-    """The orders that a worker may claim."""
-    return tuple([order for order in orders if order is not None and order.state is OrderState.RESERVED])
+def unclaimed(entry: OutboxEntry, orders: Iterable[BookOrder | None]) -> tuple[BookOrder, ...]:
+    """The orders of an entry that a worker may claim, of those that have its order ids now.
+
+    One that has ended and was archived leaves its id to whoever asks next: that order is not of this entry.
+    """
+    return tuple(
+        [
+            order
+            for order in orders
+            if order is not None
+            and order.state is OrderState.RESERVED
+            and order.outbox
+            and order.request_id == entry.request_id
+        ]
+    )
 
 
 def _parted(found: list[Delivery], most: int) -> tuple[list[Delivery], list[Delivery]]:
