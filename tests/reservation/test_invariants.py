@@ -190,6 +190,24 @@ def test_i19_a_clock_that_jumps_over_the_horizon_and_back_applies_and_releases_n
     assert proven.account(A).watermark_us >= issued
 
 
+def test_i19_an_order_that_ended_by_a_clock_far_ahead_keeps_no_later_archive_from_its_work(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    right = clock()
+    proven.reserve(A, [order(hold=1, order_id=name) for name in ("ahead", "old")], request_id="r")
+    proven.cancel(A, "old")
+    clock.now_us = 2**52 + 10**12  # the year 2112
+    proven.cancel(A, "ahead")
+    assert proven.audit(A).findings == ()
+    clock.now_us = right + 86_401_000_000
+    for _ in range(2):
+        assert proven.archive(A).ok
+        assert [found.order_id for found in proven.orders(A, every=True)] == ["ahead"]
+        clock.advance(61)
+    assert proven.account(A).watermark_us == clock() - 86_461_000_000
+
+
 def test_every_code_is_reached_on_every_store(proven: ReservationBook, order: Make, clock: Any) -> None:
     now = clock()
     reached = set()

@@ -263,7 +263,7 @@ def _due_scores(order: BookOrder) -> tuple[float | None, ...]:
     """Scores that an order may have in user_due: when its answer is due, or since when it is settled, negative."""
     if not order.terminal:
         return (None if order.overdue_us is None else max(order.overdue_us, 1),)
-    settled = max(order.changed_us, 1)
+    settled = min(max(order.changed_us, 1), SEEN - 1)
     return (None,) if order.open_lots else (-settled, -settled - SEEN)
 
 

@@ -169,7 +169,7 @@ if written then
         call('HSET', key, unpack(left))
     end
     for _, o in ipairs(seen) do
-        call('ZADD', DUE, text(0 - o.changed - SEEN), o.id)
+        call('ZADD', DUE, text(0 - math.min(o.changed, SEEN - 1) - SEEN), o.id)
     end
     for _, alias in ipairs(aliases) do
         call('HDEL', ALIASES, alias)

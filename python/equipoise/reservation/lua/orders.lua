@@ -161,10 +161,11 @@ local function wire(o)
     return 'QUEUED', 'QUEUED'
 end
 
--- Score in the age index: when an answer is due, or minus the time since which it is settled; nil where neither.
+-- Score in the age index: when an answer is due, or minus the time since which it is settled; nil where neither. That
+-- time by a clock far ahead stops short of where those begin that an archive has looked at (2^52).
 local function due(o, changed_us)
     if TERMINAL[o.state] then
-        return o.open == 0 and text(0 - max(changed_us, 1)) or nil
+        return o.open == 0 and text(0 - math.min(max(changed_us, 1), 4503599627370495)) or nil
     end
     local at = overdue_at(o, changed_us)
     return at and text(max(at, 1)) or nil
