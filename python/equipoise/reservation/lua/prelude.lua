@@ -453,7 +453,7 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     if not good or D.overflow then
         return answer('AMOUNT_OVERFLOW', { order = order_id }), false
     end
-    local version, rows, changes, said, batch = step_version(), D.rows, '', A.said, D.batch
+    local version, rows, changes, said, batch = step_version(), D.rows, {}, A.said, D.batch
     for i = 1, #rows do
         local item = rows[i]
         local was, row = item[3], item[4]
@@ -467,8 +467,8 @@ local function finish(code, order_id, state, flags, refused, executed, all)
                 f[place] = text(figure)
             end
         end
-        changes = changes .. (i > 1 and ',[' or '[') .. quoted(item[1]) .. ',"' .. item[2] .. '",' .. before .. ',['
-            .. f[1] .. ',' .. f[2] .. ',' .. f[3] .. ',' .. f[4] .. ']]'
+        changes[i] = '[' .. quoted(item[1]) .. ',"' .. item[2] .. '",' .. before .. ',[' .. f[1] .. ','
+            .. f[2] .. ',' .. f[3] .. ',' .. f[4] .. ']]'
         item[5] = f
     end
     if flags and flags ~= '' then
@@ -499,7 +499,7 @@ local function finish(code, order_id, state, flags, refused, executed, all)
     end
     local records = A.records + D.added + (D.timed and 1 or 0) - D.forgotten
     local record = '[' .. version .. ',' .. now_text .. ',"' .. op .. '",' .. quoted(ident) .. ',' .. (order_id and quoted(order_id) or '""')
-        .. ',"' .. code .. '",' .. moved .. ',[' .. changes .. '],[' .. concat(D.orders, ',') .. '],['
+        .. ',"' .. code .. '",' .. moved .. ',[' .. concat(changes, ',') .. '],[' .. concat(D.orders, ',') .. '],['
         .. D.details .. '],' .. optional(state) .. ',[' .. (refused or '') .. ']]'
     call('XADD', JOURNAL, version .. '-0', 'r', record)
     local stood = D.stood
