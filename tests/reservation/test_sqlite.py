@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.forks import forked, is_true_of
@@ -26,6 +26,8 @@ from equipoise.orders import Order
 from equipoise.reservation import Code, OrderState, ReservationBook, sqlite_writes
 from equipoise.reservation import sqlite as store
 from equipoise.reservation import sqlite_engine as engine
+from equipoise.reservation.awaited import RequestMaker
+from equipoise.reservation.group import Group, GroupMember
 from equipoise.reservation.records import BookOrder
 from equipoise.reservation.sqlite import SqliteBook, wal_reset_is_fixed
 
@@ -550,6 +552,42 @@ def test_a_book_whose_file_a_newer_version_has_lifted_writes_nothing_more(
             with pytest.raises(StoreUnavailable, match=f"has schema {store.SCHEMA_VERSION + 1}"):
                 book.reserve("a", [order(hold=1)], request_id="r")
         assert book.orders("a") == ()
+
+
+@pytest.mark.parametrize("meanwhile", ["lifted", "moved"])
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_a_file_that_was_lifted_or_moved_before_steps_run_again_one_by_one_gets_none_of_them(
+    sqlite_path: Path, through_apsw: bool, order: Make, clock: Any, meanwhile: str
+) -> None:
+    """The transaction in which one of them met a damaged record is over by then, and others have had their turn."""
+    maker = RequestMaker(clock=clock, timeout_ms=5_000, horizon_s=86_400)
+    calls = [maker.fill(A, "r:0", 1, fill_id="f"), maker.reserve(A, [order(hold=1)], request_id="s")]
+    with SqliteBook(str(sqlite_path), clock=clock, through_apsw=through_apsw) as book:
+        book.open_account(A, "1")
+        book.reserve(A, [order(hold=1)], request_id="r")
+        other = beside(book, sqlite_path)
+        other.execute("UPDATE orders SET state = 'GONE'")
+        connection = book._ready()
+        execute, begun = connection.execute, list[str]()
+
+        def between(sql: str, *values: Any) -> Any:
+            if sql == "BEGIN IMMEDIATE":
+                begun.append(sql)
+                if len(begun) == 2 and meanwhile == "lifted":
+                    other.execute(f"PRAGMA user_version = {store.SCHEMA_VERSION + 1}")
+                elif len(begun) == 2:
+                    sqlite_path.rename(sqlite_path.with_suffix(".old"))
+            return execute(sql, *values)
+
+        connection.execute = between
+        group = Group([GroupMember(cast(Any, request)) for request in calls])
+        book._run_group(group)
+        assert len(begun) == 2
+        for member in group:
+            with pytest.raises(StoreUnavailable, match="has schema" if meanwhile == "lifted" else "was moved"):
+                member.answer()
+        assert other.execute("SELECT count(*) FROM journal").fetchall() == [(2,)]
+        other.close()
 
 
 def test_a_directory_that_is_missing_is_unavailable(tmp_path: Path) -> None:

@@ -408,6 +408,9 @@ class SqliteBook(ReservationBook):
             self._forget_views()
             connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
+            # In between the file was anybody's.
+            self._check_file()
+            self._refuse_schema(schema_of(connection), SCHEMA_VERSION)
             return [self._step_apart(member, Writes(connection)) for member in group].count(True) > 0
         return wrote
 
