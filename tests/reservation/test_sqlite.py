@@ -76,6 +76,18 @@ def test_a_reopened_file_has_everything_and_answers_old_ids(sqlite_path: Path, o
     assert check_rows(sqlite_path) == {A: (5, 10)}
 
 
+@needs_apsw
+def test_symbols_that_are_asked_for_and_never_held_take_no_memory(sqlite_path: Path, order: Make) -> None:
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        book.open_account(A, 1)
+        assert book.reserve(A, [order(hold=1, symbol="held")], request_id="r").ok
+        for n in range(20):
+            asked = [order(hold=2_000_000, symbol=f"{n}")]
+            assert book.reserve(A, asked, request_id=f"{n}").code is Code.INSUFFICIENT_MARGIN
+        # What was held is there for the next transaction, and nothing else.
+        assert list(book._views[A]._symbols) == [("held", "")]
+
+
 def test_views_show_decimals(sqlite_path: Path, order: Make) -> None:
     with ReservationBook.connect(url(sqlite_path)) as book:
         book.open_account(A, "-1.05", scale=2)

@@ -102,7 +102,7 @@ class Rows:
         self._account_id = request.account_id
         self._loaded = False
         self._held: BookAccount | None = None
-        self._symbols: dict[tuple[str, str], BookSymbol | None] = {}
+        self._symbols: dict[tuple[str, str], BookSymbol] = {}
         self.begin(request, Writes(connection) if writes is None else writes)
 
     def begin(self, request: Request, writes: Writes) -> None:
@@ -129,10 +129,13 @@ class Rows:
     def symbol(self, symbol: str, leg: str) -> BookSymbol | None:
         """Totals of a symbol and leg."""
         key = (symbol, leg)
-        if key not in self._symbols:
+        row = self._symbols.get(key)
+        if row is None:
             found = self._execute(_GET_SYMBOL, (self._account_id, symbol, leg)).fetchall()
-            self._symbols[key] = BookSymbol._make(found[0]) if found else None
-        return self._symbols[key]
+            if not found:
+                return None  # not noted: names are endless that are asked for and never held
+            row = self._symbols[key] = BookSymbol._make(found[0])
+        return row
 
     def take(self, effect: Effect) -> None:
         """Have a step written, and take over the account and the symbols that it leaves."""
