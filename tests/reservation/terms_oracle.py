@@ -237,15 +237,19 @@ class Ledger:
         """Lots on a side of a symbol if everything that rests on it filled.
 
         Orders that can only take away from the position go no further than flat, unless there are more of them than
-        fit: those are asked about by themselves.
+        fit: those are asked about by themselves. Others start from where those before them can have got: flat at most.
         """
         mine = self.resting(place, side)
         rests = sum(p.working for p in mine if not p.free_of_charge)
-        if only_reducing:
-            rests = max(rests, sum(p.working for p in mine if p.wish.reduce_only or p.wish.closes))
         if self.tickets:
             return self.open_on(place, side) + rests
-        return self.lots.get(place, 0) * (1 if side == "bid" else -1) + rests
+        position = self.lots.get(place, 0) * (1 if side == "bid" else -1)
+        takes = sum(p.working for p in mine if p.wish.reduce_only or p.wish.closes)
+        if only_reducing:
+            return position + max(rests, takes)
+        while position < 0 and takes:
+            position, takes = position + 1, takes - 1
+        return position + rests
 
     def stale(self, now: int) -> bool:
         age = self.sheet.mark_age_ms_max

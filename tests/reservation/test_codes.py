@@ -333,6 +333,36 @@ def test_an_execution_meets_the_limits_of_a_reservation_for_what_it_opens(proven
     assert proven.symbols(A)[0].lots == 1
 
 
+def test_plain_orders_beside_what_may_only_reduce_stay_within_the_position_limit(
+    proven: ReservationBook, order: Make
+) -> None:
+    """What may only reduce can fill first, and then the plain ones from where it has left the position."""
+    proven.open_account(A, 1, position_lots_max={"SYM": 10})
+
+    def bids(lots: int, name: str, **named: Any) -> Code:
+        return proven.reserve(A, [order("bid", lots, order_id=name, hold=1, **named)], request_id=name).code
+
+    assert proven.execute(A, order("ask", 10), request_id="x", margin="0.00001").ok
+    assert bids(20, "alone") is Code.OK
+    proven.cancel(A, "alone")
+    assert bids(6, "closes", reduce_only=True) is Code.OK
+    assert proven.order(A, "closes").hold == 0
+    assert bids(15, "p") is Code.POSITION_LIMIT
+    assert bids(14, "p") is Code.OK
+    proven.claim(A, "p", event_id="c")
+    assert proven.amend(A, "p", 15, "0.000001", event_id="a").code is Code.POSITION_LIMIT
+    # Of the other side it says nothing, and more of it than there is to close counts only that far.
+    assert proven.fill(A, "p", 8, fill_id="f", realised_pnl=0).ok
+    assert bids(5, "q") is Code.POSITION_LIMIT
+    assert proven.fill(A, "closes", 2, fill_id="g", realised_pnl=0).ok
+    assert (proven.symbols(A)[0].lots, proven.symbols(A)[0].reduce_bid_lots) == (0, 4)
+    assert bids(4, "q") is Code.OK
+    assert bids(1, "r") is Code.POSITION_LIMIT
+    for name in ("p", "q"):
+        assert proven.fill(A, name, proven.order(A, name).working, fill_id=f"{name}g", margin=0).ok
+    assert proven.symbols(A)[0].lots == 10
+
+
 def test_an_execution_that_was_to_reduce_and_opens_is_charged_and_limited(proven: ReservationBook, order: Make) -> None:
     proven.open_account(A, 1, position_lots_max={"SYM": 3})
     assert proven.execute(A, order("ask", 4, reduce_only=True), request_id="1").code is Code.POSITION_LIMIT

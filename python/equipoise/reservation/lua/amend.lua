@@ -69,22 +69,8 @@ local function limit_met()
         return 'STALE_MARK'
     end
     local most = limits.position_lots_max and limits.position_lots_max[o.symbol]
-    if after.working > o.working and most then
-        local reached
-        if A.positions == 'tickets' then
-            reached = o.bid and row[LONG] + row[BID_LOTS] or row[SHORT] + row[ASK_LOTS]
-        else
-            -- What may only reduce is asked about by itself too: while all of it fits it meets no limit.
-            local resting, reducing = row[BID_LOTS], row[REDUCE_BID]
-            if not o.bid then
-                resting, reducing = row[ASK_LOTS], row[REDUCE_ASK]
-            end
-            reached = max(is_counted(after) and resting or 0, after.reduces and reducing or 0)
-                + (o.bid and row[LOTS] or 0 - row[LOTS])
-        end
-        if reached > most then
-            return 'POSITION_LIMIT'
-        end
+    if most and after.working > o.working and reach(row, o.bid, after.reduces, is_counted(after)) > most then
+        return 'POSITION_LIMIT'
     end
     if (more ~= 0 and limits.order_margin_max and after.hold > limits.order_margin_max)
         or (rise > 0 and limits.margin_max and all > limits.margin_max) then

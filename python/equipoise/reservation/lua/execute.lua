@@ -67,16 +67,8 @@ if limits and (opened > 0 or rise > 0) and stale() then
     return answer('STALE_MARK')
 end
 local most = limits and limits.position_lots_max and limits.position_lots_max[symbol]
-if most and opened > 0 then
-    local reached
-    if A.positions == 'tickets' then
-        reached = o.bid and row[LONG] + row[BID_LOTS] or row[SHORT] + row[ASK_LOTS]
-    else
-        reached = o.bid and row[LOTS] + row[BID_LOTS] or row[ASK_LOTS] - row[LOTS]
-    end
-    if reached > most then
-        return answer('POSITION_LIMIT')
-    end
+if most and opened > 0 and reach(row, o.bid) > most then
+    return answer('POSITION_LIMIT')
 end
 if limits and ((limits.order_margin_max and margin > limits.order_margin_max)
     or (limits.margin_max and rise > 0 and all > limits.margin_max)

@@ -252,6 +252,23 @@ local function requirement(row)
     return rate * max(long, short), max(rate, row[RATE_ORDERS]) * max(long + row[BID_LOTS], short + row[ASK_LOTS])
 end
 
+-- How far the position gets on a side if everything resting on it filled. Before plain orders, what may only reduce can
+-- fill: as much of it as there are lots to close, charged or not. Such an order (`reduces`; `counts`: is charged) is asked
+-- about by itself: while all of its kind fits the position it meets no limit.
+local function reach(row, bid, reduces, counts)
+    if A.positions == 'tickets' then
+        return bid and row[LONG] + row[BID_LOTS] or row[SHORT] + row[ASK_LOTS]
+    end
+    local position, resting, reducing = row[LOTS], row[BID_LOTS], row[REDUCE_BID]
+    if not bid then
+        position, resting, reducing = 0 - row[LOTS], row[ASK_LOTS], row[REDUCE_ASK]
+    end
+    if reduces then
+        return position + max(counts and resting or 0, reducing)
+    end
+    return position + max(0, math.min(reducing, 0 - position)) + resting
+end
+
 local function fits(row)
     for i = LOTS, SHORT do
         if row[i] > MOST then

@@ -65,22 +65,8 @@ local limit_met
 if limits then
     function limit_met(ask, after, hold, rise, reduces, counts)
         local most = limits.position_lots_max and limits.position_lots_max[ask.symbol]
-        if most then
-            local reached
-            if A.positions == 'tickets' then
-                reached = ask.bid and after[LONG] + after[BID_LOTS] or after[SHORT] + after[ASK_LOTS]
-            else
-                -- What may only reduce is asked about by itself too: while all of it fits it meets no limit.
-                local resting, reducing = after[BID_LOTS], after[REDUCE_BID]
-                if not ask.bid then
-                    resting, reducing = after[ASK_LOTS], after[REDUCE_ASK]
-                end
-                reached = max(counts and resting or 0, reduces and reducing or 0)
-                    + (ask.bid and after[LOTS] or 0 - after[LOTS])
-            end
-            if reached > most then
-                return 'POSITION_LIMIT'
-            end
+        if most and reach(after, ask.bid, reduces, counts) > most then
+            return 'POSITION_LIMIT'
         end
         if (limits.orders_max and live >= limits.orders_max)
             or (limits.records_max and A.records + 1 + live - A.live >= limits.records_max)

@@ -52,7 +52,8 @@ def over_position_limit(
 ) -> bool:
     """Whether the position would exceed its limit if everything resting on this side filled.
 
-    What may only reduce is asked about by itself too: while all of it fits the position it meets no limit.
+    Before plain orders, what may only reduce can fill: as much of it as the position has lots to close, charged or not.
+    Such an order is asked about by itself: while all of its kind fits the position it meets no limit.
     """
     limit = terms.lots_limit.get(row.symbol)
     if limit is None:
@@ -63,7 +64,9 @@ def over_position_limit(
         position, resting, reducing = row.lots, row.bid_lots, row.reduce_bid_lots
     else:
         position, resting, reducing = -row.lots, row.ask_lots, row.reduce_ask_lots
-    return position + max(resting if counts else 0, reducing if reduces else 0) > limit
+    if reduces:
+        return position + max(resting if counts else 0, reducing) > limit
+    return position + max(0, min(reducing, -position)) + resting > limit
 
 
 def hold_of(terms: Terms, row: BookSymbol, ask: Ask) -> tuple[int, bool]:
