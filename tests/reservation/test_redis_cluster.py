@@ -650,7 +650,7 @@ def test_a_master_of_hints_that_stands_still_costs_one_call_of_a_synchronous_boo
         while time.monotonic() < began + 2 * timeout_s:
             count, asked = count + 1, time.monotonic()
             assert book.reserve(account_id, [order(hold=1)], request_id=f"r{count}", send="outbox").ok
-            slow += time.monotonic() - asked > timeout_s / 2
+            slow += time.monotonic() - asked > 0.4 * timeout_s
         assert slow <= 1
 
 

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 SEEN = 2**52
-"""Added to the age of a settled order once `archive` has seen whether it shrinks (lua/archive.lua)."""
+"""Added to the age of a settled order once `archive` has seen whether it shrinks (lua/orders.lua)."""
 SIDES = {side: side for side in ("bid", "ask")}
 LEGS = {leg: leg for leg in ("", "long", "short")}
 PLACES = 1000

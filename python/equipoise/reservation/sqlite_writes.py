@@ -73,7 +73,8 @@ _MOVED = (*BookAccount._fields[_MONEY:_MONEY_END], *BookAccount._fields[_COUNTS:
 _MOVE_ACCOUNT = f"UPDATE accounts SET {', '.join([f'{name} = ?' for name in _MOVED])} WHERE account_id = ?"  # noqa: S608
 _rare = itemgetter(*[place for place, name in enumerate(BookAccount._fields) if name not in _MOVED])
 """What few steps change of it."""
-# Every step hands these texts over, and is charged by their length: rows are in the order of the table's columns.
+# Every step hands these texts over, and the engine's cache hashes them whole: so they name no column. Lifted files have
+# their columns in the order of new ones.
 _PUT_SYMBOL = f"INSERT OR REPLACE INTO symbols VALUES ({_holes(1 + len(BookSymbol._fields))})"  # noqa: S608
 _PUT_ORDER = f"INSERT INTO orders VALUES ({_holes(2 + len(BookOrder._fields))})"  # noqa: S608
 _MOVE_ORDER = (

@@ -13,8 +13,6 @@ if not A then
 end
 local watermark, count = now - tonumber(ARGV[7]), tonumber(ARGV[8])
 local ended, cutoff = tonumber(ARGV[10]), ARGV[9] ~= '' and now - tonumber(ARGV[9])
--- In the age index, a settled order that has been looked at stands lower by this.
-local SEEN = 4503599627370496
 if watermark <= A.watermark then
     return answer('OK')
 end

@@ -3,6 +3,8 @@
 
 local TERMINAL = { FILLED = true, REJECTED = true, CANCELLED = true, EXPIRED = true, CLOSED = true }
 local EVENT = 'e:'
+-- In the age index, a settled order that `archive` has looked at stands lower by this.
+local SEEN = 4503599627370496
 
 local function figure(value, what)
     return value and number(value, what) or 0
@@ -162,10 +164,10 @@ local function wire(o)
 end
 
 -- Score in the age index: when an answer is due, or minus the time since which it is settled; nil where neither. That
--- time by a clock far ahead stops short of where those begin that an archive has looked at (2^52).
+-- time by a clock far ahead stops short of where those begin that an archive has looked at.
 local function due(o, changed_us)
     if TERMINAL[o.state] then
-        return o.open == 0 and text(0 - math.min(max(changed_us, 1), 4503599627370495)) or nil
+        return o.open == 0 and text(0 - math.min(max(changed_us, 1), SEEN - 1)) or nil
     end
     local at = overdue_at(o, changed_us)
     return at and text(max(at, 1)) or nil

@@ -1,7 +1,8 @@
-//! Nested tuples of numbers and text as bytes: what the memory store keeps of a step.
+//! Nested tuples of numbers and text as bytes: what the memory store keeps of a step, and in what form a ladder is handed
+//! to the SQLite store, which writes the columns of it.
 //!
-//! One object in the place of some fifteen, which the garbage collector would go through again and again. Nobody but
-//! that store reads them, in the same process, so the form may change from one version to the next.
+//! One object in the place of some fifteen, which the garbage collector would go through again and again. The bytes leave
+//! neither the process nor its memory, so the form may change from one version to the next.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
