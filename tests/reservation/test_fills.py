@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import servers
 
 from equipoise.errors import InputError
 from equipoise.orders import Order
@@ -530,3 +532,52 @@ def test_an_owner_gets_its_room_back_whichever_way_the_hold_ends(
         clock.advance(3_600)
         proven.sweep(A)
     assert proven.reserve(A, [order(hold=10)], request_id="2", owner="ann").ok
+
+
+@pytest.mark.parametrize("store", ["memory", "valkey"])
+def test_whatever_fills_first_no_position_passes_its_limit_beside_what_may_only_reduce(order: Make, store: str) -> None:
+    """And no more is refused than could pass it: filled after all that closes, what was refused would."""
+    numbers = itertools.count()
+    lots = st.integers(1, 9)
+
+    @given(
+        side=st.sampled_from(["bid", "ask"]),
+        had=lots,
+        room=st.integers(0, 4),
+        closing=st.lists(lots, max_size=3),
+        plain=st.lists(st.integers(1, 14), min_size=1, max_size=4),
+        chance=st.randoms(use_true_random=False),
+    )
+    def live(side: str, had: int, room: int, closing: list[int], plain: list[int], chance: random.Random) -> None:
+        name, limit = f"limit{next(numbers)}", had + room
+        book.open_account(name, 1, position_lots_max={"SYM": limit})
+        against, position, closes, rests = "ask" if side == "bid" else "bid", -had, 0, 0
+        assert book.execute(name, order(against, had), request_id="x", margin="0.00001").ok
+        left: dict[str, int] = {}
+        for n, size in enumerate(closing):
+            if closes + size <= had:
+                assert book.reserve(
+                    name, [order(side, size, order_id=f"c{n}", reduce_only=True)], request_id=f"c{n}"
+                ).ok
+                closes, left[f"c{n}"] = closes + size, size
+        for n, size in enumerate(plain):
+            code = book.reserve(name, [order(side, size, order_id=f"p{n}")], request_id=f"p{n}").code
+            assert code is (Code.OK if position + closes + rests + size <= limit else Code.POSITION_LIMIT)
+            if code is Code.OK:
+                rests, left[f"p{n}"] = rests + size, size
+        while left:
+            chosen = chance.choice(sorted(left))
+            # The venue fills no more of what may only reduce than there is to close.
+            most = min(left[chosen], max(0, -position)) if chosen[0] == "c" else left[chosen]
+            if most:
+                size = chance.randint(1, most)
+                fill_id = f"{chosen} {left[chosen]}"
+                assert book.fill(name, chosen, size, fill_id=fill_id, margin="0.00001", realised_pnl=0).ok
+                position, left[chosen] = position + size, left[chosen] - size
+            if not most or not left[chosen]:
+                del left[chosen]
+            assert position <= limit
+        assert book.symbols(name)[0].lots == (position if side == "bid" else -position)
+
+    with ReservationBook.connect("memory:" if store == "memory" else servers.shared().url) as book:
+        live()
