@@ -7,21 +7,22 @@ import numpy as np
 import pandas
 import polars
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import disjoint_base
 
 from equipoise.comparison import Comparison
 from equipoise.orders import Order, Side
-from equipoise.reservation.codes import Code, OrderState
+from equipoise.reservation.codes import AccountStatus, Code, OrderState
 from equipoise.reservation.records import (
     BookAccount,
     BookSymbol,
-    OrderRow,
+    KeptStep,
     Outcome,
-    PackedStep,
+    RawEntry,
     RawOrder,
-    RawTotals,
     Terms,
 )
 from equipoise.reservation.requests import Ask, Reserve
+from equipoise.reservation.steps.view import Effect, View
 from equipoise.status import Binding, Reason, SidesStatus, SideStatus, Status
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Inventory",
     "JointReport",
     "LadderEngine",
+    "LadderStep",
     "Levels",
     "LeverageTiers",
     "Market",
@@ -46,6 +48,7 @@ __all__ = [
     "Saturation",
     "ScriptCalls",
     "Shape",
+    "Shelf",
     "SideProblem",
     "SideResult",
     "SidesCertificate",
@@ -57,7 +60,6 @@ __all__ = [
     "__version__",
     "certify",
     "compact_json",
-    "hold_ladder",
     "open_interest_rate",
     "outcome_fields",
     "pack",
@@ -73,16 +75,6 @@ __all__ = [
     "unpack",
 ]
 
-_RefusedLadder: TypeAlias = tuple[tuple[str, ...], tuple[OrderRow, ...], int, int]
-_HeldLadder: TypeAlias = tuple[
-    Outcome,
-    BookAccount,
-    tuple[BookSymbol, ...],
-    tuple[RawOrder, ...],
-    PackedStep,
-    tuple[str, ...],
-    int,
-]
 BUILD_PROFILE: str
 __version__: str
 
@@ -1041,6 +1033,38 @@ class PackedReserve:
     def orders(self) -> int: ...
 
 @final
+class LadderStep:
+    def __new__(
+        cls,
+        *,
+        gates: Callable[[View, Reserve, int], Effect | None],
+        refuse: Callable[..., Effect],
+        hold_of: Callable[[Terms, BookSymbol, Ask], tuple[int, bool]],
+        by_terms: Callable[[View, Reserve, BookAccount, int], tuple[Any, ...]],
+        active: AccountStatus,
+        effect: type[Effect],
+        outcome: type[Outcome],
+        ok: Code,
+        start: BookSymbol,
+    ) -> Self: ...
+    def __call__(self, view: View, request: Reserve, now: int) -> Effect: ...
+
+@disjoint_base
+class Shelf:
+    held: BookAccount | None
+    rows: dict[tuple[str, str], BookSymbol]
+    orders: dict[str, RawOrder]
+    working: dict[str, int | None]
+    """Orders that are not terminal, and when their next answer is due."""
+    aliases: dict[str, str]
+    owners: dict[str, int]
+    requests: dict[str, KeptStep]
+    journal: list[KeptStep]
+    outbox: dict[str, RawEntry]
+    def __new__(cls, *_arguments: object) -> Self: ...
+    def take(self, effect: Effect) -> None: ...
+
+@final
 class ScriptCalls:
     def __new__(cls, keys: Sequence[str], start: str) -> Self: ...
     def call(self, script: bytes, order_ids: Sequence[str], arguments: Sequence[str]) -> bytes: ...
@@ -1060,23 +1084,6 @@ def outcome_fields(
 def requirement(combine: str, row: BookSymbol) -> tuple[int, int]: ...
 def rested(row: BookSymbol, side: str, hold: int, lots: int, *, reduces: bool, counts: bool) -> BookSymbol: ...
 def row_fits(row: BookSymbol) -> bool: ...
-def hold_ladder(
-    account: BookAccount,
-    terms: Terms,
-    asks: tuple[Ask, ...],
-    taken: set[str],
-    rows: list[tuple[BookSymbol, bool]],
-    totals: RawTotals,
-    now: int,
-    blank: RawOrder,
-    cause: tuple[str, str, str, int, list[tuple[str, str]]],
-    answer: tuple[type[Outcome], Code],
-    best_effort: bool,
-    foreign: bool,
-    stale: bool,
-    changed: bool,
-    steps: tuple[Callable[..., tuple[int, bool]], Callable[..., Code] | None, Callable[..., BookSymbol] | None],
-) -> _RefusedLadder | _HeldLadder | None: ...
 def compact_json(nested: object) -> str: ...
 def pack(nested: tuple[Any, ...]) -> bytes: ...
 def step_columns(packed: bytes) -> tuple[tuple[int, int, str, str, str, str, str], str | None]: ...

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from itertools import product
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equipoise._rust import hold_ladder, requirement, rested, row_fits
+from equipoise._rust import requirement, rested, row_fits
 from equipoise.orders import Order
-from equipoise.reservation import Code, ReservationBook
+from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation.codes import AccountStatus
+from equipoise.reservation.memory import _Shelf
 from equipoise.reservation.money import AMOUNT_MAX
-from equipoise.reservation.records import SYMBOL_START, BookAccount, BookOrder, BookSymbol, Outcome, step_of
-from equipoise.reservation.requests import Ask
-from equipoise.reservation.steps import COMBINE_RULES
+from equipoise.reservation.records import (
+    SYMBOL_START,
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    KeptStep,
+    OutboxEntry,
+    Outcome,
+    Remembered,
+    raw_order,
+    step_of,
+)
+from equipoise.reservation.requests import Ask, Reserve
+from equipoise.reservation.steps import COMBINE_RULES, Effect
+from equipoise.reservation.steps.ladders import _gates, reserve
 
 FIGURES = BookSymbol._fields[2:14]
 COUNTS = st.integers(0, 200) | st.integers(0, 2 * AMOUNT_MAX)
@@ -91,67 +109,174 @@ def test_a_total_beyond_64_bits_is_an_error_and_a_requirement_is_not() -> None:
     assert requirement("larger_leg", widest) == required("larger_leg", widest)
 
 
-BLANK = BookOrder(*BookOrder._fields)._replace(scale=6, state="RESERVED")  # type: ignore[arg-type]
-"""A record with the name of its field in every place but two."""
+REQUEST = Reserve(
+    "reserve",
+    "a",
+    "r",
+    "content",
+    5,
+    9,
+    (Ask("o", "SYM", "", "bid", 3, 17, 41, False),),
+    False,
+    True,
+    None,
+    "desk",
+    False,
+    "limit",
+    11,
+    13,
+)
+USED: KeptStep = (1, 5, "other", 5, ((), None))
 
 
-def _judged(account: BookAccount, rows: list[tuple[BookSymbol, bool]]) -> Any:
-    """One order of a symbol, judged with nothing in its way."""
-    return hold_ladder(
-        account,
-        account.terms,
-        (Ask("a", "SYM", "", "bid", 3, 17, 41, False),),
-        set(),
-        rows,
-        account.totals,
-        7,
-        tuple(BLANK),
-        ("reserve", "r", "", 0, []),
-        (Outcome, Code.OK),
-        False,
-        False,
-        False,
-        False,
-        (lambda *_: (0, False), None, None),
-    )
+class _Shown:
+    """What a step sees of an account on another store than that of memory."""
+
+    def __init__(self, account: BookAccount | None, *, used: bool, posted: bool) -> None:
+        self.held, self.used, self.posted = account, used, posted
+
+    def account(self) -> BookAccount | None:
+        return self.held
+
+    def request(self, ident: str) -> Remembered | None:
+        return ("other", 5, None) if self.used and ident == "r" else None
+
+    def outbox_entry(self, request_id: str) -> OutboxEntry | None:
+        return OutboxEntry(request_id, 1, 5, 9, ("o",), 1) if self.posted else None
+
+    def order(self, _: str) -> BookOrder | None:
+        return None
+
+    def symbol(self, *_: str) -> BookSymbol | None:
+        return None
+
+    def owned(self, _: str) -> int:
+        return 0
+
+
+def _shelf(account: BookAccount | None, *, used: bool = False, posted: bool = False) -> Any:
+    """The same in memory."""
+    shelf = _Shelf()
+    shelf.held = account
+    if used:
+        shelf.requests["r"] = USED
+    if posted:
+        shelf.outbox["r"] = ("r", 1, 5, 9, ("o",), 1)
+    return shelf
 
 
 @pytest.fixture
 def account() -> BookAccount:
-    with ReservationBook.connect("memory:") as book:
+    with ReservationBook.connect("memory:", clock=lambda: 1) as book:
         book.open_account("a", 1)
         return book.account("a")
 
 
-def test_what_a_ladder_changes_stands_where_the_records_have_it(account: BookAccount) -> None:
-    outcome, after, (row,), (order,), kept, *_ = _judged(account, [(SYMBOL_START._replace(symbol="SYM"), False)])
-    own = {"order_id": "a", "symbol": "SYM", "leg": "", "side": "bid", "lots": 3, "price_ticks": 17, "hold_start": 41}
-    own |= {"reduce_only": False, "reduces": False, "place": 0, "hold": 41, "working": 3}
-    assert BookOrder._make(order) == BLANK._replace(**own)
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("view", [_shelf, partial(_Shown, used=False, posted=False)])
+def test_what_a_ladder_changes_stands_where_the_records_have_it(
+    account: BookAccount, view: Callable[..., Any], sent: bool
+) -> None:
+    request = replace(REQUEST, sent=sent, outbox=not sent)
+    effect = reserve(view(account), request, 7)
+    assert type(effect) is Effect
+    assert effect.kept is not None
+    state = OrderState.SENT if sent else OrderState.RESERVED
+    made = (6, 41, False, False, "limit", "desk", "r", 0, 7, 11, 13, state, 41, 0, 3, 0, 0, 0, 0, 0)
+    made += ((), "", None, None, not sent, None, 0, 0, 0, None, 7, 2)
+    assert effect.orders == (raw_order(BookOrder("o", "SYM", "", "bid", 3, 17, *made)),)
     changes = {"version": 2, "all_units": 41, "live_orders": 1, "changed_us": 7, "records": account.records + 2}
-    assert after == account._replace(**changes)
-    assert row == SYMBOL_START._replace(symbol="SYM", hold_bids=41, bid_lots=3)
-    assert (outcome.version, outcome.totals_before, outcome.totals_after) == (2, account.totals, after.totals)
+    after = account._replace(**changes)
+    assert effect.account == after
+    assert effect.symbols == (SYMBOL_START._replace(symbol="SYM", hold_bids=41, bid_lots=3),)
+    assert {type(record) for record in (*effect.symbols, effect.account)} == {BookSymbol, BookAccount}
+    rows = (("o", "OK", 41, 0, 0),)
+    was, then = account.totals, after.totals
+    assert effect.outcome == Outcome(Code.OK, "reserve", "a", 2, 6, was, then, order_rows=rows)
+    assert type(effect.outcome) is Outcome
+    ident, kept = effect.kept
+    assert (ident, kept[:4]) == ("r", (2, 7, "content", 5))
     journal, answer = step_of(kept)
-    figures = ("RESERVED", 41, 0, 3, 0, 0, 0, 0, 0)
+    figures = (state.value, 41, 0, 3, 0, 0, 0, 0, 0)
     moved = ("SYM", "", None, (0, 0, 41, 0))
-    said = (2, 7, "reserve", "r", "", "OK", account.totals, after.totals, (moved,), (("a", None, figures),), ())
-    assert journal == said
-    rows = (("a", "OK", 41, 0, 0),)
-    assert answer == ("OK", "reserve", 2, 6, account.totals, after.totals, None, None, (), rows)
+    told = (("owner", "desk"),) if sent else (("owner", "desk"), ("send", "outbox"))
+    assert journal == (2, 7, "reserve", "r", "", "OK", was, then, (moved,), (("o", None, figures),), told)
+    assert answer == ("OK", "reserve", 2, 6, was, then, None, None, (), rows)
+    assert effect.owners == (("desk", 41),)
+    assert effect.outbox == (() if sent else (("r", ("r", 2, 7, 11, ("o",), 1)),))
+    assert not any((effect.journal, effect.request, effect.event, effect.aliases, effect.rates, effect.lease))
+    assert effect.upkeep is None
 
 
-def test_a_row_of_an_order_that_was_not_read_is_a_key_error(account: BookAccount) -> None:
-    with pytest.raises(KeyError):
-        _judged(account, [])
+def test_a_ladder_written_in_memory_twice_is_the_same_as_once(account: BookAccount) -> None:
+    shelf = _shelf(account)
+    effect = reserve(shelf, replace(REQUEST, outbox=True), 7)
+    assert effect.kept is not None
+    entry = ("r", 2, 7, 11, ("o",), 1)
+    for _ in range(2):
+        shelf.take(effect)
+        assert shelf.held is effect.account
+        assert shelf.rows == {("SYM", ""): effect.symbols[0]}
+        assert (shelf.orders, shelf.working) == ({"o": effect.orders[0]}, {"o": 11})
+        assert (shelf.owners, shelf.outbox) == ({"desk": 41}, {"r": entry})
+        assert (shelf.journal, shelf.requests) == ([effect.kept[1]], {"r": effect.kept[1]})
+        assert not shelf.aliases
+    after = reserve(shelf, replace(REQUEST, ident="s", asks=(Ask("p", "SYM", "", "bid", 1, 1, 1, False),)), 8)
+    shelf.take(after)
+    assert [step[0] for step in shelf.journal] == [2, 3]
+
+
+def test_an_alias_takes_an_id_where_it_leads_to_an_order(account: BookAccount) -> None:
+    shelf = _shelf(account)
+    shelf.aliases["o"] = "lost"
+    assert shelf.order("o") is None
+    assert reserve(shelf, REQUEST, 7).outcome.ok
+    shelf.orders["lost"] = reserve(_shelf(account), REQUEST, 7).orders[0]
+    assert reserve(shelf, REQUEST, 7).outcome.code is Code.ORDER_EXISTS
+
+
+def test_an_account_that_is_being_written_can_be_read(account: BookAccount) -> None:
+    """A collection may run anywhere in it, and with it another thread."""
+    shelf, read = _shelf(account), list[object]()
+
+    class Reads(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            read.append(shelf.held)
+            return super().__hash__()
+
+    effect = reserve(shelf, REQUEST, 7)
+    ident, step = effect.kept or ("", USED)
+    order = (Reads("o"), *effect.orders[0][1:])
+    shelf.take(effect._replace(orders=(order,), owners=((Reads("desk"), 41),), kept=(Reads(ident), step)))
+    assert read == [account] * 4
+    assert shelf.held is effect.account
 
 
 @pytest.mark.parametrize("name", ["version", "live_orders", "records"])
 def test_a_count_of_the_account_beyond_64_bits_is_an_error(account: BookAccount, name: str) -> None:
-    rows = [(SYMBOL_START._replace(symbol="SYM"), False)]
-    assert len(_judged(account, rows)) == 7
+    assert reserve(_shelf(account), REQUEST, 7).outcome.ok
     with pytest.raises(OverflowError, match="out of range"):
-        _judged(account._replace(**{name: 2**63 - 1}), rows)
+        reserve(_shelf(account._replace(**{name: 2**63 - 1})), REQUEST, 7)
+
+
+def test_nothing_passes_by_the_gates_that_they_refuse(account: BookAccount) -> None:
+    flags = (False, True)
+    watermarks = (REQUEST.issued_us - 1, REQUEST.issued_us)
+    times = (REQUEST.not_after_us, REQUEST.not_after_us + 1)
+    passed = 0
+    for status, watermark_us, now, used, posted, outbox in product(
+        (None, *AccountStatus), watermarks, times, flags, flags, flags
+    ):
+        held = None if status is None else account._replace(status=status, watermark_us=watermark_us)
+        request = replace(REQUEST, outbox=outbox)
+        for view in (_shelf(held, used=used, posted=posted), _Shown(held, used=used, posted=posted)):
+            refusal = _gates(view, request, now)
+            effect = reserve(view, request, now)
+            assert effect.outcome.ok if refusal is None else effect == refusal
+            passed += refusal is None
+    assert passed == 2 * 3  # of an active account, in time, by a new id: without an entry of its own
 
 
 def test_symbols_are_journalled_in_the_order_in_which_something_was_held(
@@ -201,3 +326,28 @@ def test_a_rate_of_an_order_that_is_not_held_is_not_counted(
     answer = proven.reserve("a", ladder, request_id="r", policy="best_effort")
     assert [row.code for row in answer.orders] == [Code.OK, Code.INSUFFICIENT_MARGIN, Code.OK]
     assert (proven.symbols("a")[0].rate_orders, proven.account("a").all_units) == (3, 6)
+
+
+def test_what_an_owner_holds_stays_within_what_is_booked(proven: ReservationBook, order: Callable[..., Order]) -> None:
+    proven.open_account("a", Decimal(AMOUNT_MAX).scaleb(-6), rule="worst_side")
+    ladder = [order(hold=AMOUNT_MAX), order("ask", hold=AMOUNT_MAX)]
+    assert proven.reserve("a", ladder, request_id="r", owner="desk").code is Code.AMOUNT_OVERFLOW
+    assert proven.reserve("a", ladder, request_id="s").ok
+
+
+@pytest.mark.parametrize(("policy", "free"), [("loss_only", 2), ("all", 9)])
+def test_an_open_profit_frees_margin_only_where_the_policy_counts_it(
+    proven: ReservationBook, order: Callable[..., Order], policy: Literal["loss_only", "all"], free: int
+) -> None:
+    proven.open_account("a", "0.000007", pnl_policy=policy)
+    proven.execute("a", order(lots=1, hold=5), request_id="x")
+    proven.mark("a", {"SYM": "0.000007"})
+    refused = proven.reserve("a", [order(hold=free + 1)], request_id="r")
+    assert (refused.code, refused.required_units, refused.free_units) == (Code.INSUFFICIENT_MARGIN, free + 1, free)
+    assert refused.before == proven.account("a").totals
+    granted = proven.reserve("a", [order(hold=free)], request_id="s")
+    assert granted.ok
+    assert granted.before is not None
+    assert granted.after is not None
+    assert (granted.before.free, granted.after.free) == (free, 0)
+    assert proven.account("a").free_units == 0

@@ -7,7 +7,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from equipoise._rust import pack
+from equipoise._rust import Shelf, pack
 from equipoise.errors import InputError, StoreUnavailable
 from equipoise.reservation.arguments import TIME_MAX
 from equipoise.reservation.audit import Holdings, JournalBase
@@ -26,7 +26,6 @@ from equipoise.reservation.records import (
     KeptStep,
     OutboxEntry,
     Outcome,
-    RawEntry,
     RawJournal,
     RawOrder,
     Remembered,
@@ -46,7 +45,7 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader, 
 __all__ = ["CountedRates", "MemoryBook"]
 
 _LIVE_STATES = frozenset(state.value for state in NOT_TERMINAL)
-_DEADLINE, _CHANGED, _OPEN_LOTS = map(BookOrder._fields.index, ("deadline_us", "changed_us", "open_lots"))
+_CHANGED, _OPEN_LOTS = map(BookOrder._fields.index, ("changed_us", "open_lots"))
 
 
 class CountedRates:
@@ -99,38 +98,14 @@ def _record(kept: KeptStep) -> JournalRecord:
     return journal_record(step_of(kept)[0])
 
 
-class _Shelf:
-    """All records of one account; the view its steps read."""
+class _Shelf(Shelf):
+    """All records of one account; the view its steps read. What a reservation reads and writes is in its base."""
 
-    __slots__ = (
-        "aliases",
-        "base",
-        "events",
-        "held",
-        "journal",
-        "leased",
-        "orders",
-        "outbox",
-        "owners",
-        "rates",
-        "requests",
-        "rows",
-        "working",
-    )
+    __slots__ = ("base", "events", "leased", "rates")
 
     def __init__(self) -> None:
-        self.held: BookAccount | None = None
-        self.rows: dict[tuple[str, str], BookSymbol] = {}
-        self.orders: dict[str, RawOrder] = {}
-        self.working: dict[str, int | None] = {}
-        """Orders that are not terminal, and when their next answer is due."""
-        self.aliases: dict[str, str] = {}
-        self.owners: dict[str, int] = {}
         self.rates: dict[RateKey, CountedRates] = {}
-        self.requests: dict[str, KeptStep] = {}
         self.events: dict[str, dict[str, KeptStep]] = {}
-        self.journal: list[KeptStep] = []
-        self.outbox: dict[str, RawEntry] = {}
         self.base = JournalBase()
         self.leased: Lease | None = None
 
@@ -240,15 +215,17 @@ class _Shelf:
         order_id, state = order[0], order[STATE_AT]
         self.orders[order_id] = order
         if state in _LIVE_STATES:
-            # A new one's, written out: this is done with every reservation.
-            self.working[order_id] = (
-                order[_DEADLINE] if state == "RESERVED" or state == "SENT" else order_of_raw(order).overdue_us
-            )
+            self.working[order_id] = order_of_raw(order).overdue_us
         else:
             self.working.pop(order_id, None)
 
     def write(self, effect: Effect, counts: Sequence[tuple[RateKey, int, int]]) -> None:
         """Write a step; writing the same one again changes nothing."""
+        for key, rate, count in counts:
+            self.rates[key].set_count(rate, count)
+        if effect.kept is not None:
+            self.take(effect)
+            return
         for row in effect.symbols:
             self.rows[row.symbol, row.leg] = row
         for order in effect.orders:
@@ -257,16 +234,12 @@ class _Shelf:
             self.aliases.update(effect.aliases)
         if effect.owners:
             self.owners.update(effect.owners)
-        for key, rate, count in counts:
-            self.rates[key].set_count(rate, count)
         for request_id, entry in effect.outbox:
             if entry is None:
                 self.outbox.pop(request_id, None)
             else:
                 self.outbox[request_id] = entry
-        if effect.kept is not None:
-            self._keep(*effect.kept)
-        elif effect.journal is not None:
+        if effect.journal is not None:
             self._pack(effect.journal, effect)
         if effect.lease is not None:
             self.leased = effect.lease
@@ -288,12 +261,6 @@ class _Shelf:
             self.reindex(upkeep.indexes)
         if upkeep.rebase:
             self.rebase()
-
-    def _keep(self, request_id: str, step: KeptStep) -> None:
-        """Keep a step that comes packed."""
-        if not self.journal or self.journal[-1][0] != step[0]:
-            self.journal.append(step)
-        self.requests[request_id] = step
 
     def _pack(self, journal: RawJournal, effect: Effect) -> None:
         """Keep the journal record of a step and what it was answered, packed in one."""

@@ -78,6 +78,8 @@ class Terms:
     owner_limit: dict[str, int] = field(init=False, repr=False, compare=False)
     limited: bool = field(init=False, repr=False, compare=False)
     """Whether an order can meet any of these limits."""
+    plain: bool = field(init=False, repr=False, compare=False)
+    """Whether nothing limits an order but margin, and its charge is not counted by itself."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "lots_limit", dict(self.position_lots_max))
@@ -85,6 +87,8 @@ class Terms:
         caps = (self.orders_max, self.order_margin_max, self.margin_max, self.records_max)
         limited = bool(self.lots_limit or self.owner_limit) or any(cap is not None for cap in caps)
         object.__setattr__(self, "limited", limited)
+        plain = not limited and self.mark_age_ms_max is None and self.combine != "larger_leg"
+        object.__setattr__(self, "plain", plain)
 
 
 RawTotals = tuple[int, int, int, int]

@@ -109,14 +109,18 @@ class Rows:
         """Look up at once which of a ladder's ids are taken. `writes` is what the transaction has not written yet."""
         self._writes = writes
         if isinstance(request, Reserve):
-            account_id, absent = self._account_id, writes.absent
-            ids = [ask.order_id for ask in request.asks]
+            account_id, absent, asks = self._account_id, writes.absent, request.asks
             # The first stands for all: they have been looked up together, or none of them has.
-            if (account_id, ids[0]) not in absent:
-                sql, values = (_GET_TAKEN, text_of(ids)) if len(ids) > 1 else (_IS_TAKEN, ids[0])
-                taken = self._execute(sql, (account_id, values)).fetchall()
-                absent.update([(account_id, order_id) for order_id in ids])
-                absent.difference_update([(account_id, row[0]) for row in taken])
+            if (first := (account_id, asks[0][0])) in absent:
+                return
+            if len(asks) == 1:
+                if not self._execute(_IS_TAKEN, first).fetchall():
+                    absent.add(first)
+                return
+            ids = [ask.order_id for ask in asks]
+            taken = self._execute(_GET_TAKEN, (account_id, text_of(ids))).fetchall()
+            absent.update([(account_id, order_id) for order_id in ids])
+            absent.difference_update([(account_id, row[0]) for row in taken])
 
     def account(self) -> BookAccount | None:
         """The account, read once."""
@@ -140,10 +144,11 @@ class Rows:
     def take(self, effect: Effect) -> None:
         """Have a step written, and take over the account and the symbols that it leaves."""
         self._writes.take(self._account_id, effect, self.account())
-        if effect.account is not None:
-            self._held = effect.account
-        for row in effect.symbols:
-            self._symbols[row.symbol, row.leg] = row
+        _, account, symbols, *_ = effect
+        if account is not None:
+            self._held = account
+        for row in symbols:
+            self._symbols[row[0], row[1]] = row
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows that are not found by their keys alone: what the transaction has changed of them is written before."""

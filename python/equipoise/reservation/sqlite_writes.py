@@ -19,6 +19,7 @@ from equipoise.reservation.records import (
     BookSymbol,
     JournalRecord,
     OutboxEntry,
+    PackedStep,
     RawJournal,
     RawOrder,
     Remembered,
@@ -176,16 +177,12 @@ class Writes:
 
     def take(self, account_id: str, effect: Effect, before: BookAccount | None) -> None:
         """Take over a step. `before` is the account as it was."""
-        after, journal, made = effect.account, effect.journal, None
         if effect.kept is not None:
-            ident, (_, _, fingerprint, issued_us, packed) = effect.kept
-            row, text = step_columns(packed)
-            self.journal.append((account_id, *row))
-            self.requests[account_id, ident] = (fingerprint, issued_us, text)
-            made = [True] * len(effect.orders)  # so comes a ladder, and nothing else
-        elif journal is not None:
+            self._take_ladder(account_id, effect, effect.kept, before)
+            return
+        after, journal = effect.account, effect.journal
+        if journal is not None:
             self.journal.append(journal_row(account_id, journal))
-            made = [was is None for _, was, _ in journal[_JOURNAL_ORDERS]]
         if after is not None:
             kept = self.accounts.get(account_id)
             self.accounts[account_id] = (before if kept is None else kept[0], after)
@@ -193,11 +190,12 @@ class Writes:
             self.symbols[account_id, totals.symbol, totals.leg] = totals
         if effect.orders:
             assert after is not None  # noqa: S101 - orders change with their account, and
-            assert made is not None  # noqa: S101 - in the journal
-            for place, (order, is_new) in enumerate(zip(effect.orders, made, strict=True), after.version << 32):
+            assert journal is not None  # noqa: S101 - in the journal
+            changes = zip(effect.orders, journal[_JOURNAL_ORDERS], strict=True)
+            for place, (order, (_, was, _)) in enumerate(changes, after.version << 32):
                 key = (account_id, order[0])
                 waits = self.orders.get(key)
-                new = (place if is_new else None) if waits is None else waits[0]
+                new = (place if was is None else None) if waits is None else waits[0]
                 self.orders[key] = (new, order)
         for owner, held in effect.owners:
             self.owners[account_id, owner] = held
@@ -212,6 +210,29 @@ class Writes:
         if effect.upkeep is not None:
             self.flush()
             self._tidy(account_id, effect.upkeep)
+
+    def _take_ladder(
+        self, account_id: str, effect: Effect, step: tuple[str, PackedStep], before: BookAccount | None
+    ) -> None:
+        """Take over a step that holds a ladder: what most steps are, and all of its orders are new."""
+        ident, (version, _, fingerprint, issued_us, packed) = step
+        _, after, symbols, orders, _, _, _, _, _, owners, rates, outbox, _, _ = effect
+        assert after is not None  # noqa: S101 - it holds more
+        row, text = step_columns(packed)
+        self.journal.append((account_id, *row))
+        self.requests[account_id, ident] = (fingerprint, issued_us, text)
+        kept = self.accounts.get(account_id)
+        self.accounts[account_id] = (before if kept is None else kept[0], after)
+        for totals in symbols:
+            self.symbols[account_id, totals[0], totals[1]] = totals
+        place = version << 32
+        for order in orders:
+            self.orders[account_id, order[0]] = (place, order)
+            place += 1
+        for owner, held in owners:
+            self.owners[account_id, owner] = held
+        if outbox or rates is not None:
+            self._write_aside(account_id, effect)
 
     def flush(self) -> None:
         """Write what is kept, the journal first."""

@@ -136,9 +136,8 @@ def abandon(view: View, request: Abandon, now: int) -> Effect:
     if request.issued_us <= account.watermark_us:
         # It may have been used and let go since, with orders that live; nothing can use it any more.
         return refuse(Code.TOO_OLD_FOR_DEDUPE, request, account)
-    effect = Draft(view, request, account, now).finish()
-    effect.request = (request.ident, (request.fingerprint, request.issued_us, None))
-    return effect
+    tombstone = (request.ident, (request.fingerprint, request.issued_us, None))
+    return Draft(view, request, account, now).finish()._replace(request=tombstone)
 
 
 def archive(view: View, request: Archive, now: int) -> Effect:
@@ -172,16 +171,17 @@ def archive(view: View, request: Archive, now: int) -> Effect:
         ("digest", digest_of(standing)),
     )
     effect = draft.finish()
-    if effect.journal is not None:
+    journal = effect.journal
+    if journal is not None:
         changes = tuple([(order.order_id, snapshot(order), None) for order in gone])
-        effect.journal = (*effect.journal[:9], changes, *effect.journal[10:])
-    effect.upkeep = Upkeep(
+        journal = (*journal[:9], changes, *journal[10:])
+    upkeep = Upkeep(
         archived=tuple([order.order_id for order in gone]),
         compacted=compacted,
         watermark_us=watermark,
         trim_version=trim if trim > account.trimmed_version else None,
     )
-    return effect
+    return effect._replace(journal=journal, upkeep=upkeep)
 
 
 def export(view: View, request: Export, now: int) -> Effect:  # noqa: ARG001 - every step has the same signature

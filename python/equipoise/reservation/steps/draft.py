@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from equipoise._rust import requirement, rested, row_fits
@@ -21,8 +21,7 @@ from equipoise.reservation.records import (
     OrderRow,
     OutboxEntry,
     Outcome,
-    RawOrder,
-    RawTotals,
+    RawEntry,
     Remembered,
     new_record,
     outcome_of,
@@ -40,7 +39,6 @@ __all__ = [
     "answer_again",
     "blank_row",
     "changed_order",
-    "effect_of",
     "given_back",
     "growth_gate",
     "id_gate",
@@ -342,77 +340,50 @@ class Draft:
         for old, new in self.order_pairs:
             written.append(raw_order(new))
             changes.append((new[0], None if old is None else snapshot(old), snapshot(new)))
-        was, then = before.totals, after.totals
-        effect = effect_of(
-            request,
-            after,
-            was,
-            then,
-            self.now,
-            code,
-            order_id,
-            state,
-            flags,
-            orders,
-            symbols,
-            moves,
-            written,
-            changes,
-            self.details,
-        )
-        effect.aliases = self.aliases
-        if self.owners:
-            effect.owners = tuple(self.owners.items())
-        effect.rates = self.rates
+        op, ident, version, scale, text = request.op, request.ident, after.version, after.scale, code._value_
+        was, then, details = before.totals, after.totals, self.details
+        if flags:
+            details = (*details, ("flags", flags))
+        state_text = None if state is None else state._value_
+        answer = (text, op, version, scale, was, then, order_id, state_text, flags, orders)
+        request_used = event_used = None
+        if isinstance(request, Timed):
+            if ident:
+                request_used = (ident, (request.fingerprint, request.issued_us, answer))
+        elif order_id is not None:
+            event_used = (order_id, ident, (request.fingerprint, self.now, answer))
+        outbox: tuple[tuple[str, RawEntry | None], ...] = ()
         if self.entries is not None:
-            effect.outbox = tuple([(name, entry and raw_entry(entry)) for name, entry in self.entries.items()])
-        return effect
-
-
-def effect_of(
-    request: Request,
-    after: BookAccount,
-    was: RawTotals,
-    then: RawTotals,
-    now: int,
-    code: Code,
-    order_id: str | None,
-    state: OrderState | None,
-    flags: tuple[str, ...],
-    order_rows: tuple[OrderRow, ...],
-    symbols: Iterable[BookSymbol],
-    moves: Iterable[tuple[Any, ...]],
-    written: Iterable[RawOrder],
-    changes: Iterable[tuple[Any, ...]],
-    details: tuple[tuple[str, Any], ...],
-) -> Effect:
-    """Outcome, journal record and what is remembered of a step that takes totals from `was` to `then`.
-
-    `moves` and `changes` are the changes of symbols and orders as the journal keeps them.
-    """
-    op, ident, version, scale, text = request.op, request.ident, after.version, after.scale, code._value_
-    if flags:
-        details = (*details, ("flags", flags))
-    state_text = None if state is None else state._value_
-    packed = (text, op, version, scale, was, then, order_id, state_text, flags, order_rows)
-    request_used = event_used = None
-    if isinstance(request, Timed):
-        if ident:
-            request_used = (ident, (request.fingerprint, request.issued_us, packed))
-    elif order_id is not None:
-        event_used = (order_id, ident, (request.fingerprint, now, packed))
-    return Effect(
-        new_record(
-            Outcome,
-            (code, op, after.account_id, version, scale, was, then, order_id, state, flags, order_rows, None, None),
-        ),
-        after,
-        tuple(symbols),
-        tuple(written),
-        (version, now, op, ident, order_id or "", text, was, then, tuple(moves), tuple(changes), details),
-        request_used,
-        event_used,
-    )
+            outbox = tuple([(name, entry and raw_entry(entry)) for name, entry in self.entries.items()])
+        return Effect(
+            new_record(
+                Outcome,
+                (code, op, after.account_id, version, scale, was, then, order_id, state, flags, orders, None, None),
+            ),
+            after,
+            tuple(symbols),
+            tuple(written),
+            (
+                version,
+                self.now,
+                op,
+                ident,
+                order_id or "",
+                text,
+                was,
+                then,
+                tuple(moves),
+                tuple(changes),
+                details,
+            ),
+            request_used,
+            event_used,
+            None,
+            self.aliases,
+            tuple(self.owners.items()),
+            self.rates,
+            outbox,
+        )
 
 
 def account_step(view: View, request: Timed, now: int) -> tuple[BookAccount | None, Effect | None]:

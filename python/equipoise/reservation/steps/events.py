@@ -222,9 +222,7 @@ def sweep(view: View, request: Sweep, now: int) -> Effect:
     if not outcomes:
         return _nothing_swept(request, account, (), lease)
     _renew_tops(draft)
-    effect = draft.finish(orders=tuple(outcomes))
-    effect.lease = lease
-    return effect
+    return draft.finish(orders=tuple(outcomes))._replace(lease=lease)
 
 
 def _nothing_swept(request: Sweep, account: BookAccount, flags: tuple[str, ...], lease: Lease | None) -> Effect:

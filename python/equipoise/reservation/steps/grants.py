@@ -14,7 +14,7 @@ from equipoise.reservation.records import (
     Terms,
     new_record,
 )
-from equipoise.reservation.requests import Adopt, Ask, Execute, Reserve
+from equipoise.reservation.requests import Adopt, Ask, Execute
 from equipoise.reservation.steps.draft import (
     Draft,
     account_fits,
@@ -81,7 +81,7 @@ def hold_of(terms: Terms, row: BookSymbol, ask: Ask) -> tuple[int, bool]:
 
 
 def new_order(
-    request: Reserve | Execute | Adopt,
+    request: Execute | Adopt,
     ask: Ask,
     place: int,
     hold: int,
@@ -91,13 +91,10 @@ def new_order(
     version: int,
     now: int,
 ) -> BookOrder:
-    """Record of an order that has just got its hold."""
-    deadline, good_till, outbox = now, None, False
-    if isinstance(request, Reserve):
-        deadline, good_till, outbox = request.deadline_us, request.good_till_us, request.outbox
+    """Record of an order that nobody has to send any more, executed or known at the venue."""
     terms = (scale, hold, ask.reduce_only, reduces, request.order_type, request.owner, request.ident, place)
-    figures = (now, deadline, good_till, state, hold, 0, ask.lots, 0, 0, 0, 0, 0)
-    rest = ((), "", None, None, outbox, None, 0, 0, 0, None, now, version)
+    figures = (now, now, None, state, hold, 0, ask.lots, 0, 0, 0, 0, 0)
+    rest = ((), "", None, None, False, None, 0, 0, 0, None, now, version)
     return new_record(BookOrder, ask[:6] + terms + figures + rest)
 
 

@@ -1,114 +1,58 @@
 """The step that holds margin for a ladder: what every order goes through first.
 
-The orders are judged in the compiled part (`hold_ladder`), which notes what each changes in the shape in which it will
-be written. What few accounts have, limits among it, is asked for here.
+The orders are judged in the compiled part (`LadderStep`), which notes what each changes in the shape in which it will
+be written. What few requests meet and few accounts have, limits among it, is asked for here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import cast
 
-from equipoise._rust import hold_ladder
-from equipoise.reservation.codes import PRECEDENCE, Code, OrderState
-from equipoise.reservation.money import AMOUNT_MAX, MICRO_SCALE
-from equipoise.reservation.records import (
-    BookAccount,
-    BookSymbol,
-    OrderRow,
-    Outcome,
-)
+from equipoise._rust import LadderStep
+from equipoise.reservation.codes import PRECEDENCE, AccountStatus, Code
+from equipoise.reservation.money import AMOUNT_MAX
+from equipoise.reservation.records import SYMBOL_START, BookAccount, BookSymbol, OrderRow, Outcome
 from equipoise.reservation.requests import Ask, Reserve
 from equipoise.reservation.steps.draft import (
     Draft,
     account_step,
-    blank_row,
     growth_gate,
     marks_stale,
     refuse,
 )
 from equipoise.reservation.steps.grants import hold_of, over_position_limit
 from equipoise.reservation.steps.rules import order_rate
-from equipoise.reservation.steps.view import Effect, View
+from equipoise.reservation.steps.view import Effect, RateDeltas, View
 
 __all__ = ["reserve"]
 
+_ByTerms = tuple[bool, Callable[..., Code] | None, Callable[..., BookSymbol] | None, RateDeltas | None]
+
 OK = Code.OK
-_ASKED = (None,) * 6
-"""Places of an order's record for what it was asked for with."""
-_FRESH = (0, 0, 0, 0, 0, 0, 0, 0, (), "", None, None)
-"""`hold` to `cancel_deadline_us` of an order that has just been made, but for the first and the third."""
-RESERVED, SENT = OrderState.RESERVED._value_, OrderState.SENT._value_
 
 
-def reserve(view: View, request: Reserve, now: int) -> Effect:
-    """Hold margin for a whole ladder: all of it, or what fits in the caller's order."""
+def _gates(view: View, request: Reserve, now: int) -> Effect | None:
+    """What ends the step before an order is judged."""
     account, refusal = account_step(view, request, now)
-    if refusal is None and account is not None:
-        if request.outbox and view.outbox_entry(request.ident) is not None:
-            # The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
-            return refuse(Code.REQUEST_CONFLICT, request, account)
-        refusal = growth_gate(request, account)
     if refusal is not None or account is None:
-        return cast(Effect, refusal)
-    terms, scale, owner, ident = account.terms, account.scale, request.owner, request.ident
-    # Keeps the counted charges per lot, where the rule has them.
-    draft = Draft(view, request, account, now) if terms.combine == "larger_leg" else None
-    taken: set[str] = set()
-    read: dict[tuple[str, str], tuple[BookSymbol, bool]] = {}
-    known = view.order
-    for ask in request.asks:
-        if known(ask[0]) is not None:
-            taken.add(ask[0])
-        elif (key := ask[1:3]) not in read:
-            row = view.symbol(*key)
-            read[key] = (blank_row(*key), False) if row is None else (row, True)
-    details = [("owner", owner)] if owner else []
-    if request.outbox:
-        details.append(("send", "outbox"))
-    state = SENT if request.sent else RESERVED
-    about = (request.order_type, owner, ident, 0, now, request.deadline_us, request.good_till_us, state)
-    # One sum of short tuples: see `new_record`.
-    blank = _ASKED + (scale, 0, False, False) + about + _FRESH + (request.outbox, None, 0, 0, 0, None)  # noqa: RUF005
-    judged = hold_ladder(
-        account,
-        terms,
-        request.asks,
-        taken,
-        list(read.values()),
-        account.totals,
-        now,
-        blank + (now, account.version + 1),  # noqa: RUF005
-        (request.op, ident, request.fingerprint, request.issued_us, details),
-        (Outcome, OK),
-        request.best_effort,
-        request.in_micros and scale != MICRO_SCALE,
-        terms.mark_age_ms_max is not None and marks_stale(view, account, now),
-        request.terms_version is not None and request.terms_version != account.terms_version,
-        (
-            hold_of,
-            partial(_limit, view, request, account) if terms.limited else None,
-            None if draft is None else partial(_count, draft),
-        ),
-    )
-    if judged is None:
-        return refuse(Code.AMOUNT_OVERFLOW, request, account)
-    if len(judged) == 4:
-        return _refuse_ladder(view, request, account, *judged)
-    outcome, after, symbols, orders, kept, held_ids, holds = judged
-    # Under rules that do not add up an owner's holds can exceed what the account holds.
-    owned = view.owned(owner) + holds if owner and holds else 0
-    if owned > AMOUNT_MAX:
-        return refuse(Code.AMOUNT_OVERFLOW, request, account)
-    effect = Effect(outcome, after, symbols, orders, kept=(ident, kept))
-    if owned:
-        effect.owners = ((owner, owned),)
-    if request.outbox:
-        entry = (ident, after.version, now, request.deadline_us, held_ids, len(held_ids))
-        effect.outbox = ((ident, entry),)
-    if draft is not None:
-        effect.rates = draft.rates
-    return effect
+        return refusal
+    if request.outbox and view.outbox_entry(request.ident) is not None:
+        # The id was archived, its entry still waits for an answer: a second one under it could not be told apart.
+        return refuse(Code.REQUEST_CONFLICT, request, account)
+    return growth_gate(request, account)
+
+
+def _by_terms(view: View, request: Reserve, account: BookAccount, now: int) -> _ByTerms:
+    """What terms that are not plain have: whether a mark is too old, limits, charges per lot that are counted."""
+    terms = account.terms
+    stale = terms.mark_age_ms_max is not None and marks_stale(view, account, now)
+    limit = partial(_limit, view, request, account) if terms.limited else None
+    if terms.combine != "larger_leg":
+        return stale, limit, None, None
+    draft = Draft(view, request, account, now)
+    draft.rates = {}
+    return stale, limit, partial(_count, draft), draft.rates
 
 
 def _count(draft: Draft, row: BookSymbol, hold: int, lots: int, change: int) -> BookSymbol:
@@ -171,3 +115,17 @@ def _refuse_ladder(
         first = next(row for row in outcomes if row[1] == code)
         return refuse(code, request, account, order_rows=orders, required_units=first[3], free_units=first[4])
     return refuse(code, request, account, order_rows=orders, required_units=rise, free_units=account.free_units)
+
+
+reserve = LadderStep(
+    gates=_gates,
+    refuse=_refuse_ladder,
+    hold_of=hold_of,
+    by_terms=_by_terms,
+    active=AccountStatus.ACTIVE,
+    effect=Effect,
+    outcome=Outcome,
+    ok=OK,
+    start=SYMBOL_START,
+)
+"""Hold margin for a whole ladder: all of it, or what fits in the caller's order."""

@@ -201,9 +201,9 @@ def repair(view: View, request: Repair, now: int) -> Effect:
         if request.kind in ("index", "lookups"):
             everything = request.kind == "index"
             indexes = indexes_of(view, orders.values(), larger_leg=larger_leg, sums=everything)
-            effect.upkeep = Upkeep(indexes=indexes)
-        elif request.kind == "journal":
-            effect.upkeep = Upkeep(rebase=True)
+            return effect._replace(upkeep=Upkeep(indexes=indexes))
+        if request.kind == "journal":
+            return effect._replace(upkeep=Upkeep(rebase=True))
     return effect
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from equipoise.reservation.codes import OrderState
 from equipoise.reservation.records import (
@@ -124,8 +124,7 @@ class Upkeep:
     """The journal's base becomes the state after this step."""
 
 
-@dataclass(slots=True)
-class Effect:
+class Effect(NamedTuple):
     """Answer of a step and everything to be written for it; a refusal writes nothing."""
 
     outcome: Outcome

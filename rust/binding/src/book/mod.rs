@@ -5,20 +5,23 @@ mod answer;
 mod calls;
 mod json;
 mod ladder;
+mod ladder_step;
 mod nested;
 mod pack;
 mod record;
 mod replies;
 mod rows;
+mod view;
 
 use pyo3::prelude::*;
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<calls::PyPackedReserve>()?;
     module.add_class::<calls::PyScriptCalls>()?;
+    module.add_class::<ladder_step::PyLadderStep>()?;
     module.add_class::<replies::PyReplies>()?;
+    module.add_class::<view::PyShelf>()?;
     module.add_function(wrap_pyfunction!(json::compact_json, module)?)?;
-    module.add_function(wrap_pyfunction!(ladder::hold_ladder, module)?)?;
     module.add_function(wrap_pyfunction!(pack::pack, module)?)?;
     module.add_function(wrap_pyfunction!(pack::step_columns, module)?)?;
     module.add_function(wrap_pyfunction!(pack::unpack, module)?)?;
