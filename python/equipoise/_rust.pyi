@@ -1055,7 +1055,6 @@ class Shelf:
     rows: dict[tuple[str, str], BookSymbol]
     orders: dict[str, RawOrder]
     working: dict[str, int | None]
-    """Orders that are not terminal, and when their next answer is due."""
     aliases: dict[str, str]
     owners: dict[str, int]
     requests: dict[str, KeptStep]

@@ -6,38 +6,46 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 /// Places of `equipoise.reservation.steps.view.Effect`, as far as a ladder has them.
-pub(super) mod effect {
-    pub(crate) const ACCOUNT: usize = 1;
-    pub(crate) const SYMBOLS: usize = 2;
-    pub(crate) const ORDERS: usize = 3;
-    pub(crate) const KEPT: usize = 7;
-    pub(crate) const OWNERS: usize = 9;
-    pub(crate) const OUTBOX: usize = 11;
+mod effect {
+    pub(super) const ACCOUNT: usize = 1;
+    pub(super) const SYMBOLS: usize = 2;
+    pub(super) const ORDERS: usize = 3;
+    pub(super) const KEPT: usize = 7;
+    pub(super) const OWNERS: usize = 9;
+    pub(super) const OUTBOX: usize = 11;
 }
 
 /// Place of `deadline_us` in the record of an order.
 const DEADLINE_US: usize = 15;
 
-/// What the memory store keeps of an account and a reservation reads or writes. Its class in Python has the rest, and says
-/// what each is.
+/// What the memory store keeps of an account and a reservation reads or writes; its class in Python has the rest.
 #[pyclass(subclass, name = "Shelf", module = "equipoise._rust")]
 pub(crate) struct PyShelf {
+    /// The account; None before it is opened.
     #[pyo3(get, set)]
     held: Option<Py<PyTuple>>,
+    /// Totals by (symbol, leg).
     #[pyo3(get, set)]
     rows: Py<PyDict>,
+    /// By id.
     #[pyo3(get, set)]
     orders: Py<PyDict>,
+    /// Orders that are not terminal, and when their next answer is due.
     #[pyo3(get, set)]
     working: Py<PyDict>,
+    /// Other ids, and the order that each leads to.
     #[pyo3(get, set)]
     aliases: Py<PyDict>,
+    /// What each owner holds.
     #[pyo3(get, set)]
     owners: Py<PyDict>,
+    /// By id, the step that it was used for.
     #[pyo3(get, set)]
     requests: Py<PyDict>,
+    /// Steps as they were done.
     #[pyo3(get, set)]
     journal: Py<PyList>,
+    /// Entries by request id.
     #[pyo3(get, set)]
     outbox: Py<PyDict>,
 }
