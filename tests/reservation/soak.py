@@ -17,17 +17,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from inspect import isdatadescriptor
 from pathlib import Path
 from typing import Any
 
 from tests import servers
 
+from equipoise._rust import Shelf
 from equipoise.orders import Order, Side
 from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation.memory import _Shelf
 
 __all__ = ["Soak"]
 
 A = "soak"
+RECORDS = (*[name for name, kept in vars(Shelf).items() if isdatadescriptor(kept)], *_Shelf.__slots__)
+"""What a memory book keeps of an account."""
 SYMBOLS = ("AAA", "BBB", "CCC")
 EVENTS = ("claim", "ack", "ack", "fill", "fill", "fill", "amend", "settle", "cancel", "reject", "expire")
 LIVE_MAX = 300
@@ -238,13 +243,18 @@ class Home:
             return ReservationBook.connect(self.server.url, clock=clock, timeout_ms=600_000)
         book = ReservationBook.connect("memory:", clock=clock)
         if (self.folder / "memory.pickle").exists():
-            book._shelves = pickle.loads((self.folder / "memory.pickle").read_bytes())  # type: ignore[attr-defined]
+            for name, records in pickle.loads((self.folder / "memory.pickle").read_bytes()).items():
+                shelf = book._shelves[name] = _Shelf()  # type: ignore[attr-defined]
+                for kind, kept in records.items():
+                    setattr(shelf, kind, kept)
         return book
 
     def save(self, book: ReservationBook) -> None:
         """Keep what would go with the process."""
         if self.store == "memory":
-            (self.folder / "memory.pickle").write_bytes(pickle.dumps(book._shelves))  # type: ignore[attr-defined]
+            shelves = book._shelves.items()  # type: ignore[attr-defined]
+            kept = {name: {kind: getattr(shelf, kind) for kind in RECORDS} for name, shelf in shelves}
+            (self.folder / "memory.pickle").write_bytes(pickle.dumps(kept))
         if self.server is not None:
             with self.server.client() as client:
                 client.save()

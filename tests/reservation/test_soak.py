@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests import servers
-from tests.reservation.soak import A, Soak
+from tests.reservation.soak import A, Home, Soak
 
 from equipoise.reservation import ReservationBook
 
@@ -56,3 +56,23 @@ def test_i6_a_long_life_ends_at_exactly_zero_and_nothing_grows(store: str, sqlit
             for table in ("journal", "requests", "orders", "events", "base_orders"):
                 (count,) = rows.execute(f"SELECT count(*) FROM {table}").fetchone()
                 assert count <= 5_000, table
+
+
+def test_a_long_life_in_memory_is_taken_up_where_it_was_left(tmp_path: Path) -> None:
+    now, accounts = START_US, []
+    for piece in range(2):
+        home = Home("memory", tmp_path)
+        with home.open(lambda at=now: at) as book:  # type: ignore[misc]
+            accounts.append(book.account(A) if piece else None)
+            soak = Soak(book, 1, piece, now)
+            book._clock = soak.clock
+            soak.open()
+            soak.run(1_000)
+            assert book.audit(A).findings == ()
+            home.save(book)
+            now = soak.now_us
+            if piece:
+                soak.end()
+            else:
+                accounts.append(book.account(A))
+    assert accounts[2] == accounts[1]
