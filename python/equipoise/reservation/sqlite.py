@@ -426,7 +426,7 @@ class SqliteBook(ReservationBook):
                 return False
         effect = STEPS[request.op](rows, request, self._clock())
         member.outcome = effect.outcome
-        if effect.kept is None and effect.account is None and not effect.symbols and effect.lease is None:
+        if effect.account is None and not effect.symbols and effect.lease is None:
             return False
         rows.take(effect)
         return True

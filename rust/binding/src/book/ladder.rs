@@ -58,6 +58,7 @@ const SYMBOL: usize = 1;
 const LEG: usize = 2;
 const SIDE: usize = 3;
 const LOTS: usize = 4;
+const PRICE_TICKS: usize = 5;
 const HOLD: usize = 6;
 const REDUCE_ONLY: usize = 7;
 
@@ -258,7 +259,8 @@ impl<'py> Common<'_, 'py> {
         let py = ask.py();
         let Self { request, scale, state, now, version } = *self;
         let at = |place: usize| ask.get_item(place);
-        let (order_id, symbol, leg, side, lots, ticks) = (at(0)?, at(1)?, at(2)?, at(3)?, at(LOTS)?, at(5)?);
+        let (order_id, symbol, leg) = (at(ORDER_ID)?, at(SYMBOL)?, at(LEG)?);
+        let (side, lots, ticks) = (at(SIDE)?, at(LOTS)?, at(PRICE_TICKS)?);
         let [reduces, outbox] = [reduces, request.outbox].map(|on| PyBool::new(py, on).to_owned().into_any());
         let (reduce_only, place) = (at(REDUCE_ONLY)?, place.into_pyobject(py)?.into_any());
         let (none, zero) = (&py.None().into_bound(py), &0i64.into_pyobject(py)?.into_any());

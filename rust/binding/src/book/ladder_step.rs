@@ -226,6 +226,7 @@ impl PyLadderStep {
 
 /// What terms that are not plain have: see `LadderStep`.
 type ByTerms<'py> = (bool, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>, Bound<'py, PyAny>);
+
 /// Codes of refused orders, outcomes of all, rise of used_margin_all and sum of holds of those without a fault.
 type Refused<'py> = (Bound<'py, PyTuple>, Bound<'py, PyTuple>, Bound<'py, PyAny>, Bound<'py, PyAny>);
 

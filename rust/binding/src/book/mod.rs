@@ -1,5 +1,6 @@
-//! What is hot in a step of the reservation book: judging a ladder and the totals of a symbol; and what a step costs beside
-//! the work itself, the Redis store's side of the wire and how the memory store and the SQLite store keep it.
+//! What is hot in a step of the reservation book: the step that holds a ladder (`ladder_step`, whose orders `ladder` judges)
+//! and the totals of a symbol (`rows`); and what a step costs beside the work itself, the Redis store's side of the wire and
+//! how the memory store (`view`, `pack`) and the SQLite store keep it.
 
 mod answer;
 mod calls;

@@ -162,11 +162,12 @@ impl<'a, 'py> View<'a, 'py> {
     pub(super) fn known(&self, order_id: &Bound<'py, PyAny>) -> PyResult<bool> {
         match self {
             Self::Shelf(shelf) => {
-                let (orders, aliases) = (shelf.orders.bind(shelf.py()), shelf.aliases.bind(shelf.py()));
-                if aliases.is_empty() || orders.contains(order_id)? {
-                    return orders.contains(order_id);
+                let orders = shelf.orders.bind(shelf.py());
+                if orders.contains(order_id)? {
+                    return Ok(true);
                 }
-                aliases.get_item(order_id)?.map_or(Ok(false), |name| orders.contains(name))
+                let alias = shelf.aliases.bind(shelf.py()).get_item(order_id)?;
+                alias.map_or(Ok(false), |name| orders.contains(name))
             }
             Self::Other(view) => Ok(!view.call_method1(intern!(view.py(), "order"), (order_id,))?.is_none()),
         }
