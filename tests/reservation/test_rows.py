@@ -351,3 +351,13 @@ def test_an_open_profit_frees_margin_only_where_the_policy_counts_it(
     assert granted.after is not None
     assert (granted.before.free, granted.after.free) == (free, 0)
     assert proven.account("a").free_units == 0
+
+
+def test_what_a_ladder_lacks_is_its_rise_of_margin_not_the_sum_of_its_charges(
+    proven: ReservationBook, order: Callable[..., Order]
+) -> None:
+    proven.open_account("a", "0.000006", rule="worst_side")
+    refused = proven.reserve("a", [order(hold=5), order("ask", hold=7)], request_id="r")
+    assert (refused.code, refused.required_units, refused.free_units) == (Code.INSUFFICIENT_MARGIN, 7, 6)
+    assert refused.shortfall_units == 1
+    assert {row.code for row in refused.orders} == {Code.INSUFFICIENT_MARGIN}
