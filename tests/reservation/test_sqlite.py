@@ -28,7 +28,8 @@ from equipoise.reservation import sqlite as store
 from equipoise.reservation import sqlite_engine as engine
 from equipoise.reservation.awaited import RequestMaker
 from equipoise.reservation.group import Group, GroupMember
-from equipoise.reservation.records import BookOrder
+from equipoise.reservation.order_calls import Policy
+from equipoise.reservation.records import BookOrder, Outcome
 from equipoise.reservation.sqlite import SqliteBook, wal_reset_is_fixed
 
 Make = Callable[..., Order]
@@ -627,7 +628,7 @@ def test_the_schema_is_versioned_lifted_and_never_lowered(
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
-@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5, 6])
 def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     sqlite_path: Path, project_root: Path, schema: int, through_apsw: bool, order: Make, clock: Any
 ) -> None:
@@ -668,6 +669,54 @@ def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
             others = rows.execute("SELECT type, name FROM sqlite_master WHERE type <> 'table' ORDER BY 1, 2").fetchall()
             shapes.append((tables, others, rows.execute("PRAGMA user_version").fetchone()))
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_what_an_earlier_schema_has_answered_is_answered_again_from_the_lifted_file(
+    sqlite_path: Path, project_root: Path, through_apsw: bool, order: Make, clock: Any
+) -> None:
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        rows.executescript((project_root / "tests/vectors/book_schema_6.sql").read_text())
+    clock.now_us, ask = 1_700_090_003_000_000, partial(order, price_ticks=1)
+    with SqliteBook(str(sqlite_path), clock=clock, through_apsw=through_apsw) as book:
+        both = [ask(lots=2, hold=30, order_id="h1"), ask("ask", hold=40, order_id="h2")]
+        whole = book.reserve("whole", both, request_id="all")
+        assert (whole.code, whole.version, whole.granted) == (Code.DUPLICATE, 2, ("h1", "h2"))
+        some = [ask(hold=200, order_id="x"), ask(hold=7, order_id="p")]
+        part = book.reserve("whole", some, request_id="part", policy="best_effort")
+        assert (part.code, part.version, part.granted) == (Code.DUPLICATE, 3, ("p",))
+        assert book.reserve("whole", [ask(hold=1)], request_id="gone").code is Code.REQUEST_ABANDONED
+
+
+def test_a_reservation_held_whole_is_answered_again_from_its_journal_record(sqlite_path: Path, order: Make) -> None:
+    ladders: dict[str, tuple[list[str], Policy]] = {
+        "whole": (["0.003", "0.004"], "all_or_nothing"),
+        "best": (["0.005", "0.006"], "best_effort"),
+        "part": (["10", "0.007"], "best_effort"),
+    }
+
+    def ask(book: ReservationBook, name: str) -> Outcome:
+        holds, policy = ladders[name]
+        orders = [order(), order("ask")]
+        return book.reserve(A, orders, request_id=name, holds=holds, policy=policy, owner="o", send="outbox")
+
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        book.open_account(A, "1", currency="KWD", scale=3)
+        first = {name: ask(book, name) for name in ladders}
+        assert [len(outcome.granted) for outcome in first.values()] == [2, 2, 1]
+        book.cancel(A, "whole:0")
+    again = {name: outcome._replace(code=Code.DUPLICATE) for name, outcome in first.items()}
+    with SqliteBook(str(sqlite_path), durability="normal") as book:
+        assert {name: ask(book, name) for name in ladders} == again
+        kept = book._ready().execute("SELECT ident, outcome IS NULL, version FROM requests")
+        answered = [row for row in sorted(kept.fetchall()) if row[0] in ladders]
+        assert answered == [("best", 1, first["best"].version), ("part", 0, None), ("whole", 1, first["whole"].version)]
+        with closing(beside(book, sqlite_path)) as other:
+            other.execute("DELETE FROM journal WHERE version = 2")
+        with pytest.raises(StoreCorrupt, match="no version 2"):
+            ask(book, "whole")
+        assert ask(book, "best") == again["best"]
+        assert book.reserve(A, [order()], request_id="new", holds=["0.001"]).ok
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])

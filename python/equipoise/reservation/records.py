@@ -108,7 +108,8 @@ Remembered = tuple[str, int, PackedOutcome | None]
 PackedStep = tuple[int, int, str, int, bytes]
 """(version, at_us, fingerprint, issued_us, journal record and answer packed).
 
-One object in the place of some fifteen that the garbage collector would look at again and again.
+One object in the place of some fifteen that the garbage collector would look at again and again. Of a ladder that is
+held whole the scale of the account stands for the answer: see `answer_of_record`.
 """
 KeptStep = PackedStep | tuple[int, int, str, int, tuple[RawJournal, PackedOutcome | None]]
 """The same, or record and answer as they are, where they cannot be packed."""
@@ -663,7 +664,15 @@ class Outcome(NamedTuple):
 def step_of(kept: KeptStep) -> tuple[RawJournal, PackedOutcome | None]:
     """The journal record of a step, and what its id was answered."""
     packed = kept[4]
-    return unpack(packed) if isinstance(packed, bytes) else packed
+    journal, answer = unpack(packed) if isinstance(packed, bytes) else packed
+    return journal, answer_of_record(journal, answer) if isinstance(answer, int) else answer
+
+
+def answer_of_record(journal: RawJournal, scale: int) -> PackedOutcome:
+    """What a reservation was answered of which every order is held: its journal record tells all of it."""
+    version, _, op, _, _, code, before, after, _, orders, _ = journal
+    rows = tuple([(order_id, code, state[1], 0, 0) for order_id, _, state in orders])
+    return (code, op, version, scale, before, after, None, None, (), rows)
 
 
 def journal_record(raw: RawJournal) -> JournalRecord:

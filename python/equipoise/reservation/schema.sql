@@ -107,9 +107,10 @@ CREATE TABLE orders (
     PRIMARY KEY (account_id, order_id),
     CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT, WITHOUT ROWID;
--- A sweep finds what is due without looking at what rests.
+-- A sweep finds what is due without looking at what rests. For IN the engine would build a table of the states whenever
+-- it writes an order.
 CREATE INDEX orders_live ON orders (account_id, due_us)
-    WHERE state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN');
+    WHERE state = 'RESERVED' OR state = 'SENT' OR state = 'LIVE' OR state = 'UNKNOWN';
 
 CREATE TABLE aliases (
     account_id TEXT NOT NULL,
@@ -136,13 +137,15 @@ CREATE TABLE rates (
     PRIMARY KEY (account_id, symbol, leg, kind, rate)
 ) STRICT, WITHOUT ROWID;
 
--- Ids of account-level requests; outcome NULL is a tombstone (abandoned).
+-- Ids of account-level requests. A reservation that is held whole was answered what the journal's record of the version
+-- says; others have an outcome. Neither: a tombstone (abandoned).
 CREATE TABLE requests (
     account_id TEXT NOT NULL,
     ident TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     issued_us INTEGER NOT NULL,
     outcome TEXT,
+    version INTEGER,
     PRIMARY KEY (account_id, ident)
 ) STRICT, WITHOUT ROWID;
 

@@ -19,6 +19,7 @@ from equipoise.reservation.records import (
     BookSymbol,
     JournalRecord,
     OutboxEntry,
+    RawJournal,
     Remembered,
     Terms,
     Totals,
@@ -49,6 +50,7 @@ __all__ = [
     "journal_of",
     "must_account",
     "order_of",
+    "raw_journal_of",
     "remembered_of",
     "text_of",
     "tuples_of",
@@ -63,7 +65,9 @@ ORDER_COLUMNS = ", ".join(BookOrder._fields)
 GET_ACCOUNT = f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE account_id = ?"  # noqa: S608
 GET_SYMBOLS = f"SELECT {SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? ORDER BY symbol, leg"  # noqa: S608
 GET_ORDERS = f"SELECT {ORDER_COLUMNS} FROM orders WHERE account_id = ? ORDER BY place_made"  # noqa: S608
-_LIVE = "orders INDEXED BY orders_live WHERE account_id = ? AND state IN ('RESERVED', 'SENT', 'LIVE', 'UNKNOWN')"
+_STATES = "(state = 'RESERVED' OR state = 'SENT' OR state = 'LIVE' OR state = 'UNKNOWN')"
+"""As the index has it: in other words the engine does not take it for the same."""
+_LIVE = f"orders INDEXED BY orders_live WHERE account_id = ? AND {_STATES}"
 GET_LIVE = f"SELECT {ORDER_COLUMNS} FROM {_LIVE} ORDER BY place_made"  # noqa: S608
 GET_DUE = f"SELECT {ORDER_COLUMNS} FROM {_LIVE} AND due_us < ? ORDER BY place_made"  # noqa: S608
 GET_HELD = f"SELECT ifnull(sum(hold), 0) FROM {_LIVE}"  # noqa: S608
@@ -115,9 +119,14 @@ def order_of(row: Sequence[Any]) -> BookOrder:
     return BookOrder._make(values)
 
 
+def raw_journal_of(row: Sequence[Any]) -> RawJournal:
+    """A journal record from its row, as it is kept."""
+    return (*row[:6], *tuples_of(json.loads(row[6])))
+
+
 def journal_of(row: Sequence[Any]) -> JournalRecord:
     """A journal record from its row."""
-    return journal_record((*row[:6], *tuples_of(json.loads(row[6]))))
+    return journal_record(raw_journal_of(row))
 
 
 def entry_of(row: Sequence[Any]) -> OutboxEntry:

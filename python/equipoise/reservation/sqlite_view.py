@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from equipoise.reservation.records import BookAccount, BookOrder, BookSymbol, OutboxEntry, Remembered, order_of_raw
+from equipoise.errors import StoreCorrupt
+from equipoise.reservation.records import (
+    BookAccount,
+    BookOrder,
+    BookSymbol,
+    OutboxEntry,
+    Remembered,
+    answer_of_record,
+    order_of_raw,
+)
 from equipoise.reservation.requests import Request, Reserve, Timed
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
@@ -16,11 +25,13 @@ from equipoise.reservation.sqlite_rows import (
     GET_ORDERS,
     GET_OUTBOX,
     GET_SYMBOLS,
+    JOURNAL,
     ORDER_COLUMNS,
     SYMBOL_COLUMNS,
     account_of,
     entry_of,
     order_of,
+    raw_journal_of,
     remembered_of,
     text_of,
 )
@@ -39,22 +50,27 @@ _GET_SETTLED = (
 GET_FIRST_KEPT = (
     "SELECT version FROM journal AS kept WHERE account_id = ? AND (at_us > ? OR EXISTS "
     "(SELECT 1 FROM requests AS known WHERE known.account_id = kept.account_id AND known.ident = kept.ident "
-    "AND issued_us > ? AND json_extract(outcome, '$[2]') = version)) ORDER BY version LIMIT 1"
+    "AND issued_us > ? AND ifnull(known.version, json_extract(outcome, '$[2]')) = kept.version)) "
+    "ORDER BY version LIMIT 1"
 )
 _GET_UNFILLED = (
     "SELECT order_id FROM orders WHERE account_id = ? AND changed_us <= ? AND request_id <> '' AND filled = 0 "
     "AND overfilled = 0 AND open_lots = 0 AND state IN ('REJECTED', 'CANCELLED', 'EXPIRED')"
 )
+# Each name is looked up on its own: for IN the engine would first build a table of them.
 _GET_TAKEN = (
-    "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id IN (SELECT value FROM json_each(?2)) UNION ALL "
-    "SELECT alias FROM aliases WHERE account_id = ?1 AND alias IN (SELECT value FROM json_each(?2))"
+    "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM orders WHERE account_id = ?1 AND order_id = value) "
+    "OR EXISTS (SELECT 1 FROM aliases WHERE account_id = ?1 AND alias = value)"
 )
-_IS_TAKEN = (
-    "SELECT order_id FROM orders WHERE account_id = ?1 AND order_id = ?2 UNION ALL "
-    "SELECT alias FROM aliases WHERE account_id = ?1 AND alias = ?2"
+_IS_USED_IS_TAKEN = (
+    "SELECT EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = ?2), "
+    "EXISTS (SELECT 1 FROM orders WHERE account_id = ?1 AND order_id = ?3) "
+    "OR EXISTS (SELECT 1 FROM aliases WHERE account_id = ?1 AND alias = ?3)"
 )
-_GET_USED = "SELECT ident FROM requests WHERE account_id = ? AND ident IN (SELECT value FROM json_each(?))"
-_GET_REQUEST = "SELECT fingerprint, issued_us, outcome FROM requests WHERE account_id = ? AND ident = ?"
+_GET_USED = (
+    "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = value)"
+)
+_GET_REQUEST = "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ? AND ident = ?"
 _COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
 _GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
 _GET_RATES = (
@@ -106,7 +122,7 @@ class Rows:
         self.begin(request, Writes(connection) if writes is None else writes)
 
     def begin(self, request: Request, writes: Writes) -> None:
-        """Look up at once which of a ladder's ids are taken. `writes` is what the transaction has not written yet."""
+        """Look up at once which ids of a ladder are in the file. `writes`: what the transaction has not written yet."""
         self._writes = writes
         if isinstance(request, Reserve):
             account_id, absent, asks = self._account_id, writes.absent, request.asks
@@ -114,7 +130,10 @@ class Rows:
             if (first := (account_id, asks[0][0])) in absent:
                 return
             if len(asks) == 1:
-                if not self._execute(_IS_TAKEN, first).fetchall():
+                used, taken = self._execute(_IS_USED_IS_TAKEN, (account_id, request.ident, first[1])).fetchall()[0]
+                if not used:
+                    writes.unused.add((account_id, request.ident))
+                if not taken:
                     absent.add(first)
                 return
             ids = [ask.order_id for ask in asks]
@@ -218,13 +237,24 @@ class Rows:
 
     def request(self, ident: str) -> Remembered | None:
         """What a request id was used for."""
-        waiting = self._writes.requests.get((self._account_id, ident))
-        if waiting is not None:
-            return remembered_of(waiting)
-        if (self._account_id, ident) in self._writes.unused:
+        key = (self._account_id, ident)
+        if key in self._writes.requests:
+            self._flush()
+        elif key in self._writes.unused:
             return None
-        found = self._execute(_GET_REQUEST, (self._account_id, ident)).fetchall()
-        return remembered_of(found[0]) if found else None
+        found = self._execute(_GET_REQUEST, key).fetchall()
+        if not found:
+            return None
+        version = found[0][3]
+        return remembered_of(found[0]) if version is None else self._answered(version, *found[0][:2])
+
+    def _answered(self, version: int, fingerprint: str, issued_us: int) -> Remembered:
+        """What is remembered of a reservation whose answer is its journal record."""
+        found = self._execute(f"{JOURNAL} AND version = ?", (self._account_id, version)).fetchall()
+        account = self.account()
+        if not found or account is None:
+            raise StoreCorrupt(f"journal of {self._account_id} has no version {version}")
+        return (fingerprint, issued_us, answer_of_record(raw_journal_of(found[0]), account.scale))
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         """What an event id was used for."""

@@ -91,7 +91,7 @@ _PUT_RATE = (
 )
 _DROP_RATE = "DELETE FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? AND rate = ? AND count = 0"
 _PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?)"
+_PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
 _PUT_ENTRY = _insert("outbox", ("account_id", *OutboxEntry._fields), ("account_id", "request_id"), ("open_orders",))
@@ -168,7 +168,8 @@ class Writes:
         self.orders: dict[tuple[str, str], tuple[int | None, RawOrder]] = {}
         """The place of a new one; None: it is in the file, and has one."""
         self.owners: dict[tuple[str, str], int] = {}
-        self.requests: dict[tuple[str, str], AnswerRow] = {}
+        self.requests: dict[tuple[str, str], tuple[str, int, str | None, int | None]] = {}
+        """As `AnswerRow`, and the version whose journal record tells the answer."""
         self.events: dict[tuple[str, str, str], AnswerRow] = {}
         self.absent: set[tuple[str, str]] = set()
         """By account: ids that no order in the file has, nor is one known there by them."""
@@ -201,7 +202,7 @@ class Writes:
             self.owners[account_id, owner] = held
         if effect.request is not None:
             ident, answer = effect.request
-            self.requests[account_id, ident] = _answer_row(answer)
+            self.requests[account_id, ident] = (*_answer_row(answer), None)
         if effect.event is not None:
             order_id, ident, answer = effect.event
             self.events[account_id, order_id, ident] = _answer_row(answer)
@@ -220,7 +221,7 @@ class Writes:
         assert after is not None  # noqa: S101 - it holds more
         row, text = step_columns(packed)
         self.journal.append((account_id, *row))
-        self.requests[account_id, ident] = (fingerprint, issued_us, text)
+        self.requests[account_id, ident] = (fingerprint, issued_us, text, version if text is None else None)
         kept = self.accounts.get(account_id)
         self.accounts[account_id] = (before if kept is None else kept[0], after)
         for totals in symbols:

@@ -52,8 +52,7 @@ struct Step<'a, 'py> {
 }
 
 impl<'py> Step<'_, 'py> {
-    /// The journal's record and the answer to the id, packed: (`RawJournal`, `PackedOutcome`) of
-    /// `equipoise.reservation.records`.
+    /// The journal's record and the answer to the id, packed: see `KeptStep` of `equipoise.reservation.records`.
     fn packed(&self, ladder: &Ladder<'_, 'py>, written: &Written<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let Request { op, ident, owner, outbox, .. } = self.request;
         let mut out = Packed::new();
@@ -94,6 +93,10 @@ impl<'py> Step<'_, 'py> {
             out.begin(2);
             out.text(name);
             out.text(text);
+        }
+        if written.answers.len() == written.held.len() {
+            out.number(self.scale);
+            return Ok(out.bytes(ladder.py()));
         }
         out.begin(10);
         out.text("OK");

@@ -203,7 +203,8 @@ pub(super) fn unpack<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<Bound<'py,
 const COLUMNS: usize = 6;
 
 /// What the SQLite store writes of a packed step: the journal's record, whose nested fields are JSON, and the answer to
-/// the id as JSON, None where there is none. Raises ValueError where the bytes are not a step of `pack`.
+/// the id as JSON, None where there is none or the record tells it. Raises ValueError where the bytes are not a step of
+/// `pack`.
 #[pyfunction]
 pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bound<'py, PyTuple>, Option<String>)> {
     let mut rest = Rest(packed);
@@ -215,11 +216,16 @@ pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bou
     let mut record = Json::new();
     rest.write_items(&mut record, nested, 1)?;
     row.push(PyString::new(py, &record.into_text()).into_any());
-    let mut answer = Json::new();
-    let answered = rest.0.first() != Some(&NONE);
-    rest.write(&mut answer, 1)?;
+    let answer = if rest.0.first() == Some(&TUPLE) {
+        let mut answer = Json::new();
+        rest.write(&mut answer, 1)?;
+        Some(answer.into_text())
+    } else {
+        rest.value(py, 1)?;
+        None
+    };
     if !rest.0.is_empty() {
         return Err(cut());
     }
-    Ok((PyTuple::new(py, row)?, answered.then(|| answer.into_text())))
+    Ok((PyTuple::new(py, row)?, answer))
 }
