@@ -229,6 +229,25 @@ def test_an_id_used_twice_in_one_command_is_used_twice(
     assert fourth.orders == first.orders
 
 
+def test_a_venue_s_id_of_an_order_is_not_used_again_by_one_of_several(
+    client: redis.Redis, runner: asyncio.Runner, order: Make
+) -> None:
+    async def main() -> list[Any]:
+        async with await AsyncReservationBook.connect(servers.shared().url) as book:
+            await book.open_account(A, 1)
+            await book.reserve(A, [order(hold=1, order_id="o")], request_id="first")
+            await book.acknowledge(A, "o", "at the venue")
+            names = ("n", "at the venue", "m", "o")
+            found = await together(
+                book, [book.reserve(A, [order(hold=1, order_id=name)], request_id=f"r {name}") for name in names]
+            )
+            assert (await book.audit(A)).findings == ()
+            return found
+
+    codes = [outcome.code for outcome in runner.run(main())]
+    assert codes == [Code.OK, Code.ORDER_EXISTS, Code.OK, Code.ORDER_EXISTS]
+
+
 def test_an_archived_id_whose_entry_is_open_is_not_used_again_by_one_of_several(
     client: redis.Redis, runner: asyncio.Runner, order: Make, clock: Any
 ) -> None:

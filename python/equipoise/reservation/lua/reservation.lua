@@ -37,7 +37,7 @@ for i = 1, count do
     }
     ids[i] = id
 end
-local aliased = call('HMGET', ALIASES, unpack(ids))
+local aliased = batch and batch.aliased or call('HMGET', ALIASES, unpack(ids))
 local taken = batch and batch.taken or call('EXISTS', unpack(KEYS, key + 1, key + count))
 local packed = batch and #fields == 1 and batch.rows[fields[1]] and fields or call('HMGET', SYMBOLS, unpack(fields))
 local owned = owner ~= '' and number(call('HGET', OWNERS, owner) or '0', 'owner') or 0
@@ -207,7 +207,7 @@ end
 
 -- Compute. Lists are made with room for what one order needs.
 local version = step_version()
-local places, dues, names, orders = { '', '' }, { '', '' }, outbox and { '' }, { '' }
+local names, orders = outbox and { '' }, { '' }
 local due, opening = tonumber(deadline) < 1 and '1' or deadline, '["' .. state .. '",'
 for n, i in ipairs(granted) do
     local ask = asks[i]
@@ -217,9 +217,6 @@ for n, i in ipairs(granted) do
     end
     orders[n] = '[' .. name .. ',null,' .. after .. ']'
     digest_of(ask.id, after, 1)
-    -- A thousand times the version, and the place.
-    places[2 * n - 1], places[2 * n] = version .. (i == 1 and '000' or format('%03.0f', i - 1)), ask.id
-    dues[2 * n - 1], dues[2 * n] = due, ask.id
     if rate_of and (not ask.reduces or ask.hold > 0) then
         rate_more(rate_member('orders', ask.symbol, divide_up(ask.hold, ask.lots), ask.id))
     end
@@ -259,13 +256,19 @@ local reply, written = finish('OK', nil, nil, nil, concat(refused, ','), A.execu
 if not written then
     return reply
 end
-for n, i in ipairs(granted) do
+local places, dues = batch and batch.places or { '', '' }, batch and batch.dues or { '', '' }
+local last = batch and #places or 0
+for _, i in ipairs(granted) do
     local ask, record = asks[i], KEYS[key + i]
+    -- A thousand times the version, and the place.
+    local seq = version .. (i == 1 and '000' or format('%03.0f', i - 1))
+    places[last + 1], places[last + 2], dues[last + 1], dues[last + 2] = seq, ask.id, due, ask.id
+    last = last + 2
     common[2], common[4] = ask.hold_text, ask.hold_text
     call(
         'HSET', record, 'symbol', ask.symbol, 'side', ask.side, 'lots', ask.lots_text, 'price_ticks', ask.ticks, 'state',
         state, 'order_status', 'QUEUED', 'execution_status', 'QUEUED', 'created_us', now_text, 'deadline_us', deadline,
-        'seq', places[2 * n - 1], 'request_id', ident, unpack(common, ask.hold > 0 and 1 or 5)
+        'seq', seq, 'request_id', ident, unpack(common, ask.hold > 0 and 1 or 5)
     )
     if ask.leg ~= '' then
         call('HSET', record, 'leg', ask.leg)
@@ -280,12 +283,7 @@ if outbox then
         'order_ids', '[' .. concat(names, ',') .. ']'
     )
 end
-if batch then
-    local n = #batch.places
-    for i = 1, #places do
-        batch.places[n + i], batch.dues[n + i] = places[i], dues[i]
-    end
-else
+if not batch then
     call('ZADD', ORDERS, unpack(places))
     call('ZADD', DUE, unpack(dues))
 end

@@ -24,6 +24,8 @@ end
 batch = {
     rows = {}, requests = {}, kept = {}, waiting = {}, places = {}, dues = {}, stood = 0,
     taken = call('EXISTS', unpack(KEYS, RECORD)),
+    -- Empty where the account has no alias, which is then not asked about for each; else nil.
+    aliased = call('HLEN', ALIASES) == 0 and {} or nil,
 }
 for i, kept in ipairs(call('HMGET', REQUESTS, unpack(idents))) do
     batch.requests[idents[i]] = kept
