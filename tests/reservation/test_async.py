@@ -183,6 +183,29 @@ def test_close_answers_what_was_asked_joins_the_thread_and_refuses_the_rest(sqli
         assert book.account(A).all_units == 20
 
 
+def test_a_clock_that_fails_in_a_step_is_said_as_it_is_to_who_awaits(sqlite_path: Path, order: Make) -> None:
+    times: list[int | None] = []
+
+    def clock() -> int:
+        now = times.pop() if times else time.time_ns() // 1000
+        if now is None:
+            raise ZeroDivisionError("no time")
+        return now
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(url("sqlite", sqlite_path), clock=clock) as book:
+            await book.open_account(A, 1)
+            now = clock()
+            named = {"issued_at_us": now, "not_after_us": now + 10**7, "deadline_us": now + 10**7}
+            times.append(None)
+            with pytest.raises(ZeroDivisionError, match="no time"):
+                await book.reserve(A, [order(hold=1)], request_id="r", **named)
+            assert (await book.reserve(A, [order(hold=1)], request_id="r", **named)).ok
+            assert (await book.audit(A)).findings == ()
+
+    run(main())
+
+
 def test_a_close_that_is_cancelled_does_not_hold_the_loop_and_goes_on(sqlite_path: Path, clock: Any) -> None:
     where = url("sqlite", sqlite_path)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from equipoise.orders import Order
-from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation import Code, OrderState, Outcome, ReservationBook
 
 Make = Callable[..., Order]
 A = "acc"
@@ -27,6 +27,27 @@ def test_a_request_is_valid_at_not_after_and_not_a_microsecond_later(
     late = proven.reserve(A, [order()], request_id="b", issued_at_us=until - 5, not_after_us=until)
     assert late.code is Code.REQUEST_EXPIRED
     assert proven.amend(A, "o", 2, 0, event_id="b", not_after_us=until).code is Code.REQUEST_EXPIRED
+
+
+def test_a_clock_that_fails_in_a_step_says_so_itself_and_nothing_is_done(
+    proven: ReservationBook, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven.open_account(A, 1)
+    later = clock() + 9
+
+    def place() -> Outcome:
+        named = {"issued_at_us": clock(), "not_after_us": later, "deadline_us": later}
+        return proven.reserve(A, [order(hold=5)], request_id="r", **named)
+
+    def broken() -> int:
+        raise ZeroDivisionError("no time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(proven, "_clock", broken)
+        with pytest.raises(ZeroDivisionError, match="no time"):
+            place()
+    assert (proven.account(A).version, proven.account(A).all_units) == (1, 0)
+    assert place().ok
 
 
 def test_an_id_issued_at_the_watermark_is_too_old_and_one_after_it_is_not(

@@ -126,6 +126,33 @@ def reserve(book: SqliteBook, order: Make, n: int, hold: int = 10, account: str 
 
 
 @through
+def test_a_clock_that_fails_strikes_who_writes_and_the_others_are_done_after(
+    opened: SqliteBook, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = opened._clock
+    failing = threading.Event()
+
+    def clock() -> int:
+        if failing.is_set() and len(wire(opened).said) > begun + 2:
+            failing.clear()
+            raise ZeroDivisionError("no time")
+        return now()
+
+    with ThreadPoolExecutor(4) as pool:
+        futures = gather(opened, pool, [reserve(opened, order, n) for n in range(4)])
+        begun = len(wire(opened).said)
+        monkeypatch.setattr(opened, "_clock", clock)
+        failing.set()
+        wire(opened).gate.set()
+        found = [future.exception(20) or future.result() for future in futures]
+    (struck,) = [answer for answer in found if isinstance(answer, Exception)]
+    assert isinstance(struck, ZeroDivisionError)
+    assert sorted(answer.version for answer in found if isinstance(answer, Outcome)) == [2, 3, 4]
+    assert opened.account(A).all_units == 30
+    assert opened.audit(A).findings == ()
+
+
+@through
 def test_callers_that_wait_share_one_commit_and_get_what_they_would_have_got_alone(
     opened: SqliteBook, order: Make
 ) -> None:

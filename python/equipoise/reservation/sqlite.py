@@ -103,6 +103,13 @@ _FAULTS: tuple[type[Exception], ...] = (*FAILURES, *_NOT_OURS)
 _Result = TypeVar("_Result")
 
 
+class _ClockError(Exception):
+    """The clock has failed in a step, or a signal has struck there: neither the file's fault nor a record's."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     """Device and inode of a file; None where there is none."""
     try:
@@ -359,6 +366,11 @@ class SqliteBook(ReservationBook):
                 connection.execute("COMMIT" if wrote else "ROLLBACK")
                 group.stands = True
                 self._seen = connection.seen()
+            except _ClockError as failed:
+                self._give_up(connection, reopen=False)
+                for member in group:
+                    member.outcome = None
+                raise failed.error from failed.error.__cause__
             except StoreUnavailable as error:
                 self._give_up(connection, reopen=False)
                 for member in group:
@@ -424,12 +436,18 @@ class SqliteBook(ReservationBook):
                 self._scales[request.account_id] = account.scale
                 member.fail(OtherScale(request.account_id, account.scale), None)
                 return False
-        effect = STEPS[request.op](rows, request, self._clock())
+        effect = STEPS[request.op](rows, request, self._now())
         member.outcome = effect.outcome
         if effect.account is None and not effect.symbols and effect.lease is None:
             return False
         rows.take(effect)
         return True
+
+    def _now(self) -> int:
+        try:
+            return self._clock()
+        except Exception as error:
+            raise _ClockError(error) from error
 
     def _step_apart(self, member: GroupMember, writes: Writes) -> bool:
         """The same under a savepoint: a record that cannot be read or written fails its own caller only."""
