@@ -456,6 +456,44 @@ class Accounts(RuleBasedStateMachine):
         assert all(journal == kept[0] for journal in kept)
 
 
+class AtTheLimit(Accounts):
+    """Positions that are pressed to their limit, beside orders that may only reduce them: a random ladder seldom is."""
+
+    @initialize(
+        mode=st.sampled_from([mode for mode in MODES if mode[1] != "tickets"]),
+        most=st.integers(2, 9),
+        held=st.integers(-9, 9),
+    )
+    def open(self, mode: tuple[str, str], most: int, held: int) -> None:  # type: ignore[override]
+        sheet = Sheet(*mode, position_lots_max=(("AAA", most),))
+        self.ledger = Ledger(sheet, 4_000, opened_us=self.clock())
+        assert self.ask("open_account", micros(4_000), **asked_for(sheet)).ok
+        if not held:
+            return
+        # A position to reduce from the first order on.
+        side, leg = ("bid", "long") if held > 0 else ("ask", "short")
+        wish = Wish(self.fresh(), "AAA", leg if self.hedged else None, side, min(abs(held), most), 20)
+        assert self.ask("execute", order_of(wish), request_id=self.fresh(), realised_pnl=0).ok
+        self.ledger.ids += 1
+        self.ledger.papers[wish.name] = Paper(wish, wish.hold, "", "FILLED", filled=wish.lots)
+        self.ledger.trade(self.ledger.papers[wish.name], wish.lots, wish.hold, 0, 0, self.clock())
+
+    def set_terms(self) -> None:  # type: ignore[override]
+        """The terms stay."""
+
+    def suspend(self) -> None:  # type: ignore[override]
+        """Nobody stops the account."""
+
+    def wish(self, data: st.DataObject) -> Wish:
+        wish, ledger = replace(super().wish(data), symbol="AAA"), self.ledger
+        against = ledger.open_on(wish.place, "ask" if wish.side == "bid" else "bid")
+        if against and data.draw(st.booleans()):
+            return replace(wish, reduce_only=True, lots=data.draw(st.integers(1, against + 1)))
+        (_, most), *_ = ledger.sheet.position_lots_max
+        room = most - ledger.reach(wish.place, wish.side, only_reducing=wish.reduce_only or wish.closes)
+        return replace(wish, lots=max(1, room + data.draw(st.integers(-1, 1))))
+
+
 def pictured(order: Any) -> tuple[Any, ...]:
     done = (order.filled, order.working, order.released, order.overfilled)
     return (order.state, order.hold, *done, order.open_lots, order.margin)
@@ -490,4 +528,13 @@ def test_tickets_limits_terms_and_suspensions_are_those_of_an_oracle_on_every_st
     run_state_machine_as_test(
         lambda: Accounts(books, clock),
         settings=settings(deadline=None, max_examples=most, stateful_step_count=40),
+    )
+
+
+def test_positions_at_their_limit_beside_what_may_only_reduce_are_those_of_an_oracle_on_every_store(
+    books: list[ReservationBook], clock: Clock
+) -> None:
+    run_state_machine_as_test(
+        lambda: AtTheLimit(books, clock),
+        settings=settings(deadline=None, max_examples=settings.default.max_examples // 2, stateful_step_count=20),
     )
