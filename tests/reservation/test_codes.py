@@ -10,6 +10,7 @@ import pytest
 
 from equipoise.orders import Order
 from equipoise.reservation import AccountStatus, Code, Outcome, ReservationBook
+from equipoise.reservation.order_calls import Policy
 
 Make = Callable[..., Order]
 A = "acc"
@@ -57,6 +58,28 @@ def test_duplicate_returns_the_first_result_and_conflict_its_own(proven: Reserva
     assert proven.fill(A, "grow:0", 1, fill_id="f").ok
     assert proven.fill(A, "grow:0", 2, fill_id="f").code is Code.REQUEST_CONFLICT
     assert proven.cancel(A, "grow:0", event_id="f").code is Code.REQUEST_CONFLICT
+
+
+@pytest.mark.parametrize("scale", [0, 3, 6, 9])
+def test_a_ladder_is_answered_again_whatever_the_scale_of_the_account_and_whatever_was_refused_of_it(
+    proven: ReservationBook, order: Make, scale: int
+) -> None:
+    proven.open_account(A, 9, currency="KWD", scale=scale)
+    ladders: list[tuple[list[int], Policy]] = [
+        ([3, 4], "all_or_nothing"),
+        ([0, 1], "best_effort"),
+        ([5, 1], "best_effort"),
+    ]
+
+    def ask(turn: int) -> Outcome:
+        holds, policy = ladders[turn]
+        orders = [order("bid", lots=2), order("ask", symbol="OTHER")]
+        return proven.reserve(A, orders, request_id=f"r{turn}", holds=holds, policy=policy)
+
+    first = [ask(turn) for turn in range(3)]
+    assert [len(outcome.granted) for outcome in first] == [2, 2, 1]
+    assert proven.cancel(A, "r0:0").ok
+    assert [ask(turn) for turn in range(3)] == [outcome._replace(code=Code.DUPLICATE) for outcome in first]
 
 
 def test_too_old_expired_and_abandoned_requests_are_refused(proven: ReservationBook, order: Make, clock: Any) -> None:
