@@ -324,7 +324,7 @@ def test_forks_while_threads_are_in_steps_find_a_book_that_works(sqlite_path: Pa
 
 @needs_apsw
 def test_a_fork_that_finds_the_file_in_use_is_refused_in_the_child(sqlite_path: Path, order: Make) -> None:
-    book = SqliteBook(str(sqlite_path), timeout_ms=50)
+    book = SqliteBook(str(sqlite_path), timeout_ms=1_000)
     book.open_account(A, "1")
     with book._lock:  # as a signal handler finds it that forks in the middle of a step
         child = forked(lambda: unavailable(lambda: book.reserve(A, [order(hold=3)], request_id="child")))
