@@ -178,6 +178,9 @@ def test_a_node_that_is_cut_off_from_its_cluster_is_left_and_its_map_is_not_beli
     with ReservationBook.connect(cluster.url, timeout_ms=2_000) as book:
         assert isinstance(book, RedisBook)
         assert book.open_account(account_id, 1).ok
+        # The promotion is not to lose the account: that is another test.
+        told = ("CLUSTER", "COUNTKEYSINSLOT", slot_of(account_id))
+        cluster.until(lambda: ask(cluster.replica, *told) == ask(alone, *told))
         alone.kill()
         ask(cluster.replica, "CLUSTER", "FAILOVER", "TAKEOVER")
         cluster.until(lambda: all(map_of(node).get(0) == cluster.replica.port for node in others))
