@@ -38,7 +38,7 @@ from equipoise.reservation.sqlite_rows import (
 from equipoise.reservation.sqlite_writes import Writes
 from equipoise.reservation.steps import Effect, Lease, RateKey
 
-__all__ = ["GET_FIRST_KEPT", "Rows", "foresee"]
+__all__ = ["Rows", "foresee"]
 
 _GET_SYMBOL = f"SELECT {SYMBOL_COLUMNS} FROM symbols WHERE account_id = ? AND symbol = ? AND leg = ?"  # noqa: S608
 _GET_ORDER = f"SELECT {ORDER_COLUMNS} FROM orders WHERE account_id = ? AND order_id = ?"  # noqa: S608
@@ -47,7 +47,7 @@ _GET_SETTLED = (
     f"SELECT {ORDER_COLUMNS} FROM orders WHERE account_id = ? AND changed_us <= ? "  # noqa: S608
     "AND open_lots = 0 ORDER BY place_made"
 )
-GET_FIRST_KEPT = (
+_GET_FIRST_KEPT = (
     "SELECT version FROM journal AS kept WHERE account_id = ? AND (at_us > ? OR EXISTS "
     "(SELECT 1 FROM requests AS known WHERE known.account_id = kept.account_id AND known.ident = kept.ident "
     "AND issued_us > ? AND ifnull(known.version, json_extract(outcome, '$[2]')) = kept.version)) "
@@ -71,6 +71,7 @@ _GET_USED = (
     "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = value)"
 )
 _GET_REQUEST = "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ? AND ident = ?"
+_GET_RECORD = f"{JOURNAL} AND version = ?"
 _COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
 _GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
 _GET_RATES = (
@@ -225,7 +226,7 @@ class Rows:
 
     def aged(self, until_us: int) -> int:
         """Highest version of the records that are all dated until a time, and that no id kept longer leads to."""
-        found = self._all(GET_FIRST_KEPT, until_us, until_us)
+        found = self._all(_GET_FIRST_KEPT, until_us, until_us)
         account = self.account()
         return int(found[0][0]) - 1 if found else 0 if account is None else account.version
 
@@ -250,7 +251,7 @@ class Rows:
 
     def _answered(self, version: int, fingerprint: str, issued_us: int) -> Remembered:
         """What is remembered of a reservation whose answer is its journal record."""
-        found = self._execute(f"{JOURNAL} AND version = ?", (self._account_id, version)).fetchall()
+        found = self._execute(_GET_RECORD, (self._account_id, version)).fetchall()
         account = self.account()
         if not found or account is None:
             raise StoreCorrupt(f"journal of {self._account_id} has no version {version}")

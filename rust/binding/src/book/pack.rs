@@ -216,13 +216,15 @@ pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bou
     let mut record = Json::new();
     rest.write_items(&mut record, nested, 1)?;
     row.push(PyString::new(py, &record.into_text()).into_any());
-    let answer = if rest.0.first() == Some(&TUPLE) {
-        let mut answer = Json::new();
-        rest.write(&mut answer, 1)?;
-        Some(answer.into_text())
-    } else {
-        rest.value(py, 1)?;
-        None
+    let answer = match rest.0.first() {
+        Some(&TUPLE) => {
+            let mut answer = Json::new();
+            rest.write(&mut answer, 1)?;
+            Some(answer.into_text())
+        }
+        // None; or the scale of the account, beside which the record tells the answer.
+        Some(&(NONE | NUMBER | SMALL..)) => rest.value(py, 1).map(|_| None)?,
+        _ => return Err(cut()),
     };
     if !rest.0.is_empty() {
         return Err(cut());
