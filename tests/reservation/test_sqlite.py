@@ -713,8 +713,10 @@ def test_a_reservation_held_whole_is_answered_again_from_its_journal_record(sqli
         assert answered == [("best", 1, first["best"].version), ("part", 0, None), ("whole", 1, first["whole"].version)]
         with closing(beside(book, sqlite_path)) as other:
             other.execute("DELETE FROM journal WHERE version = 2")
+        held = book.account(A)
         with pytest.raises(StoreCorrupt, match="no version 2"):
             ask(book, "whole")
+        assert book.account(A) == held
         assert ask(book, "best") == again["best"]
         assert book.reserve(A, [order()], request_id="new", holds=["0.001"]).ok
 
