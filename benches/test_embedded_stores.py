@@ -2,9 +2,10 @@
 
 Everything is on: validation, ids, journal, indexes. `API layer` makes the request (validation, fingerprint) and the
 outcome of one that is granted, and nothing between. `append + fdatasync` writes as many bytes as one reserve adds to
-the write-ahead log. What the imports left is frozen before anything is timed: the garbage collector's walks over it are
-not the book's. Peers run in both orders: a call that comes after a flush of the disk costs a fifth more. Logs
-have been around once: one that grows costs more than one that is written over.
+the write-ahead log of a book that holds as much as the one that is timed. What the imports left is frozen before
+anything is timed: the garbage collector's walks over it are not the book's. Peers run in both orders: a call that
+comes after a flush of the disk costs a fifth more. Logs have been around once: one that grows costs more than one
+that is written over.
 """
 
 from __future__ import annotations
@@ -96,18 +97,21 @@ class _Layer(RequestMaker):
 
     def _run(self, request: Request) -> Outcome:
         asks = cast("Reserve", request).asks
+        assert request.fingerprint  # made when it is asked for
         rows = tuple([(ask.order_id, "OK", ask.hold, 0, 0) for ask in asks])
         values = (Code.OK, request.op, request.account_id, 1, 6, NOTHING, NOTHING, None, None, (), rows, None, None)
         return new_record(Outcome, values)
 
 
-def _wal_bytes(folder: Path) -> tuple[int, int]:
-    """What one reserve adds to the write-ahead log, and one with an outbox entry."""
+def _wal_bytes(folder: Path, held: int) -> tuple[int, int]:
+    """What one reserve adds to the write-ahead log of a book that holds so many, and one with an outbox entry."""
     path = folder / "bytes.db"
     with SqliteBook(str(path), durability="normal") as book:
         book._ready().execute("PRAGMA wal_autocheckpoint = 0")
         book.open_account(A, 10**9)
         desk = _Desk(book)
+        for index in range(held):
+            desk.reserve(index)
         log = path.with_name(f"{path.name}-wal")
         sizes = []
         for call in (desk.reserve, desk.post):
@@ -191,7 +195,7 @@ def measure(rounds: int, batch: int, count: int) -> dict[str, Any]:
     gc.freeze()
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
-        page, larger = (b"x" * size for size in _wal_bytes(folder))
+        page, larger = (b"x" * size for size in _wal_bytes(folder, count // 2))
         layer = _Desk(cast("ReservationBook", _Layer(clock=None, timeout_ms=5_000, horizon_s=86_400)))
         memory = _desk("memory:")
         normal = _desk(f"sqlite:///{folder}/normal.db?durability=normal")

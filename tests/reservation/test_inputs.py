@@ -12,6 +12,8 @@ import pytest
 from equipoise.errors import InputError
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook, from_micros
+from equipoise.reservation.ids import fingerprint
+from equipoise.reservation.requests import Request
 
 Make = Callable[..., Order]
 A = "acc"
@@ -174,3 +176,11 @@ def test_orders_without_an_id_are_named_after_the_request(desk: ReservationBook,
     outcome = desk.reserve(A, [order(), order(order_id="mine"), order()], request_id="q-42")
     assert outcome.granted == ("q-42:0", "mine", "q-42:2")
     assert desk.reserve(A, [order(), order(order_id="mine"), order()], request_id="q-42").code is Code.DUPLICATE
+
+
+@pytest.mark.parametrize("said", [(1, "a", None, ("b", True)), ("x" * 200,), ()])
+def test_a_fingerprint_is_the_same_made_at_once_or_when_it_is_asked_for(said: tuple[object, ...]) -> None:
+    request = Request("deposit", A, "r", said)
+    at_once = Request("deposit", A, "r", fingerprint(*said))
+    assert request.fingerprint == at_once.fingerprint == fingerprint(*said)
+    assert request.content == request.fingerprint

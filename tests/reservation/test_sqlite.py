@@ -182,7 +182,7 @@ def test_i14_an_entry_of_the_files_index_without_a_record_is_passed_over(
     with opened() as book:
         book.open_account(A, 1)
         book.reserve(A, [order(hold=10, order_id="late")], request_id="late")
-    copy = f"{COPY} + 9, 'ghost', {ALL_BUT_ID} FROM orders WHERE order_id = 'late'"
+    copy = f"{COPY} + (3 << 32), 'ghost', {ALL_BUT_ID} FROM orders WHERE order_id = 'late'"
     without_index(sqlite_path, (copy,), "DELETE FROM orders WHERE order_id = 'ghost'")
     with opened() as book:
         assert {finding.kind for finding in book.audit(A).findings} <= {"index"}
@@ -190,7 +190,7 @@ def test_i14_an_entry_of_the_files_index_without_a_record_is_passed_over(
         assert [found.order_id for found in book.orders(A, overdue=True)] == ["late"]
         assert book.sweep(A).granted == ("late",)
         assert book.orders(A) == ()
-        # It comes to life with an order of its name, which is then in the index twice and released once.
+        # It comes to life with the order made at its place, which is then in the index twice and released once.
         book.reserve(A, [order(hold=7, order_id="stays")], request_id="s", send="caller")
         assert book.reserve(A, [order(hold=10, order_id="ghost")], request_id="g").ok
         assert {finding.kind for finding in book.audit(A).findings} == {"index"}
@@ -201,6 +201,40 @@ def test_i14_an_entry_of_the_files_index_without_a_record_is_passed_over(
         book.reconcile(A, apply=True)
         assert book.audit(A).findings == ()
         assert {found.order_id for found in book.orders(A)} == {"stays", "new"}
+
+
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+@pytest.mark.parametrize("also_derived", [False, True])
+def test_a_file_whose_index_over_order_ids_lacks_one_is_not_opened(
+    sqlite_path: Path, through_apsw: bool, also_derived: bool, order: Make, clock: Any
+) -> None:
+    # The order could be held for again under its id.
+    opened = partial(SqliteBook, str(sqlite_path), durability="normal", clock=clock, through_apsw=through_apsw)
+    with opened() as book:
+        book.open_account(A, 1)
+        for name in ("kept", "late"):
+            book.reserve(A, [order(hold=10, order_id=name)], request_id=name)
+    if also_derived:
+        without_index(sqlite_path, *CONTRADICTIONS["entry at another time"])
+    index, renamed = "sqlite_autoindex_orders_2", "UPDATE orders SET order_id = 'other' WHERE order_id = 'kept'"
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as rows:
+        entry = rows.execute("SELECT * FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+        shape = rows.execute("SELECT sql FROM sqlite_master WHERE name = 'orders'").fetchone()[0]
+        rows.execute("PRAGMA writable_schema = 1")
+        rows.execute("DELETE FROM sqlite_master WHERE name = ?", (index,))
+        without = shape.replace("UNIQUE (account_id, order_id),", "")
+        rows.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'orders'", (without,))
+    with closing(sqlite3.connect(sqlite_path, isolation_level=None)) as rows:
+        assert rows.execute(renamed).rowcount == 1
+        rows.execute("PRAGMA writable_schema = 1")
+        rows.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'orders'", (shape,))
+        rows.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", entry)
+    with pytest.raises(StoreCorrupt, match=index):
+        opened()
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        rows.execute("REINDEX")
+    with opened() as book:
+        assert {found.order_id for found in book.orders(A)} == {"other", "late"}
 
 
 @pytest.mark.parametrize(
@@ -628,7 +662,7 @@ def test_the_schema_is_versioned_lifted_and_never_lowered(
 
 
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
-@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4, 5, 6, 7])
 def test_a_book_of_an_earlier_schema_is_lifted_with_everything_in_it(
     sqlite_path: Path, project_root: Path, schema: int, through_apsw: bool, order: Make, clock: Any
 ) -> None:
@@ -688,6 +722,29 @@ def test_what_an_earlier_schema_has_answered_is_answered_again_from_the_lifted_f
         assert book.reserve("whole", [ask(hold=1)], request_id="gone").code is Code.REQUEST_ABANDONED
 
 
+@pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
+def test_what_the_seventh_schema_has_answered_by_its_journal_is_answered_again_from_the_lifted_file(
+    sqlite_path: Path, project_root: Path, through_apsw: bool, order: Make, clock: Any
+) -> None:
+    with closing(sqlite3.connect(sqlite_path)) as rows:
+        rows.executescript((project_root / "tests/vectors/book_schema_7.sql").read_text())
+    clock.now_us, ask = 1_700_090_003_000_000, partial(order, price_ticks=1)
+    with SqliteBook(str(sqlite_path), clock=clock, through_apsw=through_apsw) as book:
+        both = [ask(lots=2, hold=3, order_id="k1"), ask("ask", lots=5, hold=4, order_id="k2")]
+        held = book.account("whole")
+        some = [ask(lots=5, hold=10**9, order_id="k4"), ask(lots=5, hold=1, order_id="k5")]
+        asked: dict[str, tuple[list[Any], Policy, int, tuple[str, ...]]] = {
+            "kept": (both, "all_or_nothing", 6, ("k1", "k2")),
+            "best": ([ask(lots=5, hold=2, order_id="k3")], "best_effort", 7, ("k3",)),
+            "some": (some, "best_effort", 8, ("k5",)),
+        }
+        for request, (content, policy, version, granted) in asked.items():
+            again = book.reserve("whole", content, request_id=request, policy=policy)
+            assert (again.code, again.version, again.granted) == (Code.DUPLICATE, version, granted)
+        assert book.reserve("whole", both[:1], request_id="kept").code is Code.REQUEST_CONFLICT
+        assert book.account("whole") == held
+
+
 def test_a_reservation_held_whole_is_answered_again_from_its_journal_record(sqlite_path: Path, order: Make) -> None:
     ladders: dict[str, tuple[list[str], Policy]] = {
         "whole": (["0.003", "0.004"], "all_or_nothing"),
@@ -714,7 +771,7 @@ def test_a_reservation_held_whole_is_answered_again_from_its_journal_record(sqli
         with closing(beside(book, sqlite_path)) as other:
             other.execute("DELETE FROM journal WHERE version = 2")
         held = book.account(A)
-        with pytest.raises(StoreCorrupt, match="no version 2"):
+        with pytest.raises(StoreCorrupt, match="no reservation at version 2"):
             ask(book, "whole")
         assert book.account(A) == held
         assert ask(book, "best") == again["best"]

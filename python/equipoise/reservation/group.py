@@ -177,6 +177,8 @@ class GroupQueue:
 
     def _wake_first(self) -> None:
         """The first may have become so while it slept: others before it have been written for, or have gone."""
+        if not self._waiting:
+            return
         try:
             first = self._waiting[0]
         except IndexError:

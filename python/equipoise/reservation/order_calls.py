@@ -105,7 +105,6 @@ class OrderCalls(Calls):
         best_effort = policy == "best_effort"
         in_micros = holds is None
         said = (best_effort, in_micros, terms_version, owner, how, kind, good_till)
-        content = fingerprint(asks, *said)
         if deadline_us is not None:
             deadline = time_of(deadline_us, "deadline_us")
         elif (deadline := issued + 6 * self._timeout_us) > TIME_MAX:
@@ -114,7 +113,7 @@ class OrderCalls(Calls):
             "reserve",
             account_id,
             ident,
-            content,
+            (asks, *said),
             issued,
             until,
             asks,
@@ -136,7 +135,7 @@ class OrderCalls(Calls):
         except OtherScale as other:  # not `counted_anew`: what most calls leave as it is costs them nothing
             request.at_scale = other.scale
             request.asks = asks_of(ident, orders, holds, other.scale)
-            request.fingerprint = fingerprint(request.asks, *said)
+            request.content = (request.asks, *said)
             return self._run(request)
 
     @counted_anew

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from equipoise.reservation.codes import OrderState
+from equipoise.reservation.ids import fingerprint
 from equipoise.reservation.records import Terms
 
 __all__ = [
@@ -54,12 +55,14 @@ class Ask(NamedTuple):
 
 @dataclass(slots=True)
 class Request:
-    """Common to all: the operation, the account, the id of the cause and the fingerprint of its content."""
+    """Common to all: the operation, the account, the id of the cause and the content that the id stands for."""
 
     op: str
     account_id: str
     ident: str
-    fingerprint: str
+    content: str | tuple[object, ...]
+    """Its fingerprint, or what that is to be made of: callers who wait for one another leave it to the one who writes,
+    and so make it in a row, not each as soon as it has been woken."""
     expected_version: int | None = field(default=None, kw_only=True)
     """Refuse when the order (repairs: the account) has another version; None: whatever it is."""
     derived: bool = field(default=False, kw_only=True)
@@ -67,6 +70,14 @@ class Request:
     at_scale: int | None = field(default=None, kw_only=True)
     """Scale that the amounts were counted at; an account of another refuses them before anything else. None: no amount
     depends on it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Short text that is equal for equal content."""
+        content = self.content
+        if isinstance(content, tuple):
+            self.content = content = fingerprint(*content)
+        return content
 
 
 @dataclass(slots=True)

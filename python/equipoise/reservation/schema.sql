@@ -49,8 +49,9 @@ CREATE TABLE symbols (
     PRIMARY KEY (account_id, symbol, leg)
 ) STRICT, WITHOUT ROWID;
 
--- Keyed by its id, so that a step on an order touches one page. Orders are listed by place_made, the version of the
--- account that made the order in the upper 31 bits and the order's place in that step in the lower 32.
+-- Orders lie as they were made: by place_made, the version of the account that made the order in the upper 31 bits and the
+-- order's place in that step in the lower 32. Callers who name theirs each in their own way write into as many pages of
+-- the index over ids, of which a page has some 150, and not into as many pages of orders.
 CREATE TABLE orders (
     account_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
@@ -104,7 +105,8 @@ CREATE TABLE orders (
             )
         END
     ) VIRTUAL,
-    PRIMARY KEY (account_id, order_id),
+    PRIMARY KEY (account_id, place_made),
+    UNIQUE (account_id, order_id),
     CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT, WITHOUT ROWID;
 -- A sweep finds what is due without looking at what rests. For IN the engine would build a table of the states whenever
@@ -137,16 +139,17 @@ CREATE TABLE rates (
     PRIMARY KEY (account_id, symbol, leg, kind, rate)
 ) STRICT, WITHOUT ROWID;
 
--- Ids of account-level requests. A reservation that is held whole was answered what the journal's record of the version
--- says; others have an outcome. Neither: a tombstone (abandoned).
+-- Ids of account-level requests. Of a reservation that is held whole the journal's record of the version has the content
+-- and says what was answered; others have a fingerprint and an outcome. No outcome: a tombstone (abandoned).
 CREATE TABLE requests (
     account_id TEXT NOT NULL,
     ident TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
+    fingerprint TEXT,
     issued_us INTEGER NOT NULL,
     outcome TEXT,
     version INTEGER,
-    PRIMARY KEY (account_id, ident)
+    PRIMARY KEY (account_id, ident),
+    CHECK ((fingerprint IS NULL) <> (version IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- Ids of order events; they live as long as their order.
@@ -190,6 +193,8 @@ CREATE TABLE journal (
     order_id TEXT NOT NULL,
     code TEXT NOT NULL,
     record TEXT NOT NULL,
+    -- Of what was asked, where `requests` leads here for it.
+    fingerprint TEXT,
     PRIMARY KEY (account_id, version)
 ) STRICT, WITHOUT ROWID;
 

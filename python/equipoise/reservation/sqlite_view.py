@@ -71,7 +71,7 @@ _GET_USED = (
     "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = value)"
 )
 _GET_REQUEST = "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ? AND ident = ?"
-_GET_RECORD = f"{JOURNAL} AND version = ?"
+_GET_RECORD = JOURNAL.replace(" FROM", ", fingerprint FROM", 1) + " AND version = ?"
 _COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
 _GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
 _GET_RATES = (
@@ -246,16 +246,16 @@ class Rows:
         found = self._execute(_GET_REQUEST, key).fetchall()
         if not found:
             return None
-        version = found[0][3]
-        return remembered_of(found[0]) if version is None else self._answered(version, *found[0][:2])
+        _, issued_us, _, version = found[0]
+        return remembered_of(found[0]) if version is None else self._answered(version, issued_us)
 
-    def _answered(self, version: int, fingerprint: str, issued_us: int) -> Remembered:
-        """What is remembered of a reservation whose answer is its journal record."""
+    def _answered(self, version: int, issued_us: int) -> Remembered:
+        """What is remembered of a reservation whose journal record has what was asked and answered."""
         found = self._execute(_GET_RECORD, (self._account_id, version)).fetchall()
         account = self.account()
-        if not found or account is None:
-            raise StoreCorrupt(f"journal of {self._account_id} has no version {version}")
-        return (fingerprint, issued_us, answer_of_record(raw_journal_of(found[0]), account.scale))
+        if not found or found[0][7] is None or account is None:
+            raise StoreCorrupt(f"journal of {self._account_id} has no reservation at version {version}")
+        return (found[0][7], issued_us, answer_of_record(raw_journal_of(found[0]), account.scale))
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         """What an event id was used for."""

@@ -90,7 +90,7 @@ _PUT_RATE = (
     "ON CONFLICT (account_id, symbol, leg, kind, rate) DO UPDATE SET count = count + excluded.count"
 )
 _DROP_RATE = "DELETE FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? AND rate = ? AND count = 0"
-_PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
@@ -123,7 +123,7 @@ def _order_changes(account_id: str, order: RawOrder) -> list[Any]:
 
 
 def journal_row(account_id: str, raw: RawJournal) -> tuple[Any, ...]:
-    return (account_id, *raw[:6], text_of(raw[6:]))
+    return (account_id, *raw[:6], text_of(raw[6:]), None)
 
 
 AnswerRow = tuple[str, int, str | None]
@@ -168,8 +168,8 @@ class Writes:
         self.orders: dict[tuple[str, str], tuple[int | None, RawOrder]] = {}
         """The place of a new one; None: it is in the file, and has one."""
         self.owners: dict[tuple[str, str], int] = {}
-        self.requests: dict[tuple[str, str], tuple[str, int, str | None, int | None]] = {}
-        """As `AnswerRow`, and the version whose journal record tells the answer."""
+        self.requests: dict[tuple[str, str], tuple[str | None, int, str | None, int | None]] = {}
+        """As `AnswerRow`, and None; or the version whose journal record has fingerprint and answer."""
         self.events: dict[tuple[str, str, str], AnswerRow] = {}
         self.absent: set[tuple[str, str]] = set()
         """By account: ids that no order in the file has, nor is one known there by them."""
@@ -220,8 +220,12 @@ class Writes:
         _, after, symbols, orders, _, _, _, _, _, owners, rates, outbox, _, _ = effect
         assert after is not None  # noqa: S101 - it holds more
         row, text = step_columns(packed)
-        self.journal.append((account_id, *row))
-        self.requests[account_id, ident] = (fingerprint, issued_us, text, version if text is None else None)
+        if text is None:
+            self.journal.append((account_id, *row, fingerprint))
+            self.requests[account_id, ident] = (None, issued_us, None, version)
+        else:
+            self.journal.append((account_id, *row, None))
+            self.requests[account_id, ident] = (fingerprint, issued_us, text, None)
         kept = self.accounts.get(account_id)
         self.accounts[account_id] = (before if kept is None else kept[0], after)
         for totals in symbols:
