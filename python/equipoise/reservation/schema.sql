@@ -51,7 +51,7 @@ CREATE TABLE symbols (
 
 -- Orders lie as they were made: by place_made, the version of the account that made the order in the upper 31 bits and the
 -- order's place in that step in the lower 32. Callers who name theirs each in their own way write into as many pages of
--- the index over ids, of which a page has some 150, and not into as many pages of orders.
+-- the index over ids, of which a page has some 120, and not into as many pages of orders.
 CREATE TABLE orders (
     account_id TEXT NOT NULL,
     order_id TEXT NOT NULL,
