@@ -106,9 +106,9 @@ CREATE TABLE orders (
         END
     ) VIRTUAL,
     PRIMARY KEY (account_id, place_made),
-    UNIQUE (account_id, order_id),
     CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX orders_by_id ON orders (account_id, order_id);
 -- A sweep finds what is due without looking at what rests. For IN the engine would build a table of the states whenever
 -- it writes an order.
 CREATE INDEX orders_live ON orders (account_id, due_us)

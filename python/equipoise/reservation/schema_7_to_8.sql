@@ -57,7 +57,6 @@ CREATE TABLE orders (
         END
     ) VIRTUAL,
     PRIMARY KEY (account_id, place_made),
-    UNIQUE (account_id, order_id),
     CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO orders (
@@ -74,6 +73,7 @@ INSERT INTO orders (
     changed_us, version
 FROM orders_7 ORDER BY account_id, place_made;
 DROP TABLE orders_7;
+CREATE UNIQUE INDEX orders_by_id ON orders (account_id, order_id);
 CREATE INDEX orders_live ON orders (account_id, due_us)
     WHERE state = 'RESERVED' OR state = 'SENT' OR state = 'LIVE' OR state = 'UNKNOWN';
 

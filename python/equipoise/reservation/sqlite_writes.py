@@ -81,8 +81,10 @@ _PUT_ORDER = f"INSERT INTO orders VALUES ({_holes(2 + len(BookOrder._fields))})"
 _MOVE_ORDER = (
     f"UPDATE orders SET {', '.join([f'{name} = ?' for name in _ORDER_CHANGES])} WHERE account_id = ? AND order_id = ?"  # noqa: S608
 )
+# The engine would go through all orders of the account.
+_THESE_ORDERS = "orders INDEXED BY orders_by_id"
 _COMPACT = (
-    f"UPDATE orders SET {', '.join(f'{name} = ?' for name in COMPACTED)} "  # noqa: S608
+    f"UPDATE {_THESE_ORDERS} SET {', '.join(f'{name} = ?' for name in COMPACTED)} "  # noqa: S608
     "WHERE account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
 )
 _PUT_RATE = (
@@ -294,7 +296,7 @@ class Writes:
         if upkeep.watermark_us is not None:
             execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, upkeep.watermark_us))
             ids = text_of(upkeep.archived)
-            for table in ("orders", "events", "aliases"):
+            for table in (_THESE_ORDERS, "events", "aliases"):
                 where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
                 execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
         if upkeep.compacted:
