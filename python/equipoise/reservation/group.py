@@ -177,7 +177,7 @@ class GroupQueue:
 
     def _wake_first(self) -> None:
         """The first may have become so while it slept: others before it have been written for, or have gone."""
-        if not self._waiting:
+        if not self._waiting:  # as a rule, and an exception costs more than this
             return
         try:
             first = self._waiting[0]

@@ -139,8 +139,9 @@ CREATE TABLE rates (
     PRIMARY KEY (account_id, symbol, leg, kind, rate)
 ) STRICT, WITHOUT ROWID;
 
--- Ids of account-level requests. Of a reservation that is held whole the journal's record of the version has the content
--- and says what was answered; others have a fingerprint and an outcome. No outcome: a tombstone (abandoned).
+-- Ids of account-level requests. Of a reservation that is held whole the journal's record of the version has the
+-- fingerprint and says what was answered; others have a fingerprint and an outcome. Neither version nor outcome: a
+-- tombstone (abandoned).
 CREATE TABLE requests (
     account_id TEXT NOT NULL,
     ident TEXT NOT NULL,
@@ -193,7 +194,7 @@ CREATE TABLE journal (
     order_id TEXT NOT NULL,
     code TEXT NOT NULL,
     record TEXT NOT NULL,
-    -- Of what was asked, where `requests` leads here for it.
+    -- Of what was asked, where `requests` leads here.
     fingerprint TEXT,
     PRIMARY KEY (account_id, version)
 ) STRICT, WITHOUT ROWID;
