@@ -73,6 +73,7 @@ def test_amounts_that_were_counted_at_another_scale_are_counted_anew(
         knows_wrong(proven, monkeypatch, known)
         again = call(proven, "wrong", order)
         assert again == first._replace(account_id="wrong", code=Code.DUPLICATE)
+        assert call(proven, "wrong", order) == again  # from one who knows it right too
         assert seen("wrong") == seen("right")
 
 

@@ -1,5 +1,5 @@
 -- A book as the seventh schema kept it: that of the sixth lifted, with two ladders that were held whole, whose journal
--- records are their answers, and one held in part.
+-- records are their answers, one held in part, and one held whole of another account at the same version.
 PRAGMA application_id = 1162956873;
 PRAGMA user_version = 7;
 BEGIN TRANSACTION;
@@ -30,6 +30,7 @@ CREATE TABLE accounts (
 INSERT INTO "accounts" VALUES('acc','USD',6,1700000000000000,'ACTIVE',15,999999,0,19,57,'{"combine":"worst_side","positions":"net","pnl_policy":"loss_only","mark_age_ms_max":null,"orders_max":null,"order_margin_max":null,"margin_max":null,"position_lots_max":[],"owner_margin_max":[["ann",500000]],"records_max":null}',1,1700003601000000,4,0,0,0,0,1700090002000000,8,3,3);
 INSERT INTO "accounts" VALUES('asked','USD',6,1700090002000000,'ACTIVE',6,1000000,0,0,50,'{"combine":"sum","positions":"net","pnl_policy":"loss_only","mark_age_ms_max":null,"orders_max":null,"order_margin_max":null,"margin_max":null,"position_lots_max":[],"owner_margin_max":[],"records_max":null}',1,1700003602000000,2,0,0,0,0,1700090004000000,5,0,0);
 INSERT INTO "accounts" VALUES('desk','USD',2,1700090002000000,'ACTIVE',4,600,0,100,100,'{"combine":"larger_leg","positions":"tickets","pnl_policy":"loss_only","mark_age_ms_max":null,"orders_max":null,"order_margin_max":null,"margin_max":null,"position_lots_max":[],"owner_margin_max":[],"records_max":null}',1,1700003602000000,0,0,0,0,0,1700090002000000,5,0,0);
+INSERT INTO "accounts" VALUES('twin','USD',6,1700090003000000,'ACTIVE',6,104,0,0,9,'{"combine":"sum","positions":"net","pnl_policy":"loss_only","mark_age_ms_max":null,"orders_max":null,"order_margin_max":null,"margin_max":null,"position_lots_max":[],"owner_margin_max":[],"records_max":null}',1,1700003603000000,1,0,0,0,0,1700090003000000,7,0,0);
 INSERT INTO "accounts" VALUES('whole','USD',6,1700090002000003,'ACTIVE',9,100,0,16,87,'{"combine":"sum","positions":"net","pnl_policy":"loss_only","mark_age_ms_max":null,"orders_max":null,"order_margin_max":null,"margin_max":null,"position_lots_max":[],"owner_margin_max":[],"records_max":null}',1,1700003602000003,7,0,0,0,0,1700090003000000,14,0,0);
 CREATE TABLE aliases (
     account_id TEXT NOT NULL,
@@ -109,6 +110,12 @@ INSERT INTO "journal" VALUES('desk',1,1700090002000000,'open_account','open:c603
 INSERT INTO "journal" VALUES('desk',2,1700090002000000,'execute','x','t','OK','[[500,0,0,0],[500,0,100,100],[["SYM","",null,[2,100,0,0]]],[["t",null,["FILLED",0,2,0,0,0,2,100,0]]],[["lots",2],["margin",100],["realised_pnl",null],["fee",0]]]');
 INSERT INTO "journal" VALUES('desk',3,1700090002000000,'deposit','d','','OK','[[500,0,100,100],[600,0,100,100],[],[],[["amount",100],["kind","deposit"]]]');
 INSERT INTO "journal" VALUES('desk',4,1700090002000000,'abandon','gone','','OK','[[600,0,100,100],[600,0,100,100],[],[],[]]');
+INSERT INTO "journal" VALUES('twin',1,1700090003000000,'open_account','open:50dc4d96fa085e47421e3aa36fe06bd4','','OK','[[0,0,0,0],[100,0,0,0],[],[],[["currency","USD"],["scale",6],["terms",[["combine","sum"],["positions","net"],["pnl_policy","loss_only"],["mark_age_ms_max",null],["orders_max",null],["order_margin_max",null],["margin_max",null],["position_lots_max",[]],["owner_margin_max",[]]]]]]');
+INSERT INTO "journal" VALUES('twin',2,1700090003000000,'deposit','d0','','OK','[[100,0,0,0],[101,0,0,0],[],[],[["amount",1],["kind","deposit"]]]');
+INSERT INTO "journal" VALUES('twin',3,1700090003000000,'deposit','d1','','OK','[[101,0,0,0],[102,0,0,0],[],[],[["amount",1],["kind","deposit"]]]');
+INSERT INTO "journal" VALUES('twin',4,1700090003000000,'deposit','d2','','OK','[[102,0,0,0],[103,0,0,0],[],[],[["amount",1],["kind","deposit"]]]');
+INSERT INTO "journal" VALUES('twin',5,1700090003000000,'deposit','d3','','OK','[[103,0,0,0],[104,0,0,0],[],[],[["amount",1],["kind","deposit"]]]');
+INSERT INTO "journal" VALUES('twin',6,1700090003000000,'reserve','kept','','OK','[[104,0,0,0],[104,0,0,9],[["SYM","",null,[0,0,9,0]]],[["t",null,["RESERVED",9,0,5,0,0,0,0,0]]],[]]');
 INSERT INTO "journal" VALUES('whole',1,1700090002000003,'open_account','open:50dc4d96fa085e47421e3aa36fe06bd4','','OK','[[0,0,0,0],[100,0,0,0],[],[],[["currency","USD"],["scale",6],["terms",[["combine","sum"],["positions","net"],["pnl_policy","loss_only"],["mark_age_ms_max",null],["orders_max",null],["order_margin_max",null],["margin_max",null],["position_lots_max",[]],["owner_margin_max",[]]]]]]');
 INSERT INTO "journal" VALUES('whole',2,1700090002000005,'reserve','all','','OK','[[100,0,0,0],[100,0,0,70],[["SYM","",null,[0,0,30,40]]],[["h1",null,["RESERVED",30,0,2,0,0,0,0,0]],["h2",null,["RESERVED",40,0,1,0,0,0,0,0]]],[]]');
 INSERT INTO "journal" VALUES('whole',3,1700090002000007,'reserve','part','','OK','[[100,0,0,70],[100,0,0,77],[["SYM","",[0,0,30,40],[0,0,37,40]]],[["p",null,["RESERVED",7,0,1,0,0,0,0,0]]],[]]');
@@ -192,6 +199,7 @@ INSERT INTO "orders" VALUES('acc','more',55834574848,'SYM','','ask',2,1,6,3,0,0,
 INSERT INTO "orders" VALUES('asked','amended',8589934592,'SYM','','bid',2,100,6,20,0,0,'limit','','amended',0,1700090002000000,1700090003000000,NULL,'UNKNOWN',30,0,3,0,0,0,0,0,'','',NULL,NULL,0,'m',3,30,100,1700093602000000,1700090004000000,5);
 INSERT INTO "orders" VALUES('asked','cancelled',12884901888,'SYM','','bid',2,100,6,20,0,0,'limit','','cancelled',0,1700090002000000,1700090003000000,NULL,'UNKNOWN',20,0,2,0,0,0,0,0,'','',NULL,1700093602000000,0,NULL,0,0,0,NULL,1700090004000000,6);
 INSERT INTO "orders" VALUES('desk','t',1,'SYM','','bid',2,100,2,0,0,0,'market','','x',0,1700090002000000,1700090002000000,NULL,'FILLED',0,2,0,0,0,2,100,0,'','',NULL,NULL,0,NULL,0,0,0,NULL,1700090002000000,2);
+INSERT INTO "orders" VALUES('twin','t',25769803776,'SYM','','bid',5,1,6,9,0,0,'limit','','kept',0,1700090003000000,1700090033000000,NULL,'RESERVED',9,0,5,0,0,0,0,0,'','',NULL,NULL,0,NULL,0,0,0,NULL,1700090003000000,6);
 INSERT INTO "orders" VALUES('whole','h1',8589934592,'SYM','','bid',2,1,6,30,0,0,'limit','','all',0,1700090002000005,1700090032000004,NULL,'LIVE',15,1,1,0,0,0,0,0,'','',NULL,NULL,0,NULL,0,0,0,NULL,1700090002000008,4);
 INSERT INTO "orders" VALUES('whole','h2',8589934593,'SYM','','ask',1,1,6,40,0,0,'limit','','all',1,1700090002000005,1700090032000004,NULL,'RESERVED',40,0,1,0,0,0,0,0,'','',NULL,NULL,0,NULL,0,0,0,NULL,1700090002000005,2);
 INSERT INTO "orders" VALUES('whole','k1',25769803776,'SYM','','bid',2,1,6,3,0,0,'limit','','kept',0,1700090003000000,1700090033000000,NULL,'LIVE',2,1,1,0,0,0,0,0,'','',NULL,NULL,0,NULL,0,0,0,NULL,1700090003000000,9);
@@ -246,6 +254,12 @@ INSERT INTO "requests" VALUES('desk','d','(''deposit'', 100, ''deposit'')',17000
 INSERT INTO "requests" VALUES('desk','gone','abandon',1700090002000000,NULL,NULL);
 INSERT INTO "requests" VALUES('desk','open:c6037afdb952a51bbdc82c571134a861','c6037afdb952a51bbdc82c571134a861',1700090002000000,'["OK","open_account",1,2,[0,0,0,0],[500,0,0,0],null,null,[],[]]',NULL);
 INSERT INTO "requests" VALUES('desk','x','497adc57ec14825f7cc0f60f9f0ea2fa',1700090002000000,'["OK","execute",2,2,[500,0,0,0],[500,0,100,100],"t","FILLED",[],[]]',NULL);
+INSERT INTO "requests" VALUES('twin','d0','(''deposit'', 1, ''deposit'')',1700090003000000,'["OK","deposit",2,6,[100,0,0,0],[101,0,0,0],null,null,[],[]]',NULL);
+INSERT INTO "requests" VALUES('twin','d1','(''deposit'', 1, ''deposit'')',1700090003000000,'["OK","deposit",3,6,[101,0,0,0],[102,0,0,0],null,null,[],[]]',NULL);
+INSERT INTO "requests" VALUES('twin','d2','(''deposit'', 1, ''deposit'')',1700090003000000,'["OK","deposit",4,6,[102,0,0,0],[103,0,0,0],null,null,[],[]]',NULL);
+INSERT INTO "requests" VALUES('twin','d3','(''deposit'', 1, ''deposit'')',1700090003000000,'["OK","deposit",5,6,[103,0,0,0],[104,0,0,0],null,null,[],[]]',NULL);
+INSERT INTO "requests" VALUES('twin','kept','a9287a5ce0aa9197b83d29c160b3c7ef',1700090003000000,NULL,6);
+INSERT INTO "requests" VALUES('twin','open:50dc4d96fa085e47421e3aa36fe06bd4','50dc4d96fa085e47421e3aa36fe06bd4',1700090003000000,'["OK","open_account",1,6,[0,0,0,0],[100,0,0,0],null,null,[],[]]',NULL);
 INSERT INTO "requests" VALUES('whole','all','60a593d63d0a672c01ac20bf1db57ff7',1700090002000004,'["OK","reserve",2,6,[100,0,0,0],[100,0,0,70],null,null,[],[["h1","OK",30,0,0],["h2","OK",40,0,0]]]',NULL);
 INSERT INTO "requests" VALUES('whole','best','e8dfdfb2accbc93af34e43b993254c70',1700090003000000,NULL,7);
 INSERT INTO "requests" VALUES('whole','gone','abandon',1700090002000009,NULL,NULL);
@@ -277,6 +291,7 @@ CREATE TABLE symbols (
 INSERT INTO "symbols" VALUES('acc','SYM','',2,19,38,28,4,4,0,0,0,0,0,0,0,-1,-1);
 INSERT INTO "symbols" VALUES('asked','SYM','',0,0,50,0,5,0,0,0,0,0,0,0,0,-1,-1);
 INSERT INTO "symbols" VALUES('desk','SYM','',2,100,0,0,0,0,0,0,2,0,0,50,0,-1,-1);
+INSERT INTO "symbols" VALUES('twin','SYM','',0,0,9,0,5,0,0,0,0,0,0,0,0,-1,-1);
 INSERT INTO "symbols" VALUES('whole','SYM','',2,16,27,44,13,6,0,0,0,0,0,0,0,-1,-1);
 CREATE INDEX outbox_by_version ON outbox (account_id, version);
 CREATE INDEX orders_live ON orders (account_id, due_us)
