@@ -164,7 +164,8 @@ CREATE TABLE events (
     PRIMARY KEY (account_id, order_id, ident)
 ) STRICT, WITHOUT ROWID;
 
--- Orders of one request that somebody has to send; gone when the venue has answered for all of them.
+-- Orders of one request that somebody has to send; gone when the venue has answered for all of them. Whoever reads them
+-- by version sorts them: an index would be written twice for each, and they are few.
 CREATE TABLE outbox (
     account_id TEXT NOT NULL,
     request_id TEXT NOT NULL,
@@ -175,7 +176,6 @@ CREATE TABLE outbox (
     open_orders INTEGER NOT NULL CHECK (open_orders > 0),
     PRIMARY KEY (account_id, request_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX outbox_by_version ON outbox (account_id, version);
 
 -- Which sweeper took an account last, from when and until when.
 CREATE TABLE leases (

@@ -1,6 +1,7 @@
 -- Orders lie as they were made, with an index over their ids; and of a reservation that is held whole the journal's record
--- has the fingerprint, so that its id takes half the room.
+-- has the fingerprint, so that its id takes half the room. Outbox entries are sorted when they are read.
 
+DROP INDEX outbox_by_version;
 DROP INDEX orders_live;
 ALTER TABLE orders RENAME TO orders_7;
 CREATE TABLE orders (

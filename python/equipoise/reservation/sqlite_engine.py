@@ -136,14 +136,14 @@ def run_script(connection: Connection, script: str) -> None:
             statement = ""
 
 
-_DERIVED = ("orders_live", "outbox_by_version")
-"""Indexes that no money rests on: `reconcile` makes them anew. The one over order ids tells which are taken."""
+_DERIVED = "orders_live"
+"""The index that no money rests on: `reconcile` makes it anew. The one over order ids tells which are taken."""
 
 
 def index_fault(connection: Connection) -> str:
     """The first contradiction that the engine finds between an index and its table; empty: none.
 
-    Raises StoreCorrupt where there is one in anything else than a derived index.
+    Raises StoreCorrupt where there is one in anything else than the index that is derived.
     """
     verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchall()[0][0])
     if verdict == "ok":
