@@ -212,3 +212,16 @@ def test_the_age_of_an_order_is_the_time_since_it_last_changed(
     assert [found.order_id for found in proven.orders(A, age_ms=3_000)] == ["a", "b"]
     assert proven.orders(A, OrderState.LIVE, age_ms=3_001) == ()
     assert proven.orders(A, [OrderState.SENT], age_ms=0)[0].order_id == "a"
+
+
+def test_entries_are_listed_in_the_order_in_which_they_were_written(proven: ReservationBook, order: Make) -> None:
+    proven.open_account(A, 1)
+    names = ["z", "b", "y", "a"]
+    for name in names:
+        assert proven.reserve(A, [order()], request_id=name, send="outbox").ok
+    assert [entry.request_id for entry in proven.outbox(A)] == names
+    paged, after = [], 0
+    while found := proven.outbox(A, after_version=after, limit=1):
+        paged += [entry.request_id for entry in found]
+        after = found[-1].version
+    assert paged == names

@@ -41,6 +41,7 @@ __all__ = [
     "GET_OUTBOX",
     "GET_SYMBOLS",
     "JOURNAL",
+    "JOURNAL_COLUMNS",
     "NEVER_US",
     "ORDER_COLUMNS",
     "SYMBOL_COLUMNS",
@@ -73,7 +74,8 @@ GET_DUE = f"SELECT {ORDER_COLUMNS} FROM {_LIVE} AND due_us < ? ORDER BY place_ma
 GET_HELD = f"SELECT ifnull(sum(hold), 0) FROM {_LIVE}"  # noqa: S608
 NEVER_US = 2**62
 """Later than any time: with it, GET_DUE finds every order whose answer is awaited."""
-JOURNAL = "SELECT version, at_us, op, ident, order_id, code, record FROM journal WHERE account_id = ?"
+JOURNAL_COLUMNS = "version, at_us, op, ident, order_id, code, record"
+JOURNAL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE account_id = ?"  # noqa: S608
 GET_JOURNAL = f"{JOURNAL} AND version > ? ORDER BY version LIMIT ?"
 ENTRY_COLUMNS = ", ".join(OutboxEntry._fields)
 GET_OUTBOX = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND version > ? ORDER BY version LIMIT ?"  # noqa: S608

@@ -25,7 +25,7 @@ from equipoise.reservation.sqlite_rows import (
     GET_ORDERS,
     GET_OUTBOX,
     GET_SYMBOLS,
-    JOURNAL,
+    JOURNAL_COLUMNS,
     ORDER_COLUMNS,
     SYMBOL_COLUMNS,
     account_of,
@@ -71,7 +71,7 @@ _GET_USED = (
     "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = value)"
 )
 _GET_REQUEST = "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ? AND ident = ?"
-_GET_RECORD = JOURNAL.replace(" FROM", ", fingerprint FROM", 1) + " AND version = ?"
+_GET_RECORD = f"SELECT fingerprint, {JOURNAL_COLUMNS} FROM journal WHERE account_id = ? AND version = ?"  # noqa: S608
 _COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
 _GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
 _GET_RATES = (
@@ -253,9 +253,10 @@ class Rows:
         """What is remembered of a reservation whose journal record has what was asked and answered."""
         found = self._execute(_GET_RECORD, (self._account_id, version)).fetchall()
         account = self.account()
-        if not found or found[0][7] is None or account is None:
+        fingerprint, *record = found[0] if found else (None,)
+        if fingerprint is None or account is None:
             raise StoreCorrupt(f"journal of {self._account_id} has no reservation at version {version}")
-        return (found[0][7], issued_us, answer_of_record(raw_journal_of(found[0]), account.scale))
+        return (fingerprint, issued_us, answer_of_record(raw_journal_of(record), account.scale))
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         """What an event id was used for."""

@@ -81,7 +81,7 @@ _PUT_ORDER = f"INSERT INTO orders VALUES ({_holes(2 + len(BookOrder._fields))})"
 _MOVE_ORDER = (
     f"UPDATE orders SET {', '.join([f'{name} = ?' for name in _ORDER_CHANGES])} WHERE account_id = ? AND order_id = ?"  # noqa: S608
 )
-# The engine would go through all orders of the account.
+# Left to itself the engine goes through all orders of the account.
 _THESE_ORDERS = "orders INDEXED BY orders_by_id"
 _COMPACT = (
     f"UPDATE {_THESE_ORDERS} SET {', '.join(f'{name} = ?' for name in COMPACTED)} "  # noqa: S608
