@@ -156,7 +156,9 @@ def _words_of(book: RedisBook, ident: str) -> list[bytes]:
     ask = Ask(f"{ident}:0", "HYPE", "", "bid", 5, 27110, 1, False)
     content: Any = ((ask,), False, True, None, "", False, "limit", until, None, True)
     payload = book.packed_step(Reserve("reserve", "pool", ident, ident, now, until, *content), "")
-    return payload.split(b"\r\n")[2::2]
+    # The last word is MessagePack, which may have such bytes in it.
+    *words, last = payload.split(b"\r\n", 2 * int(payload[1 : payload.index(b"\r")]))[2::2]
+    return [*words, last[:-2]]
 
 
 def _cpu(client: redis.Redis) -> float:

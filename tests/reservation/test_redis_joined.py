@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -160,6 +161,44 @@ def test_i18_reservations_that_share_a_command_answer_and_keep_the_same_as_one_b
         assert history.joined > 50
         assert hashes.audit(A).findings == memory.audit(A).findings == ()
         runner.run(awaited.close_book())
+
+
+@pytest.mark.parametrize("where", ["request_id", "order_id", "symbol", "owner"])
+@pytest.mark.parametrize("mark", ['"', "\\"])
+def test_a_word_that_json_writes_otherwise_is_kept_as_it_is(
+    client: redis.Redis, runner: asyncio.Runner, clock: Any, order: Make, where: str, mark: str
+) -> None:
+    said = [{"request_id": f"r{n}", "order_id": f"o{n}", "symbol": "SYM", "owner": "ann"} for n in range(4)]
+    for words in said[::2]:
+        words[where] += mark
+
+    def calls(book: Any) -> list[Any]:
+        # One by itself, then two that share a command.
+        made = []
+        for words in said[:3]:
+            ladder = [order(hold=1, symbol=words["symbol"], order_id=words["order_id"]), order(hold=2)]
+            made.append(partial(book.reserve, A, ladder, request_id=words["request_id"], owner=words["owner"]))
+        return made
+
+    async def main() -> list[Outcome]:
+        async with await AsyncReservationBook.connect(servers.shared().url, clock=clock) as book:
+            await book.open_account(A, 1)
+            first, *others = calls(book)
+            found = [await first(), *await together(book, [call() for call in others])]
+            assert (await book.audit(A)).ok
+            return found
+
+    with ReservationBook.connect("memory:", clock=clock) as memory:
+        memory.open_account(A, 1)
+        first, *others = calls(memory)
+        expected = [first()]
+        memory.abandon(A, "to have a connection")
+        expected += [call() for call in others]
+        assert runner.run(main()) == expected
+        assert all(outcome.ok for outcome in expected)
+        with ReservationBook.connect(servers.shared().url, clock=clock) as hashes:
+            assert hashes.history(A) == memory.history(A)
+            assert hashes.orders(A) == memory.orders(A)
 
 
 def scripts_run(client: redis.Redis) -> int:

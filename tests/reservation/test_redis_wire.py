@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import mmap
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import redis
 import redis.exceptions as failures
@@ -36,9 +39,11 @@ amounts = st.integers(-(2**53) + 1, 2**53 - 1)
 
 # --- calls ----------------------------------------------------------------------------------------------------------
 
+any_texts = texts | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+
 asks = st.builds(
     Ask,
-    order_id=texts,
+    order_id=any_texts,
     symbol=texts,
     leg=st.sampled_from(["", "long", "short"]),
     side=st.sampled_from(["bid", "ask"]),
@@ -59,32 +64,43 @@ reservations = st.builds(
     st.booleans(),
     st.booleans(),
     st.none() | st.integers(0, 2**53 - 1),
-    texts,
+    any_texts,
     st.booleans(),
     st.sampled_from(["limit", "market"]),
     amounts,
     st.none() | amounts,
     st.booleans(),
+    at_scale=st.none() | st.integers(0, 8),
 )
 
 
-def packed_by_redis_py(order_ids: list[str], arguments: list[str]) -> bytes:
+def packed_by_redis_py(order_ids: list[str], arguments: Sequence[str | bytes]) -> bytes:
     keys = [*KEYS, *[START + order_id for order_id in order_ids]]
     packed = redis.Connection().pack_command("EVALSHA", "abc", len(keys), *keys, *arguments)
     return b"".join(packed)
 
 
-def how(request: Reserve) -> str:
+def how(request: Reserve) -> list[object]:
     """As the head of lua/reserve.lua has it."""
-    flags = ["1" if flag else "" for flag in (request.best_effort, request.in_micros, request.outbox)]
-    terms, until = ["" if value is None else str(value) for value in (request.terms_version, request.good_till_us)]
+    flags = [request.best_effort, request.in_micros, request.outbox]
+    said = [request.ident, request.owner, *[text for ask in request.asks for text in (ask.order_id, ask.symbol)]]
+    plain = not any(re.search(r'[\x00-\x1f\x7f"\\]', text) for text in said)
+    scale, terms, until = [
+        "" if value is None else str(value) for value in (request.at_scale, request.terms_version, request.good_till_us)
+    ]
     state = "SENT" if request.sent else "RESERVED"
-    return "\x1f".join([*flags, terms, request.owner, state, request.order_type, str(request.deadline_us), until])
+    times = [str(request.deadline_us), until]
+    orders = [value for ask in request.asks for value in asked(ask)]
+    return [*flags, plain, scale, terms, request.owner, state, request.order_type, *times, *orders]
 
 
-def asked(ask: Ask) -> str:
-    figures = [str(ask.lots), str(ask.price_ticks), str(ask.hold), "1" if ask.reduce_only else ""]
-    return "\x1f".join([ask.side, *figures, ask.leg, ask.symbol, ask.order_id])
+def asked(ask: Ask) -> list[object]:
+    figures = [ask.lots, str(ask.lots), str(ask.price_ticks), ask.hold, str(ask.hold), ask.reduce_only]
+    return [ask.side, *figures, ask.leg, ask.symbol, ask.order_id]
+
+
+def in_messagepack(values: Sequence[object]) -> bytes:
+    return b"".join([msgpack.packb(value) for value in values])
 
 
 @given(st.lists(texts, max_size=4), st.lists(texts, max_size=6))
@@ -98,7 +114,7 @@ def test_a_packed_reservation_is_the_words_that_its_script_expects(
 ) -> None:
     step = ["reserve", now, home, "1" if wait else "", request.ident, request.fingerprint]
     times = [str(request.issued_us), str(request.not_after_us)]
-    words = [*step, *times, how(request), *map(asked, request.asks)]
+    words = [*step, *times, in_messagepack(how(request))]
     expected = packed_by_redis_py([ask.order_id for ask in request.asks], words)
     assert ScriptCalls(KEYS, START).reserve(SCRIPT, request, now, home, wait) == expected
 
@@ -110,12 +126,10 @@ def test_packed_reservations_are_the_words_that_their_script_expects(
     calls = ScriptCalls(KEYS, START)
     parts = [calls.part(request) for request in requests]
     assert [part.orders for part in parts] == [len(request.asks) for request in requests]
-    words = ["reserve", now, home, "1" if wait else ""]
+    outbox = "1" if any(request.outbox for request in requests) else ""
+    words: list[str | bytes] = ["reserve", now, home, "1" if wait else "", outbox]
     for r in requests:
-        words.append(
-            "\x1f".join([r.ident, r.fingerprint, *map(str, (r.issued_us, r.not_after_us, len(r.asks))), how(r)])
-        )
-        words += map(asked, r.asks)
+        words.append(in_messagepack([r.ident, r.fingerprint, str(r.issued_us), r.not_after_us, len(r.asks), *how(r)]))
     expected = packed_by_redis_py([ask.order_id for r in requests for ask in r.asks], words)
     assert calls.reserves(SCRIPT, parts, now, home, wait) == expected
 

@@ -44,7 +44,7 @@ from equipoise.reservation.redis_registry import Registry
 from equipoise.reservation.redis_repairs import KeptView, written
 from equipoise.reservation.redis_routes import Clustered, Fixed, Route, Sentinels
 from equipoise.reservation.redis_scripts import SCRIPTS, Script, keys_of
-from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said, scaled, text_reply
+from equipoise.reservation.redis_steps import Arguments, Candidates, arguments, outcome_from, said, text_reply
 from equipoise.reservation.redis_workers import GroupReader
 from equipoise.reservation.requests import Archive, OpenAccount, Repair, Request, Reserve, Sweep
 from equipoise.reservation.scales import OtherScale
@@ -259,15 +259,14 @@ class RedisBook(RedisReads):
         name, calls, wait = request.op, self._calls(request.account_id), self._wait
         script, now = SCRIPTS[name].call, self._now() if self._injected else ""
         if isinstance(request, Reserve):
-            told_reserve = request if request.at_scale is None else scaled(request)
-            return calls.reserve(script, told_reserve, now, home, wait != b"")
+            return calls.reserve(script, request, now, home, wait != b"")
         ids, values = told or arguments(request)
         head = [name, now, home, "1" if wait else "", request.ident, request.fingerprint]
         return calls.call(script, ids, [*head, *values])
 
     def packed_part(self, request: Reserve) -> PackedReserve:
         """A reservation as part of a call that takes several of one account."""
-        return self._calls(request.account_id).part(request if request.at_scale is None else scaled(request))
+        return self._calls(request.account_id).part(request)
 
     def packed_parts(self, account_id: str, parts: Sequence[PackedReserve], home: str) -> bytes:
         """A call of `reserves` that takes them one after the other."""

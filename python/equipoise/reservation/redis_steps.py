@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from equipoise._rust import outcome_fields
@@ -28,7 +27,6 @@ from equipoise.reservation.requests import (
     OpenAccount,
     OrderEvent,
     Request,
-    Reserve,
     Resolve,
     Revalue,
     SetTerms,
@@ -49,7 +47,6 @@ __all__ = [
     "outcome_from",
     "packed_terms",
     "said",
-    "scaled",
     "text_reply",
     "unpacked_terms",
 ]
@@ -231,11 +228,6 @@ def _adopt(r: Adopt, real_id: str) -> Arguments:
     values += [ask.side, str(ask.lots), str(ask.price_ticks), str(ask.hold), "1" if ask.reduce_only else "", ask.leg]
     values += [ask.symbol, _optional(r.venue_id), r.order_type, r.owner, _optional(r.at_scale)]
     return [*ids, r.venue_id or ask.order_id], values
-
-
-def scaled(r: Reserve) -> Reserve:
-    """A reservation whose holds are amounts, as it is packed: with their scale right behind the order type."""
-    return replace(r, order_type=f"{r.order_type}{r.at_scale}")
 
 
 _REQUESTS: dict[type[Request], Callable[[Any], Arguments]] = {

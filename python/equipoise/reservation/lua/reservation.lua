@@ -1,10 +1,9 @@
 -- One reservation: margin for a whole ladder, all of it, or what fits in the caller's order.
--- `how`: see reserve.lua; `count` orders: their records in KEYS from `key` + 1 on, what is asked in ARGV from `told` + 1 on
+-- What is asked is in `word` from `at` on, see reserve.lua; the records of the `count` orders are in KEYS from `key` + 1 on.
 
-local best_effort, in_micros, outbox, terms_version, owner, state, order_type, at_scale, deadline, good_till = match(
-    how, '^(1?)\31(1?)\31(1?)\31([^\31]*)\31([^\31]*)\31(%u+)\31(%l+)(%d?)\31(%-?%d+)\31(.*)$'
-)
-best_effort, in_micros, outbox = best_effort == '1', in_micros == '1', outbox == '1'
+local best_effort, in_micros, outbox, at_scale, terms_version, owner, state, order_type, deadline, good_till
+at, best_effort, in_micros, outbox, plain, at_scale, terms_version, owner, state, order_type, deadline, good_till =
+    cmsgpack.unpack_limit(word, 11, at)
 
 local batch = D and D.batch
 -- As other_scale() does: one function less to make for every reservation.
@@ -22,20 +21,23 @@ if not batch then
     call('ZCARD', ORDERS)
     call('ZCARD', DUE)
 end
-local asks, ids, fields, lines = {}, {}, {}, {}
+-- `ids`: where it is to be asked whether they are aliases.
+local asks, ids, fields, lines = {}, not (batch and batch.aliased) and {}, {}, {}
 for i = 1, count do
-    local side, lots, ticks, hold, reduce, leg, symbol, id =
-        match(ARGV[told + i], '^(%l+)\31(%d+)\31(%d+)\31(%d+)\31(1?)\31(%l*)\31([^\31]*)\31(.*)$')
+    local side, lots, lots_text, ticks, hold, hold_text, reduce, leg, symbol, id
+    at, side, lots, lots_text, ticks, hold, hold_text, reduce, leg, symbol, id = cmsgpack.unpack_limit(word, 10, at)
     local field = row_field(symbol, leg)
     if not lines[field] then
         lines[field] = true
         fields[#fields + 1] = field
     end
     asks[i] = {
-        bid = side == 'bid', side = side, lots = lots + 0, lots_text = lots, ticks = ticks, hold = hold + 0,
-        hold_text = hold, reduce = reduce == '1', leg = leg, symbol = symbol, id = id, field = field, reduces = false,
+        bid = side == 'bid', side = side, lots = lots, lots_text = lots_text, ticks = ticks, hold = hold,
+        hold_text = hold_text, reduce = reduce, leg = leg, symbol = symbol, id = id, field = field, reduces = false,
     }
-    ids[i] = id
+    if ids then
+        ids[i] = id
+    end
 end
 local aliased = batch and batch.aliased or call('HMGET', ALIASES, unpack(ids))
 local taken = batch and batch.taken or call('EXISTS', unpack(KEYS, key + 1, key + count))

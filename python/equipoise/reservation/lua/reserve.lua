@@ -1,10 +1,10 @@
 -- Hold margin for a whole ladder.
 -- KEYS 13, 14, … records of the new orders
--- ARGV 9 how, parted by \31 (each argument of a call costs more than to part it here): 1: best effort, 1: holds are
---        micro-units, 1: an outbox entry too, terms version the charges were computed under or empty, owner, first state,
---        order type with the scale of the holds right behind it where they are amounts, deadline_us, good_till_us or
---        empty
---      10, 11, … one order each: side, lots, ticks, hold, 1 if reduce only, leg, symbol, order id, parted by \31
+-- ARGV 9 in MessagePack, one value after the other (each argument of a call costs more than to part it here): true: best
+--        effort, true: holds are micro-units, true: an outbox entry too, true: id, owner, order ids and symbols are JSON
+--        between quotation marks as they are, scale of the holds where they are amounts or empty, terms version the
+--        charges were computed under or empty, owner, first state, order type, deadline_us, good_till_us or empty; then of
+--        each order side, lots, lots as text, ticks as text, hold, hold as text, true if reduce only, leg, symbol, order id
 
-local how, count, key, told = ARGV[9], #ARGV - 9, RECORD - 1, 9
+local word, at, count, key = ARGV[9], 0, #KEYS - RECORD + 1, RECORD - 1
 --<reservation>--

@@ -2,24 +2,23 @@
 -- and journal record, and begins where the one before it has ended. One that meets a record it can make nothing of leaves
 -- nothing behind, and does not keep the others from being done.
 -- KEYS 13, 14, … records of the new orders of all of them
--- ARGV 5, 6, … of each first its id, fingerprint, issued_us, not_after_us and the number of its orders, parted by \31, and
---        behind them what reserve.lua has in ARGV 9; then its orders as there
+-- ARGV 5 1: one of them at least has an outbox entry
+--      6, 7, … of each, in MessagePack: id, fingerprint, issued_us as text, not_after_us and the number of its orders, and
+--        behind them what reserve.lua has in ARGV 9
 -- The reply is a list: of each what reserve.lua would have answered, or its error.
 
-local batch, how, count
-local key, told = RECORD - 1, 4
+local FIRST = 6
+local batch, word, at, count
+local key = RECORD - 1
 
 local function reserve()
     --<reservation>--
 end
 
 -- What is kept under the ids, and whether a record may be there already.
-local heads, idents, at, outboxes = {}, {}, 5, false
-while at <= #ARGV do
-    local head = { match(ARGV[at], '^([^\31]*)\31([^\31]*)\31(%-?%d+)\31(%-?%d+)\31(%d+)\31(.*)$') }
-    heads[#heads + 1], idents[#idents + 1] = head, head[1]
-    outboxes = outboxes or find(head[6], '^1?\0311?\0311') ~= nil
-    at = at + 1 + head[5]
+local idents, outboxes, _ = {}, ARGV[5] == '1', nil
+for place = FIRST, #ARGV do
+    _, idents[place - FIRST + 1] = cmsgpack.unpack_limit(ARGV[place], 1)
 end
 batch = {
     rows = {}, requests = {}, kept = {}, waiting = {}, places = {}, dues = {}, stood = 0,
@@ -47,9 +46,9 @@ call('ZCARD', ORDERS)
 call('ZCARD', DUE)
 
 local replies, version = {}, A and A.version
-for i, head in ipairs(heads) do
-    ident, print_, issued, not_after, count, how = head[1], head[2], head[3], head[4], head[5] + 0, head[6]
-    told = told + 1
+for i = 1, #idents do
+    word = ARGV[FIRST + i - 1]
+    at, ident, print_, issued, not_after, count = cmsgpack.unpack_limit(word, 5)
     D = A and {
         balance = A.balance, pnl = A.pnl, live = A.live, rows = {}, details = '', more = {}, added = 0,
         forgotten = 0, timed = true, batch = batch,
@@ -57,7 +56,7 @@ for i, head in ipairs(heads) do
     rates_in, rates_out = nil, nil
     local done, reply = pcall(reserve)
     replies[i] = (done or type(reply) == 'table') and reply or { err = reply }
-    key, told = key + count, told + count
+    key = key + count
 end
 
 -- Once for all of them.
