@@ -20,11 +20,13 @@ from equipoise.reservation.records import (
     JournalRecord,
     OutboxEntry,
     PackedStep,
+    RawEntry,
     RawJournal,
     RawOrder,
     Remembered,
     Terms,
     Totals,
+    raw_entry,
 )
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
@@ -39,6 +41,7 @@ from equipoise.reservation.sqlite_rows import (
     text_of,
 )
 from equipoise.reservation.steps import Effect, Indexes, Upkeep
+from equipoise.reservation.steps.view import RateDeltas
 
 __all__ = ["Writes"]
 
@@ -96,6 +99,7 @@ _PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
+_PUT_NEW_ENTRY = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_ENTRY = _insert("outbox", ("account_id", *OutboxEntry._fields), ("account_id", "request_id"), ("open_orders",))
 
 
@@ -122,6 +126,10 @@ def _order_changes(account_id: str, order: RawOrder) -> list[Any]:
     values: list[Any] = [*[order[place] for place in _RARELY_AT], *order[STATE_AT:], account_id, order[0]]
     values[_CHANGED_FLAGS] = " ".join(values[_CHANGED_FLAGS])
     return values
+
+
+def _entry_row(account_id: str, entry: RawEntry) -> tuple[Any, ...]:
+    return (account_id, *entry[:4], text_of(entry[4]), entry[5])
 
 
 def journal_row(account_id: str, raw: RawJournal) -> tuple[Any, ...]:
@@ -238,8 +246,11 @@ class Writes:
             place += 1
         for owner, held in owners:
             self.owners[account_id, owner] = held
-        if outbox or rates is not None:
-            self._write_aside(account_id, effect)
+        for _, entry in outbox:
+            assert entry is not None  # noqa: S101 - it is new
+            self.connection.execute(_PUT_NEW_ENTRY, _entry_row(account_id, entry))
+        if rates is not None:
+            self._write_rates(account_id, rates)
 
     def flush(self) -> None:
         """Write what is kept, the journal first."""
@@ -272,23 +283,25 @@ class Writes:
 
     def _write_aside(self, account_id: str, effect: Effect) -> None:
         """Write what no other table depends on."""
-        execute, many = self.connection.execute, self.connection.executemany
+        execute = self.connection.execute
         for alias, order_id in effect.aliases:
             self.absent.discard((account_id, alias))
             execute("INSERT INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
         if effect.rates is not None:
-            changes = [
-                (account_id, *key, rate, n) for key, deltas in effect.rates.items() for rate, n in deltas.items() if n
-            ]
-            many(_PUT_RATE, changes)
-            many(_DROP_RATE, [change[:5] for change in changes])
+            self._write_rates(account_id, effect.rates)
         for request_id, entry in effect.outbox:
             if entry is None:
                 execute("DELETE FROM outbox WHERE account_id = ? AND request_id = ?", (account_id, request_id))
             else:
-                execute(_PUT_ENTRY, (account_id, *entry[:4], text_of(entry[4]), entry[5]))
+                execute(_PUT_ENTRY, _entry_row(account_id, entry))
         if effect.lease is not None:
             execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (account_id, *effect.lease))
+
+    def _write_rates(self, account_id: str, rates: RateDeltas) -> None:
+        """Count the rates that orders rest at."""
+        changes = [(account_id, *key, rate, n) for key, deltas in rates.items() for rate, n in deltas.items() if n]
+        self.connection.executemany(_PUT_RATE, changes)
+        self.connection.executemany(_DROP_RATE, [change[:5] for change in changes])
 
     def _tidy(self, account_id: str, upkeep: Upkeep) -> None:
         """Let go of what is old, or make anew what is derived; everything else is in the file."""
@@ -330,8 +343,7 @@ def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:
     many("INSERT INTO owners VALUES (?, ?, ?)", [(account_id, *owner) for owner in indexes.owners or ()])
     rates = [(account_id, *key, *item) for key, counts in (indexes.rates or {}).items() for item in counts.items()]
     many(_PUT_RATE, rates)
-    entries = [(account_id, *entry[:4], text_of(entry.order_ids), entry.open_orders) for entry in indexes.outbox]
-    many(_PUT_ENTRY, entries)
+    many(_PUT_NEW_ENTRY, [_entry_row(account_id, raw_entry(entry)) for entry in indexes.outbox])
 
 
 def _rebase(connection: Connection, account_id: str) -> None:
