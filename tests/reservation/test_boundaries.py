@@ -270,6 +270,80 @@ def test_a_record_that_an_id_issued_ahead_of_the_clock_leads_to_stays_with_the_i
     assert proven.reserve(A, [order(hold=7)], **named).code is Code.TOO_OLD_FOR_DEDUPE
 
 
+@pytest.mark.parametrize("compact_after_s", [None, 1])
+@pytest.mark.parametrize("name", [None, "another"])
+def test_an_id_issued_ahead_of_the_clock_keeps_its_answer_once_its_orders_have_left_the_book(
+    proven: ReservationBook, order: Make, clock: Any, name: str | None, compact_after_s: int | None
+) -> None:
+    proven.open_account(A, 1)
+    ahead = clock() + 3 * 86_400_000_000
+    named: dict[str, Any] = {"request_id": "ahead", "issued_at_us": ahead, "not_after_us": ahead + 10**12}
+    ladder = [order(hold=7, order_id=name), order("ask", hold=9)]
+    first = proven.reserve(A, ladder, **named)
+    later = proven.reserve(A, [order(hold=1)], request_id="later")
+    for order_id in (*first.granted, *later.granted):
+        proven.cancel(A, order_id)
+    clock.advance(10)
+    if compact_after_s is not None:
+        proven.archive(A, compact_after_s=compact_after_s)
+    proven.export(A, confirmed_version=proven.account(A).version)
+    clock.advance(86_401)
+    proven.archive(A)
+    assert proven.orders(A, every=True) == ()
+    assert proven.history(A)[0].version == first.version
+    assert proven.reserve(A, [order(hold=1)], request_id="later").ok
+    # One of the names belongs to another request now.
+    assert proven.reserve(A, [order(hold=2, order_id=first.granted[0])], request_id="other").ok
+    for _ in range(2):
+        again = proven.reserve(A, ladder, **named)
+        assert (again.code, again.version, again.granted) == (Code.DUPLICATE, first.version, first.granted)
+        assert proven.reserve(A, ladder[1:], **named).code is Code.REQUEST_CONFLICT
+        assert proven.audit(A).findings == ()
+        clock.advance(86_401)
+        proven.archive(A)
+    clock.now_us = ahead + 86_400_000_000
+    proven.archive(A)
+    assert proven.reserve(A, ladder, **named).code is Code.TOO_OLD_FOR_DEDUPE
+
+
+def test_an_id_is_forgotten_at_the_watermark_while_its_order_lives(
+    proven: ReservationBook, order: Make, clock: Any
+) -> None:
+    proven.open_account(A, 1)
+    issued = clock()
+    assert proven.reserve(A, [order(hold=7)], request_id="r").ok
+    records = proven.account(A).records
+    clock.advance(86_400)
+    proven.archive(A)
+    # The account's own id went too.
+    assert proven.account(A).records == records - 2
+    late: dict[str, Any] = {"request_id": "r", "not_after_us": clock() + 1}
+    assert proven.reserve(A, [order(hold=7)], issued_at_us=issued, **late).code is Code.TOO_OLD_FOR_DEDUPE
+    assert proven.reserve(A, [order(hold=7)], issued_at_us=issued + 1, **late).code is Code.ORDER_EXISTS
+    assert proven.deposit(A, 1, issued_at_us=issued + 1, **late).ok
+    assert proven.reserve(A, [order(hold=7)], issued_at_us=issued + 1, **late).code is Code.REQUEST_CONFLICT
+
+
+def test_an_order_that_is_called_like_the_first_of_a_request_does_not_answer_for_it(
+    proven: ReservationBook, order: Make
+) -> None:
+    proven.open_account(A, 1)
+    assert proven.reserve(A, [order(hold=1, order_id="r:0")], request_id="x").ok
+    assert proven.reserve(A, [order(hold=1)], request_id="r").code is Code.ORDER_EXISTS
+    assert proven.deposit(A, 1, request_id="r").ok
+    assert proven.reserve(A, [order(hold=1)], request_id="r").code is Code.REQUEST_CONFLICT
+    assert proven.reserve(A, [order(hold=1, order_id="r:0")], request_id="x").code is Code.DUPLICATE
+    # Of a ladder that is not held whole the answer is not in the journal; nor is the second order the first.
+    some = [order(hold=5), order(hold=10**9)]
+    part = proven.reserve(A, some, request_id="p", policy="best_effort")
+    assert part.granted == ("p:0",)
+    assert proven.reserve(A, some, request_id="p", policy="best_effort").order_rows == part.order_rows
+    turned = [order(hold=1, order_id="t:1"), order("ask", hold=1, order_id="t:0")]
+    assert proven.reserve(A, turned, request_id="t").ok
+    assert proven.reserve(A, turned, request_id="t").code is Code.DUPLICATE
+    assert proven.abandon(A, "t").granted == ("t:1", "t:0")
+
+
 def test_the_tombstone_of_an_id_issued_ahead_of_the_clock_keeps_no_record_on_any_store(
     proven: ReservationBook, clock: Any
 ) -> None:

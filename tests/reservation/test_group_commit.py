@@ -168,8 +168,40 @@ def test_callers_that_wait_share_one_commit_and_get_what_they_would_have_got_alo
     assert said.count("COMMIT") == 1
     assert said.count("BEGIN") == 1
     # The account and the symbol are written once, of the rest all rows at once.
-    assert said.count("INSERT") + said.count("UPDATE") == 5
+    assert said.count("INSERT") + said.count("UPDATE") == 4
     assert "SAVEPOINT" not in said
+    assert opened.audit(A).findings == ()
+
+
+@through
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_id_that_an_order_stands_for_is_known_to_whoever_shares_the_transaction(
+    opened: SqliteBook, order: Make, apart: bool
+) -> None:
+    make, ask = RequestMaker(clock=None, timeout_ms=5_000, horizon_s=86_400), [order(hold=1)]
+    named = [order(hold=1, order_id="q:0")]
+    steps = [
+        (make.reserve(A, ask, request_id="r"), Code.DUPLICATE),
+        (make.deposit(A, 1, request_id="r"), Code.REQUEST_CONFLICT),
+        (make.reserve(A, [order(hold=1, order_id="other")], request_id="r"), Code.REQUEST_CONFLICT),
+        (make.reserve(A, ask, request_id="n"), Code.OK),
+        (make.deposit(A, 1, request_id="n"), Code.REQUEST_CONFLICT),
+        (make.reserve(A, ask, request_id="n"), Code.DUPLICATE),
+        (make.cancel(A, "n:0"), Code.OK),
+        (make.reserve(A, ask, request_id="n"), Code.DUPLICATE),
+        (make.reserve(A, named, request_id="z"), Code.OK),
+        (make.reserve(A, ask, request_id="q"), Code.ORDER_EXISTS),
+        (make.deposit(A, 1, request_id="q"), Code.OK),
+        (make.reserve(A, named, request_id="z"), Code.DUPLICATE),
+        (make.abandon(A, "r"), Code.DUPLICATE),
+        (make.abandon(A, "new"), Code.OK),
+        (make.reserve(A, ask, request_id="new"), Code.REQUEST_ABANDONED),
+    ]
+    assert opened.reserve(A, ask, request_id="r").ok
+    members = [GroupMember(cast("Request", request)) for request, _ in steps]
+    for together in [[member] for member in members] if apart else [members]:
+        opened._run_group(group.Group(together))
+    assert [member.answer().code for member in members] == [code for _, code in steps]
     assert opened.audit(A).findings == ()
 
 
