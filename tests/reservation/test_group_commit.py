@@ -168,7 +168,7 @@ def test_callers_that_wait_share_one_commit_and_get_what_they_would_have_got_alo
     assert said.count("COMMIT") == 1
     assert said.count("BEGIN") == 1
     # The account and the symbol are written once, of the rest all rows at once.
-    assert said.count("INSERT") + said.count("UPDATE") == 4
+    assert said.count("INSERT") + said.count("UPDATE") == 5
     assert "SAVEPOINT" not in said
     assert opened.audit(A).findings == ()
 

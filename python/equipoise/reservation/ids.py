@@ -6,11 +6,9 @@ from hashlib import blake2b
 
 from equipoise.errors import InputError
 
-__all__ = ["FIRST_ORDER", "ID_LENGTH_MAX", "account_id_of", "derived_id", "fingerprint", "id_of", "is_id", "plain"]
+__all__ = ["ID_LENGTH_MAX", "account_id_of", "derived_id", "fingerprint", "id_of", "is_id", "plain"]
 
 ID_LENGTH_MAX = 200
-FIRST_ORDER = ":0"
-"""What the id of a reservation's first order has more than the request's, unless the caller names it otherwise."""
 _TEXT_MAX = 48
 
 

@@ -105,8 +105,6 @@ CREATE TABLE orders (
             )
         END
     ) VIRTUAL,
-    -- When its request was issued, where the order stands for it: see `requests`.
-    issued_us INTEGER,
     PRIMARY KEY (account_id, place_made),
     CHECK (filled + working + released = max(lots, amend_lots))
 ) STRICT, WITHOUT ROWID;
@@ -144,9 +142,6 @@ CREATE TABLE rates (
 -- Ids of account-level requests. Of a reservation that is held whole the journal's record of the version has the
 -- fingerprint and says what was answered; others have a fingerprint and an outcome. Neither version nor outcome: a
 -- tombstone (abandoned).
--- What is held whole and has its first order named after it ("ident:0") has no row here as long as that order is in the
--- file: the order has the time in issued_us and the version in place_made, and the request is forgotten once the
--- account's watermark_us has reached that time. An index is written less, and a page by each caller of many.
 CREATE TABLE requests (
     account_id TEXT NOT NULL,
     ident TEXT NOT NULL,
@@ -199,7 +194,7 @@ CREATE TABLE journal (
     order_id TEXT NOT NULL,
     code TEXT NOT NULL,
     record TEXT NOT NULL,
-    -- Of what was asked, where `requests` or an order of it leads here.
+    -- Of what was asked, where `requests` leads here.
     fingerprint TEXT,
     PRIMARY KEY (account_id, version)
 ) STRICT, WITHOUT ROWID;

@@ -82,7 +82,7 @@ from equipoise.reservation.workers import Delivery, OutboxReader, PolledReader
 
 __all__ = ["SqliteBook", "wal_reset_is_fixed"]
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 8
 APPLICATION_ID = 0x45515049
 """Written into the file's header, so that another database is not taken for a book."""
 MIGRATIONS: dict[int, str] = {version: f"schema_{version}_to_{version + 1}.sql" for version in range(1, SCHEMA_VERSION)}

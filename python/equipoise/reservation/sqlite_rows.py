@@ -31,7 +31,6 @@ from equipoise.reservation.steps import RateKey
 __all__ = [
     "ACCOUNT_STATUS_AT",
     "ACCOUNT_TERMS_AT",
-    "COUNT_ISSUED",
     "ENTRY_COLUMNS",
     "GET_ACCOUNT",
     "GET_DUE",
@@ -45,7 +44,6 @@ __all__ = [
     "JOURNAL_COLUMNS",
     "NEVER_US",
     "ORDER_COLUMNS",
-    "STANDS",
     "SYMBOL_COLUMNS",
     "account_of",
     "entry_of",
@@ -79,14 +77,6 @@ NEVER_US = 2**62
 JOURNAL_COLUMNS = "version, at_us, op, ident, order_id, code, record"
 JOURNAL = f"SELECT {JOURNAL_COLUMNS} FROM journal WHERE account_id = ?"  # noqa: S608
 GET_JOURNAL = f"{JOURNAL} AND version > ? ORDER BY version LIMIT ?"
-# Watermarks are in the file as soon as they move.
-STANDS = "issued_us > (SELECT watermark_us FROM accounts WHERE account_id = ?1)"
-"""Of an order that stands for its request: whether that is still known."""
-COUNT_ISSUED = (
-    "SELECT (SELECT count(*) FROM requests WHERE account_id = ?1 AND issued_us <= ?2) "  # noqa: S608
-    f"+ (SELECT count(*) FROM orders WHERE account_id = ?1 AND issued_us <= ?2 AND {STANDS})"
-)
-"""How many of the requests that are known were issued until a time."""
 ENTRY_COLUMNS = ", ".join(OutboxEntry._fields)
 GET_OUTBOX = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND version > ? ORDER BY version LIMIT ?"  # noqa: S608
 
@@ -199,7 +189,7 @@ def holdings(connection: Connection, account_id: str) -> Holdings:
         [journal_of(row) for row in execute(GET_JOURNAL, (account_id, 0, -1)).fetchall()],
         _base(connection, account_id),
         tuple([entry_of(row) for row in execute(GET_OUTBOX, (account_id, 0, -1)).fetchall()]),
-        int(execute(COUNT_ISSUED, (account_id, NEVER_US)).fetchall()[0][0]),
+        int(execute("SELECT count(*) FROM requests WHERE account_id = ?", mine).fetchall()[0][0]),
         "" if len(live) == len(set(live)) else "an order is in it twice",
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from equipoise.errors import StoreCorrupt
-from equipoise.reservation.ids import FIRST_ORDER
 from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
@@ -19,7 +18,6 @@ from equipoise.reservation.records import (
 from equipoise.reservation.requests import Request, Reserve, Timed
 from equipoise.reservation.sqlite_engine import Connection
 from equipoise.reservation.sqlite_rows import (
-    COUNT_ISSUED,
     ENTRY_COLUMNS,
     GET_ACCOUNT,
     GET_DUE,
@@ -29,7 +27,6 @@ from equipoise.reservation.sqlite_rows import (
     GET_SYMBOLS,
     JOURNAL_COLUMNS,
     ORDER_COLUMNS,
-    STANDS,
     SYMBOL_COLUMNS,
     account_of,
     entry_of,
@@ -53,9 +50,8 @@ _GET_SETTLED = (
 _GET_FIRST_KEPT = (
     "SELECT version FROM journal AS kept WHERE account_id = ? AND (at_us > ? OR EXISTS "
     "(SELECT 1 FROM requests AS known WHERE known.account_id = kept.account_id AND known.ident = kept.ident "
-    "AND issued_us > ? AND ifnull(known.version, json_extract(outcome, '$[2]')) = kept.version) OR EXISTS "
-    "(SELECT 1 FROM orders AS first WHERE first.account_id = kept.account_id "
-    "AND first.place_made = kept.version << 32 AND issued_us > ?)) ORDER BY version LIMIT 1"
+    "AND issued_us > ? AND ifnull(known.version, json_extract(outcome, '$[2]')) = kept.version)) "
+    "ORDER BY version LIMIT 1"
 )
 _GET_UNFILLED = (
     "SELECT order_id FROM orders WHERE account_id = ? AND changed_us <= ? AND request_id <> '' AND filled = 0 "
@@ -74,12 +70,9 @@ _IS_USED_IS_TAKEN = (
 _GET_USED = (
     "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = value)"
 )
-_GET_REQUEST = (
-    "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ?1 AND ident = ?2 "  # noqa: S608
-    "UNION ALL SELECT NULL, issued_us, NULL, place_made >> 32 FROM orders "
-    f"WHERE account_id = ?1 AND order_id = ?3 AND {STANDS}"
-)
+_GET_REQUEST = "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ? AND ident = ?"
 _GET_RECORD = f"SELECT fingerprint, {JOURNAL_COLUMNS} FROM journal WHERE account_id = ? AND version = ?"  # noqa: S608
+_COUNT_ISSUED = "SELECT count(*) FROM requests WHERE account_id = ? AND issued_us <= ?"
 _GET_EVENT = "SELECT fingerprint, at_us, outcome FROM events WHERE account_id = ? AND order_id = ? AND ident = ?"
 _GET_RATES = (
     "SELECT rate, count FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? ORDER BY rate DESC"
@@ -96,16 +89,11 @@ def foresee(writes: Writes, requests: Iterable[Request]) -> None:
             idents.setdefault(request.account_id, []).append(request.ident)
         if isinstance(request, Reserve):
             order_ids.setdefault(request.account_id, []).extend([ask.order_id for ask in request.asks])
-    execute, absent = writes.connection.execute, writes.absent
-    for account_id, names in order_ids.items():
-        taken = execute(_GET_TAKEN, (account_id, text_of(names))).fetchall()
-        absent.update([(account_id, name) for name in names])
-        absent.difference_update([(account_id, row[0]) for row in taken])
-    for account_id, names in idents.items():
-        used = {row[0] for row in execute(_GET_USED, (account_id, text_of(names))).fetchall()}
-        # An order may stand for a request whose own is called otherwise: of that `request` finds out.
-        neither = [name for name in names if name not in used and (account_id, name + FIRST_ORDER) in absent]
-        writes.unused.update([(account_id, name) for name in neither])
+    for sql, asked, missing in ((_GET_USED, idents, writes.unused), (_GET_TAKEN, order_ids, writes.absent)):
+        for account_id, names in asked.items():
+            found = writes.connection.execute(sql, (account_id, text_of(names))).fetchall()
+            missing.update([(account_id, name) for name in names])
+            missing.difference_update([(account_id, row[0]) for row in found])
 
 
 class Rows:
@@ -144,8 +132,7 @@ class Rows:
                 return
             if len(asks) == 1:
                 used, taken = self._execute(_IS_USED_IS_TAKEN, (account_id, request.ident, first[1])).fetchall()[0]
-                # An order may stand for a request whose own is called otherwise: of that `request` finds out.
-                if not used and not taken and first[1] == request.ident + FIRST_ORDER:
+                if not used:
                     writes.unused.add((account_id, request.ident))
                 if not taken:
                     absent.add(first)
@@ -235,11 +222,11 @@ class Rows:
 
     def forgotten(self, until_us: int) -> int:
         """How many request ids were issued until a time."""
-        return int(self._all(COUNT_ISSUED, until_us)[0][0])
+        return int(self._all(_COUNT_ISSUED, until_us)[0][0])
 
     def aged(self, until_us: int) -> int:
         """Highest version of the records that are all dated until a time, and that no id kept longer leads to."""
-        found = self._all(_GET_FIRST_KEPT, until_us, until_us, until_us)
+        found = self._all(_GET_FIRST_KEPT, until_us, until_us)
         account = self.account()
         return int(found[0][0]) - 1 if found else 0 if account is None else account.version
 
@@ -251,12 +238,12 @@ class Rows:
 
     def request(self, ident: str) -> Remembered | None:
         """What a request id was used for."""
-        key, first = (self._account_id, ident), ident + FIRST_ORDER
-        if key in self._writes.requests or (self._account_id, first) in self._writes.issued:
+        key = (self._account_id, ident)
+        if key in self._writes.requests:
             self._flush()
         elif key in self._writes.unused:
             return None
-        found = self._execute(_GET_REQUEST, (*key, first)).fetchall()
+        found = self._execute(_GET_REQUEST, key).fetchall()
         if not found:
             return None
         _, issued_us, _, version = found[0]

@@ -10,7 +10,6 @@ from typing import Any
 
 from equipoise._rust import step_columns
 from equipoise.reservation.audit import JournalBase
-from equipoise.reservation.ids import FIRST_ORDER
 from equipoise.reservation.records import (
     COMPACTED,
     STATE_AT,
@@ -81,7 +80,7 @@ _rare = itemgetter(*[place for place, name in enumerate(BookAccount._fields) if 
 # Every step hands these texts over, and the engine's cache hashes them whole: so they name no column. Lifted files have
 # their columns in the order of new ones.
 _PUT_SYMBOL = f"INSERT OR REPLACE INTO symbols VALUES ({_holes(1 + len(BookSymbol._fields))})"  # noqa: S608
-_PUT_ORDER = f"INSERT INTO orders VALUES ({_holes(3 + len(BookOrder._fields))})"  # noqa: S608
+_PUT_ORDER = f"INSERT INTO orders VALUES ({_holes(2 + len(BookOrder._fields))})"  # noqa: S608
 _MOVE_ORDER = (
     f"UPDATE orders SET {', '.join([f'{name} = ?' for name in _ORDER_CHANGES])} WHERE account_id = ? AND order_id = ?"  # noqa: S608
 )
@@ -98,12 +97,6 @@ _PUT_RATE = (
 _DROP_RATE = "DELETE FROM rates WHERE account_id = ? AND symbol = ? AND leg = ? AND kind = ? AND rate = ? AND count = 0"
 _PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)"
-_KEEP_REQUESTS = (
-    "INSERT INTO requests SELECT account_id, "  # noqa: S608
-    f"substr(order_id, 1, length(order_id) - {len(FIRST_ORDER)}), NULL, issued_us, NULL, place_made >> 32 "
-    f"FROM {_THESE_ORDERS} WHERE account_id = ? AND issued_us > ? AND order_id IN (SELECT value FROM json_each(?))"
-)
-"""Requests that orders stand for which are let go of."""
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
 _PUT_NEW_ENTRY = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -122,8 +115,8 @@ def _account_row(account: BookAccount) -> list[Any]:
     return values
 
 
-def _order_row(account_id: str, place_made: int, order: RawOrder, issued_us: int | None) -> list[Any]:
-    values: list[Any] = [account_id, order[0], place_made, *order[1:], issued_us]
+def _order_row(account_id: str, place_made: int, order: RawOrder) -> list[Any]:
+    values: list[Any] = [account_id, order[0], place_made, *order[1:]]
     values[STATE_END + 2] = " ".join(values[STATE_END + 2])
     return values
 
@@ -164,7 +157,6 @@ class Writes:
         "accounts",
         "connection",
         "events",
-        "issued",
         "journal",
         "orders",
         "owners",
@@ -188,8 +180,6 @@ class Writes:
         self.owners: dict[tuple[str, str], int] = {}
         self.requests: dict[tuple[str, str], tuple[str | None, int, str | None, int | None]] = {}
         """As `AnswerRow`, and None; or the version whose journal record has fingerprint and answer."""
-        self.issued: dict[tuple[str, str], int] = {}
-        """When the request was issued that a new order stands for."""
         self.events: dict[tuple[str, str, str], AnswerRow] = {}
         self.absent: set[tuple[str, str]] = set()
         """By account: ids that no order in the file has, nor is one known there by them."""
@@ -242,10 +232,7 @@ class Writes:
         row, text = step_columns(packed)
         if text is None:
             self.journal.append((account_id, *row, fingerprint))
-            if (first := orders[0][0]) == ident + FIRST_ORDER:
-                self.issued[account_id, first] = issued_us
-            else:
-                self.requests[account_id, ident] = (None, issued_us, None, version)
+            self.requests[account_id, ident] = (None, issued_us, None, version)
         else:
             self.journal.append((account_id, *row, None))
             self.requests[account_id, ident] = (fingerprint, issued_us, text, None)
@@ -277,9 +264,8 @@ class Writes:
         if self.symbols:
             put(_PUT_SYMBOL, [(key[0], *row) for key, row in self.symbols.items()])
         if self.orders:
-            orders, issued = self.orders.items(), self.issued.get
-            new = [_order_row(key[0], at, order, issued(key)) for key, (at, order) in orders if at is not None]
-            put(_PUT_ORDER, new)
+            orders = self.orders.items()
+            put(_PUT_ORDER, [_order_row(key[0], at, order) for key, (at, order) in orders if at is not None])
             put(_MOVE_ORDER, [_order_changes(key[0], order) for key, (at, order) in orders if at is None])
         if self.owners:
             put(_PUT_OWNER, [(*key, held) for key, held in self.owners.items()])
@@ -323,8 +309,6 @@ class Writes:
         if upkeep.watermark_us is not None:
             execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, upkeep.watermark_us))
             ids = text_of(upkeep.archived)
-            # A request may have been issued ahead of the clock by which its order is old.
-            execute(_KEEP_REQUESTS, (account_id, upkeep.watermark_us, ids))
             for table in (_THESE_ORDERS, "events", "aliases"):
                 where = "account_id = ? AND order_id IN (SELECT value FROM json_each(?))"
                 execute(f"DELETE FROM {table} WHERE {where}", (account_id, ids))  # noqa: S608
