@@ -805,7 +805,7 @@ def test_a_reservation_held_whole_is_answered_again_from_its_journal_record(sqli
 
 
 @pytest.mark.parametrize("send", ["claim", "outbox"])
-def test_i8_a_request_whose_order_is_lost_from_the_file_is_not_granted_again(
+def test_a_request_whose_order_is_lost_from_the_file_is_not_granted_again(
     sqlite_path: Path, send: Any, order: Make
 ) -> None:
     with SqliteBook(str(sqlite_path), durability="normal") as book:
