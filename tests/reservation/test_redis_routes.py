@@ -58,6 +58,22 @@ def url(request: pytest.FixtureRequest) -> str:
     return f"redis+sentinel://127.0.0.1:{request.getfixturevalue('sentinel').port}/desk"
 
 
+def test_no_connection_looks_for_the_version_of_its_library_on_the_disk(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("importlib.metadata.version", asked.append)
+
+    async def main() -> None:
+        async with await AsyncReservationBook.connect(url) as book:
+            assert (await book.deposit("acc", 1, request_id="d")).ok
+
+    with ReservationBook.connect(url) as book:
+        assert book.open_account("acc", 1).ok
+    asyncio.run(main())
+    assert asked == []
+
+
 @pytest.mark.parametrize("first", ["look", "step", "close"])
 def test_a_fork_while_a_thread_looks_for_a_node_leaves_the_child_a_book_that_works(url: str, first: str) -> None:
     with ReservationBook.connect(url) as book:

@@ -48,6 +48,7 @@ from equipoise.reservation.forks import generation
 from equipoise.reservation.redis_wire import PENDING, error_of
 
 __all__ = [
+    "DRIVER",
     "Address",
     "Link",
     "Links",
@@ -543,7 +544,7 @@ class Links:
         return link
 
 
-_DRIVER = DriverInfo().add_upstream_driver("equipoise", __version__)
+DRIVER = DriverInfo().add_upstream_driver("equipoise", __version__)
 """What CLIENT LIST calls the book's connections. Made once: each would else look for redis-py's version on the disk."""
 
 
@@ -556,7 +557,7 @@ def connection_settings(target: Target, timeout_s: float | None) -> dict[str, An
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "protocol": 2,
-        "driver_info": _DRIVER,
+        "driver_info": DRIVER,
     }
     return settings | {"ssl_ca_certs": target.authorities} if target.authorities else settings
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import redis
 import redis.exceptions as failures
 
 from equipoise.errors import InputError, StoreError, StoreUnavailable
-from equipoise.reservation.redis_links import Address, Link, Links, PerProcess, Target, command
+from equipoise.reservation.redis_links import DRIVER, Address, Link, Links, PerProcess, Target, command
 
 __all__ = ["Clustered", "Fixed", "Route", "Sentinels"]
 
@@ -100,7 +100,8 @@ class Sentinels:
     def _ask(self, sentinel: Address, timeout_s: float) -> list[bytes] | None:
         """Host and port of the master, by a connection of its own; none: this Sentinel does not know the service."""
         waits = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-        connection = redis.Connection(host=sentinel.host, port=sentinel.port, protocol=2, **waits)  # type: ignore[no-untyped-call]
+        settings: dict[str, Any] = waits | {"protocol": 2, "driver_info": DRIVER}
+        connection = redis.Connection(host=sentinel.host, port=sentinel.port, **settings)  # type: ignore[no-untyped-call]
         connection.connect()  # type: ignore[no-untyped-call]
         link = Link(sentinel, connection)
         try:
