@@ -175,7 +175,7 @@ def test_callers_that_wait_share_one_commit_and_get_what_they_would_have_got_alo
 
 @through
 @pytest.mark.parametrize("apart", [False, True])
-def test_an_id_that_an_order_stands_for_is_known_to_whoever_shares_the_transaction(
+def test_whoever_shares_a_transaction_knows_the_ids_in_the_file_and_those_used_before_it(
     opened: SqliteBook, order: Make, apart: bool
 ) -> None:
     make, ask = RequestMaker(clock=None, timeout_ms=5_000, horizon_s=86_400), [order(hold=1)]

@@ -55,6 +55,27 @@ def is_full(book: ReservationBook, order: Make) -> None:
     assert book.reserve(A, [order(hold=596)], request_id="more").code is Code.INSUFFICIENT_MARGIN
 
 
+@pytest.mark.parametrize("traded", [False, True])
+@pytest.mark.parametrize("send", ["caller", "claim", "outbox"])
+def test_i8_a_request_whose_order_is_lost_is_not_granted_again(
+    book: ReservationBook, order: Make, send: Any, traded: bool
+) -> None:
+    book.open_account(A, "0.001")
+    ask = [order(hold=60)]
+    first = book.reserve(A, ask, request_id="r", send=send)
+    if traded:
+        book.fill(A, "r:0", 1, fill_id="f", margin="0.00006")
+    statement = "DELETE FROM orders WHERE order_id = 'r:0'"
+    spoil(book, lambda shelf: shelf.orders.pop("r:0"), statement, "DEL", "user_holdings:{acc}:r:0")
+    for _ in range(2):
+        again = book.reserve(A, ask, request_id="r", send=send)
+        assert (again.code, again.version) == (Code.DUPLICATE, first.version)
+        assert book.account(A).all_units == 60
+        report = book.reconcile(A, apply=True)
+        # Of one that may rest at the venue nobody has said what became of it.
+        assert traded or not report.ok
+
+
 def test_i7_a_lost_symbol_is_restored_with_the_position_that_the_journal_has(
     book: ReservationBook, order: Make
 ) -> None:

@@ -804,19 +804,6 @@ def test_a_reservation_held_whole_is_answered_again_from_its_journal_record(sqli
         assert book.reserve(A, [order()], request_id="new", holds=["0.001"]).ok
 
 
-@pytest.mark.parametrize("send", ["claim", "outbox"])
-def test_a_request_whose_order_is_lost_from_the_file_is_not_granted_again(
-    sqlite_path: Path, send: Any, order: Make
-) -> None:
-    with SqliteBook(str(sqlite_path), durability="normal") as book:
-        book.open_account(A, "1")
-        assert book.reserve(A, [order(hold=60)], request_id="r", send=send).ok
-        with closing(beside(book, sqlite_path)) as other:
-            other.execute("DELETE FROM orders WHERE order_id = 'r:0'")
-        assert book.reserve(A, [order(hold=60)], request_id="r", send=send).code is Code.DUPLICATE
-        assert book.account(A).all_units == 60
-
-
 @pytest.mark.parametrize("through_apsw", [pytest.param(True, marks=needs_apsw), False])
 def test_what_an_earlier_schema_took_for_not_overdue_is_overdue_once_the_file_is_lifted(
     sqlite_path: Path, project_root: Path, through_apsw: bool, clock: Any
