@@ -6,8 +6,6 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 OUT := out
 DEVELOP := PIP_QUIET=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet
-# One more than two cores: a quarter of the time tests wait, for servers, time-outs and the disk.
-WORKERS = 3
 SOAK = $(PY) -m tests.reservation.soak --minutes $${SOAK_MINUTES:-9} --folder $(OUT)/soak
 SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find rust -name '*.rs' -o -name Cargo.toml)
 export NO_MKDOCS_2_WARNING := 1
@@ -21,9 +19,10 @@ help: ## list the targets
 demo: $(VENV)/.built ## build, quote a market on the paper venue, write the report
 	@$(PY) -m examples.demo --out $(OUT)
 
+# Three for two cores: a quarter of the time tests wait, for servers, time-outs and the disk.
 test: $(VENV)/.built ## Rust and Python tests, docs code, tidy checks, wheel from the sdist
 	cargo test --locked --workspace --exclude equipoise-binding --quiet
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 dev: $(VENV)/.maturin ## debug build in place, overflow and assertion checks on
 	$(DEVELOP) --extras dev
