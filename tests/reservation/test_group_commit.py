@@ -26,7 +26,7 @@ from equipoise.reservation.requests import Request
 from equipoise.reservation.sqlite import SqliteBook
 
 Make = Callable[..., Order]
-A = "acc"
+A, B = "acc", "other"
 CALLERS = 12
 
 through = pytest.mark.parametrize(
@@ -203,6 +203,34 @@ def test_whoever_shares_a_transaction_knows_the_ids_in_the_file_and_those_used_b
         opened._run_group(group.Group(together))
     assert [member.answer().code for member in members] == [code for _, code in steps]
     assert opened.audit(A).findings == ()
+
+
+@through
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_archived_id_whose_entry_is_open_is_refused_to_one_of_those_who_share_a_transaction(
+    sqlite_path: Path, through_apsw: bool, order: Make, clock: Any, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    # The key of the outbox would refuse the entry as well, and have all of them run again.
+    monkeypatch.delattr(SqliteBook, "_step_apart")
+    make, ask = RequestMaker(clock=clock, timeout_ms=5_000, horizon_s=86_400), [order(hold=1)]
+    with SqliteBook(str(sqlite_path), durability="normal", clock=clock, through_apsw=through_apsw) as book:
+        book.open_account(A, 1)
+        book.open_account(B, 1)
+        book.reserve(A, [order(hold=1, order_id="o")], request_id="old", send="outbox")
+        clock.advance(90_000)
+        assert book.archive(A).ok
+        asked = [(A, "new"), (B, "old"), (A, "old"), (A, "newer"), (A, "new")]
+        members = [
+            GroupMember(cast("Request", make.reserve(name, ask, request_id=ident, send="outbox")))
+            for name, ident in asked
+        ]
+        for together in [[member] for member in members] if apart else [members]:
+            book._run_group(group.Group(together))
+        codes = [member.answer().code for member in members]
+        assert codes == [Code.OK, Code.OK, Code.REQUEST_CONFLICT, Code.OK, Code.DUPLICATE]
+        assert [entry.request_id for entry in book.outbox(A)] == ["old", "new", "newer"]
+        assert [entry.request_id for entry in book.outbox(B)] == ["old"]
+        assert [book.audit(name).findings for name in (A, B)] == [(), ()]
 
 
 @through

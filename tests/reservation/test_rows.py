@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from equipoise._rust import requirement, rested, row_fits
 from equipoise.orders import Order
-from equipoise.reservation import Code, OrderState, ReservationBook
+from equipoise.reservation import Code, OrderState, ReservationBook, steps
 from equipoise.reservation.codes import AccountStatus
 from equipoise.reservation.memory import _Shelf
 from equipoise.reservation.money import AMOUNT_MAX
@@ -32,6 +33,8 @@ from equipoise.reservation.records import (
     step_of,
 )
 from equipoise.reservation.requests import Ask, Reserve
+from equipoise.reservation.sqlite_engine import open_engine, run_script
+from equipoise.reservation.sqlite_view import Rows
 from equipoise.reservation.steps import COMBINE_RULES, Effect
 from equipoise.reservation.steps.ladders import _gates, reserve
 
@@ -165,6 +168,28 @@ def _shelf(account: BookAccount | None, *, used: bool = False, posted: bool = Fa
     return shelf
 
 
+def _rows(account: BookAccount | None, *, used: bool = False, posted: bool = False) -> Rows:
+    """The same in a file."""
+    connection = open_engine(":memory:", through_apsw=False)
+    run_script(connection, (Path(steps.__file__).parents[1] / "schema.sql").read_text())
+    if account is not None:
+        before = Rows("a", connection)
+        before.move_account(account)
+        before.flush()
+    if used:
+        connection.execute("INSERT INTO requests VALUES ('a', 'r', 'other', 5, NULL, NULL)")
+    if posted:
+        connection.execute("INSERT INTO outbox VALUES ('a', 'r', 1, 5, 9, '[\"o\"]', 1)")
+    return Rows("a", connection)
+
+
+def _begun(account: BookAccount | None, *, used: bool = False, posted: bool = False, outbox: bool = True) -> Rows:
+    """The same whose ids have been looked up."""
+    rows = _rows(account, used=used, posted=posted)
+    rows.begin(replace(REQUEST, outbox=outbox))
+    return rows
+
+
 @pytest.fixture
 def account() -> BookAccount:
     with ReservationBook.connect("memory:", clock=lambda: 1) as book:
@@ -173,7 +198,7 @@ def account() -> BookAccount:
 
 
 @pytest.mark.parametrize("sent", [False, True])
-@pytest.mark.parametrize("view", [_shelf, partial(_Shown, used=False, posted=False)])
+@pytest.mark.parametrize("view", [_shelf, _rows, _begun, partial(_Shown, used=False, posted=False)])
 def test_what_a_ladder_changes_stands_where_the_records_have_it(
     account: BookAccount, view: Callable[..., Any], sent: bool
 ) -> None:
@@ -254,6 +279,54 @@ def test_an_account_that_is_being_written_can_be_read(account: BookAccount) -> N
     assert shelf.held is effect.account
 
 
+def test_what_a_file_is_to_have_of_an_account_can_be_read_while_it_is_taken_over(account: BookAccount) -> None:
+    rows, read = _rows(account), list[object]()
+
+    class Reads(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            read.append((rows.account(), rows.changed))
+            return super().__hash__()
+
+    effect = reserve(rows, REQUEST, 7)
+    ident, step = effect.kept or ("", USED)
+    order = (Reads("o"), *effect.orders[0][1:])
+    rows.take(effect._replace(orders=(order,), owners=((Reads("desk"), 41),), kept=(Reads(ident), step)))
+    assert read == [(account, False)] * 3
+    assert (rows.held, rows.changed, rows.before) == (effect.account, True, account)
+
+
+def test_what_is_taken_over_is_known_until_it_is_written_and_then_in_the_file(account: BookAccount) -> None:
+    rows = _begun(account)
+    effect = reserve(rows, replace(REQUEST, outbox=True), 7)
+    rows.take(effect)
+    assert (rows.absent, rows.unused, rows.unposted) == ({"o"}, {"r"}, set())
+    assert reserve(rows, replace(REQUEST, ident="q"), 8).outcome.code is Code.ORDER_EXISTS
+    assert reserve(rows, replace(REQUEST, content="another"), 8).outcome.code is Code.REQUEST_CONFLICT
+    # What was asked for by id is written by now, for the outcome is read from there; the rest goes with it.
+    for known in (rows, Rows("a", rows.connection)):
+        assert not any((known.absent, known.unused, known.new_journal, known.new_orders, known.new_requests))
+        assert not any((known.new_totals, known.new_owners, known.changed, known.before))
+        assert (known.account(), known.symbol("SYM", "")) == (effect.account, effect.symbols[0])
+        assert (known.owned("desk"), known.outbox_entry("r")) == (41, ("r", 2, 7, 11, ("o",), 1))
+        assert raw_order(known.order("o")) == effect.orders[0]  # type: ignore[arg-type]
+        assert reserve(known, REQUEST, 8).outcome.code is Code.DUPLICATE
+
+
+def test_a_version_that_leaves_no_place_for_orders_is_an_error(account: BookAccount) -> None:
+    late = account._replace(version=2**31 - 2)
+    for version, place in ((2**31 - 1, (2**31 - 1) << 32), (2**31, None)):
+        rows = _rows(late._replace(version=version - 1))
+        effect = reserve(rows, REQUEST, 7)
+        if place is None:
+            with pytest.raises(OverflowError, match="versions"):
+                rows.take(effect)
+        else:
+            rows.take(effect)
+            assert rows.new_orders["o"] == (place, effect.orders[0])
+
+
 @pytest.mark.parametrize("name", ["version", "live_orders", "records"])
 def test_a_count_of_the_account_beyond_64_bits_is_an_error(account: BookAccount, name: str) -> None:
     assert reserve(_shelf(account), REQUEST, 7).outcome.ok
@@ -271,12 +344,12 @@ def test_nothing_passes_by_the_gates_that_they_refuse(account: BookAccount) -> N
     ):
         held = None if status is None else account._replace(status=status, watermark_us=watermark_us)
         request = replace(REQUEST, outbox=outbox)
-        for view in (_shelf(held, used=used, posted=posted), _Shown(held, used=used, posted=posted)):
+        for view in [make(held, used=used, posted=posted) for make in (_shelf, _rows, _begun, _Shown)]:
             refusal = _gates(view, request, now)
             effect = reserve(view, request, now)
             assert effect.outcome.ok if refusal is None else effect == refusal
             passed += refusal is None
-    assert passed == 2 * 3  # of an active account, in time, by a new id: without an entry of its own
+    assert passed == 4 * 3  # of an active account, in time, by a new id: without an entry of its own
 
 
 def test_symbols_are_journalled_in_the_order_in_which_something_was_held(

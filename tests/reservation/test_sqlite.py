@@ -86,7 +86,7 @@ def test_symbols_that_are_asked_for_and_never_held_take_no_memory(sqlite_path: P
             asked = [order(hold=2_000_000, symbol=f"{n}")]
             assert book.reserve(A, asked, request_id=f"{n}").code is Code.INSUFFICIENT_MARGIN
         # What was held is there for the next transaction, and nothing else.
-        assert list(book._views[A]._symbols) == [("held", "")]
+        assert list(book._views[A].totals) == [("held", "")]
 
 
 def test_views_show_decimals(sqlite_path: Path, order: Make) -> None:
@@ -529,7 +529,7 @@ class TestFailures:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_writes, "step_columns", torn)
+            patch.setattr(sqlite_writes.AccountWrites, "take_ladder", torn)
             with pytest.raises(KeyboardInterrupt):
                 opened.reserve(A, [order(hold=1)], request_id="q")
         assert opened.reserve(A, [order(hold=1)], request_id="q").code is Code.OK

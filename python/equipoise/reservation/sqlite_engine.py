@@ -55,25 +55,24 @@ class Cursor(Protocol):
 class Connection:
     """An open file, through apsw or the standard library; its statements share a cursor, so fetch rows at once."""
 
-    __slots__ = ("_raw", "execute", "executemany")
+    __slots__ = ("_raw", "execute", "executemany", "seen")
 
     execute: Callable[..., Cursor]
     """Run one statement, with its values."""
     executemany: Callable[[str, Iterable[Sequence[Any]]], object]
     """Run one statement for each row of values."""
+    seen: Callable[[], int | None]
+    """A number that is another one once this file has been changed, by whomever; None where it costs too much.
+
+    It stands for the content as of the beginning of the open transaction, or of the last one.
+    """
 
     def __init__(self, raw: Any) -> None:
         cursor = raw.cursor()
         self._raw = raw
+        self.seen = (lambda: None) if isinstance(raw, sqlite3.Connection) else raw.data_version
         self.execute = cursor.execute
         self.executemany = cursor.executemany
-
-    def seen(self) -> int | None:
-        """A number that is another one once this file has been changed, by whomever; None where it costs too much.
-
-        It stands for the content as of the beginning of the open transaction, or of the last one.
-        """
-        return None if isinstance(self._raw, sqlite3.Connection) else int(self._raw.data_version())
 
     @property
     def in_transaction(self) -> bool:

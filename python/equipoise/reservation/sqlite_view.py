@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from equipoise.errors import StoreCorrupt
+from equipoise.reservation.group import GroupMember
 from equipoise.reservation.records import (
     BookAccount,
     BookOrder,
@@ -35,8 +36,8 @@ from equipoise.reservation.sqlite_rows import (
     remembered_of,
     text_of,
 )
-from equipoise.reservation.sqlite_writes import Writes
-from equipoise.reservation.steps import Effect, Lease, RateKey
+from equipoise.reservation.sqlite_writes import AccountWrites
+from equipoise.reservation.steps import Lease, RateKey
 
 __all__ = ["Rows", "foresee"]
 
@@ -67,8 +68,12 @@ _IS_USED_IS_TAKEN = (
     "EXISTS (SELECT 1 FROM orders WHERE account_id = ?1 AND order_id = ?3) "
     "OR EXISTS (SELECT 1 FROM aliases WHERE account_id = ?1 AND alias = ?3)"
 )
+_IS_POSTED_TOO = f"{_IS_USED_IS_TAKEN}, EXISTS (SELECT 1 FROM outbox WHERE account_id = ?1 AND request_id = ?2)"  # noqa: S608
 _GET_USED = (
     "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM requests WHERE account_id = ?1 AND ident = value)"
+)
+_GET_POSTED = (
+    "SELECT value FROM json_each(?2) WHERE EXISTS (SELECT 1 FROM outbox WHERE account_id = ?1 AND request_id = value)"
 )
 _GET_REQUEST = "SELECT fingerprint, issued_us, outcome, version FROM requests WHERE account_id = ? AND ident = ?"
 _GET_RECORD = f"SELECT fingerprint, {JOURNAL_COLUMNS} FROM journal WHERE account_id = ? AND version = ?"  # noqa: S608
@@ -80,103 +85,87 @@ _GET_RATES = (
 _GET_ENTRY = f"SELECT {ENTRY_COLUMNS} FROM outbox WHERE account_id = ? AND request_id = ?"  # noqa: S608
 
 
-def foresee(writes: Writes, requests: Iterable[Request]) -> None:
+def foresee(steps: Iterable[tuple[GroupMember, Rows]]) -> None:
     """Look up at once which of the ids that the steps of a transaction will ask about are in the file."""
-    idents: dict[str, list[str]] = {}
-    order_ids: dict[str, list[str]] = {}
-    for request in requests:
+    asked: dict[Rows, tuple[list[str], list[str], list[str]]] = {}
+    for member, rows in steps:
+        request = member.request
+        idents, order_ids, posted = asked.setdefault(rows, ([], [], []))
         if isinstance(request, Timed):
-            idents.setdefault(request.account_id, []).append(request.ident)
+            idents.append(request.ident)
         if isinstance(request, Reserve):
-            order_ids.setdefault(request.account_id, []).extend([ask.order_id for ask in request.asks])
-    for sql, asked, missing in ((_GET_USED, idents, writes.unused), (_GET_TAKEN, order_ids, writes.absent)):
-        for account_id, names in asked.items():
-            found = writes.connection.execute(sql, (account_id, text_of(names))).fetchall()
-            missing.update([(account_id, name) for name in names])
-            missing.difference_update([(account_id, row[0]) for row in found])
+            order_ids.extend([ask[0] for ask in request.asks])
+            if request.outbox:
+                posted.append(request.ident)
+    for rows, (idents, order_ids, posted) in asked.items():
+        rows.look_for(_GET_USED, idents, rows.unused)
+        rows.look_for(_GET_TAKEN, order_ids, rows.absent)
+        rows.look_for(_GET_POSTED, posted, rows.unposted)
 
 
-class Rows:
+class Rows(AccountWrites):
     """View of one account inside a transaction; loads what a step asks for.
 
-    Several steps may share it, and several transactions while nobody else writes to the file: what a step writes,
-    `take` puts in the place of what was read.
+    Several steps may share it, and several transactions while nobody else writes to the file: what a step leaves takes
+    the place of what was read.
     """
 
-    __slots__ = (
-        "_account_id",
-        "_execute",
-        "_held",
-        "_loaded",
-        "_symbols",
-        "_writes",
-        "connection",
-    )
+    __slots__ = ("_execute",)
 
-    def __init__(self, connection: Connection, request: Request, writes: Writes | None = None) -> None:
-        self.connection = connection
+    def __init__(self, account_id: str, connection: Connection) -> None:
+        super().__init__(account_id, connection)
         self._execute = connection.execute
-        self._account_id = request.account_id
-        self._loaded = False
-        self._held: BookAccount | None = None
-        self._symbols: dict[tuple[str, str], BookSymbol] = {}
-        self.begin(request, Writes(connection) if writes is None else writes)
 
-    def begin(self, request: Request, writes: Writes) -> None:
-        """Look up at once which ids of a ladder are in the file. `writes`: what the transaction has not written yet."""
-        self._writes = writes
-        if isinstance(request, Reserve):
-            account_id, absent, asks = self._account_id, writes.absent, request.asks
-            # The first stands for all: they have been looked up together, or none of them has.
-            if (first := (account_id, asks[0][0])) in absent:
-                return
-            if len(asks) == 1:
-                used, taken = self._execute(_IS_USED_IS_TAKEN, (account_id, request.ident, first[1])).fetchall()[0]
-                if not used:
-                    writes.unused.add((account_id, request.ident))
-                if not taken:
-                    absent.add(first)
-                return
-            ids = [ask.order_id for ask in asks]
-            taken = self._execute(_GET_TAKEN, (account_id, text_of(ids))).fetchall()
-            absent.update([(account_id, order_id) for order_id in ids])
-            absent.difference_update([(account_id, row[0]) for row in taken])
+    def begin(self, request: Request) -> None:
+        """Look up at once which ids of a ladder are in the file."""
+        if not isinstance(request, Reserve):
+            return
+        asks, absent = request.asks, self.absent
+        # The first stands for all: they have been looked up together, or none of them has.
+        if (first := asks[0][0]) in absent:
+            return
+        if len(asks) > 1:
+            self.look_for(_GET_TAKEN, [ask[0] for ask in asks], absent)
+            return
+        sql, ident = _IS_POSTED_TOO if request.outbox else _IS_USED_IS_TAKEN, request.ident
+        used, taken, *posted = self._execute(sql, (self.account_id, ident, first)).fetchall()[0]
+        if not used:
+            self.unused.add(ident)
+        if not taken:
+            absent.add(first)
+        if posted == [0]:
+            self.unposted.add(ident)
+
+    def look_for(self, sql: str, names: list[str], missing: set[str]) -> None:
+        """Note which of the names the file does not have."""
+        if names:
+            found = self._execute(sql, (self.account_id, text_of(names))).fetchall()
+            missing.update(names)
+            missing.difference_update([row[0] for row in found])
 
     def account(self) -> BookAccount | None:
         """The account, read once."""
-        if not self._loaded:
-            found = self._execute(GET_ACCOUNT, (self._account_id,)).fetchall()
-            self._held = account_of(found[0]) if found else None
-            self._loaded = True
-        return self._held
+        if not self.loaded:
+            found = self._execute(GET_ACCOUNT, (self.account_id,)).fetchall()
+            self.held = account_of(found[0]) if found else None
+            self.loaded = True
+        return self.held
 
     def symbol(self, symbol: str, leg: str) -> BookSymbol | None:
         """Totals of a symbol and leg."""
         key = (symbol, leg)
-        row = self._symbols.get(key)
+        row = self.totals.get(key)
         if row is None:
-            found = self._execute(_GET_SYMBOL, (self._account_id, symbol, leg)).fetchall()
+            found = self._execute(_GET_SYMBOL, (self.account_id, symbol, leg)).fetchall()
             if not found:
                 return None  # not noted: names are endless that are asked for and never held
-            row = self._symbols[key] = BookSymbol._make(found[0])
+            row = self.totals[key] = BookSymbol._make(found[0])
         return row
-
-    def take(self, effect: Effect) -> None:
-        """Have a step written, and take over the account and the symbols that it leaves."""
-        self._writes.take(self._account_id, effect, self.account())
-        _, account, symbols, *_ = effect
-        if account is not None:
-            self._held = account
-        for row in symbols:
-            self._symbols[row[0], row[1]] = row
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows that are not found by their keys alone: what the transaction has changed of them is written before."""
-        self._flush()
-        return self._execute(sql, (self._account_id, *values)).fetchall()
-
-    def _flush(self) -> None:
-        self._writes.flush()
+        self.flush()
+        return self._execute(sql, (self.account_id, *values)).fetchall()
 
     def symbols(self) -> Iterable[BookSymbol]:
         """Totals of all symbols."""
@@ -184,22 +173,22 @@ class Rows:
 
     def order(self, order_id: str) -> BookOrder | None:
         """An order by id or alias."""
-        waiting = self._writes.orders.get((self._account_id, order_id))
+        waiting = self.new_orders.get(order_id)
         if waiting is None:
-            if (self._account_id, order_id) in self._writes.absent:
+            if order_id in self.absent:
                 return None
-            found = self._execute(_GET_ORDER, (self._account_id, order_id)).fetchall() or self._named(order_id)
+            found = self._execute(_GET_ORDER, (self.account_id, order_id)).fetchall() or self._named(order_id)
             if not found:
                 return None
-            waiting = self._writes.orders.get((self._account_id, found[0][0]))
+            waiting = self.new_orders.get(found[0][0])
         return order_of(found[0]) if waiting is None else order_of_raw(waiting[1])
 
     def _named(self, alias: str) -> list[tuple[Any, ...]]:
         """The row of the order behind an alias; what has become of it may not be written yet."""
-        key = (self._account_id, self._account_id, alias)
+        key = (self.account_id, self.account_id, alias)
         found = self._execute(_GET_BY_ALIAS, key).fetchall()
-        if not found and self._writes.orders:
-            self._flush()
+        if not found and self.new_orders:
+            self.flush()
             found = self._execute(_GET_BY_ALIAS, key).fetchall()
         return found
 
@@ -233,17 +222,16 @@ class Rows:
     def lease(self) -> Lease | None:
         """Which sweeper took the account last."""
         query = "SELECT sweeper, taken_us, until_us FROM leases WHERE account_id = ?"
-        found = self._execute(query, (self._account_id,)).fetchall()
+        found = self._execute(query, (self.account_id,)).fetchall()
         return (found[0][0], found[0][1], found[0][2]) if found else None
 
     def request(self, ident: str) -> Remembered | None:
         """What a request id was used for."""
-        key = (self._account_id, ident)
-        if key in self._writes.requests:
-            self._flush()
-        elif key in self._writes.unused:
+        if ident in self.new_requests:
+            self.flush()
+        elif ident in self.unused:
             return None
-        found = self._execute(_GET_REQUEST, key).fetchall()
+        found = self._execute(_GET_REQUEST, (self.account_id, ident)).fetchall()
         if not found:
             return None
         _, issued_us, _, version = found[0]
@@ -251,38 +239,38 @@ class Rows:
 
     def _answered(self, version: int, issued_us: int) -> Remembered:
         """What is remembered of a reservation whose journal record has what was asked and answered."""
-        found = self._execute(_GET_RECORD, (self._account_id, version)).fetchall()
+        found = self._execute(_GET_RECORD, (self.account_id, version)).fetchall()
         account = self.account()
         fingerprint, *record = found[0] if found else (None,)
         if fingerprint is None or account is None:
-            raise StoreCorrupt(f"journal of {self._account_id} has no reservation at version {version}")
+            raise StoreCorrupt(f"journal of {self.account_id} has no reservation at version {version}")
         return (fingerprint, issued_us, answer_of_record(raw_journal_of(record), account.scale))
 
     def event(self, order_id: str, ident: str) -> Remembered | None:
         """What an event id was used for."""
-        waiting = self._writes.events.get((self._account_id, order_id, ident))
+        waiting = self.new_events.get((order_id, ident))
         if waiting is not None:
             return remembered_of(waiting)
-        found = self._execute(_GET_EVENT, (self._account_id, order_id, ident)).fetchall()
+        found = self._execute(_GET_EVENT, (self.account_id, order_id, ident)).fetchall()
         return remembered_of(found[0]) if found else None
 
     def owned(self, owner: str) -> int:
         """What an owner holds."""
-        waiting = self._writes.owners.get((self._account_id, owner))
+        waiting = self.new_owners.get(owner)
         if waiting is not None:
             return waiting
         query = "SELECT held FROM owners WHERE account_id = ? AND owner = ?"
-        found = self._execute(query, (self._account_id, owner)).fetchall()
+        found = self._execute(query, (self.account_id, owner)).fetchall()
         return int(found[0][0]) if found else 0
 
     def outbox_entry(self, request_id: str) -> OutboxEntry | None:
         """Outbox entry of a request."""
-        found = self._execute(_GET_ENTRY, (self._account_id, request_id)).fetchall()
+        found = self._execute(_GET_ENTRY, (self.account_id, request_id)).fetchall()
         return entry_of(found[0]) if found else None
 
     def outbox_entries(self) -> Iterable[OutboxEntry]:
         """All outbox entries."""
-        return [entry_of(row) for row in self._execute(GET_OUTBOX, (self._account_id, 0, -1)).fetchall()]
+        return [entry_of(row) for row in self._execute(GET_OUTBOX, (self.account_id, 0, -1)).fetchall()]
 
     def every(self) -> Iterable[BookOrder]:
         """All orders."""
@@ -296,7 +284,7 @@ class Rows:
                 best = rate
         # At most one stored rate more than the step touches is read: the first the step does not take away.
         limit = len(deltas) + 1
-        for rate, count in self._execute(f"{_GET_RATES} LIMIT {limit}", (self._account_id, *key)).fetchall():
+        for rate, count in self._execute(f"{_GET_RATES} LIMIT {limit}", (self.account_id, *key)).fetchall():
             if count + deltas.get(rate, 0) > 0:
                 return max(best, int(rate))
         return best

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from equipoise._rust import step_columns
+from equipoise._rust import Slate
 from equipoise.reservation.audit import JournalBase
 from equipoise.reservation.records import (
     COMPACTED,
@@ -19,7 +20,6 @@ from equipoise.reservation.records import (
     BookSymbol,
     JournalRecord,
     OutboxEntry,
-    PackedStep,
     RawEntry,
     RawJournal,
     RawOrder,
@@ -43,7 +43,7 @@ from equipoise.reservation.sqlite_rows import (
 from equipoise.reservation.steps import Effect, Indexes, Upkeep
 from equipoise.reservation.steps.view import RateDeltas
 
-__all__ = ["Writes"]
+__all__ = ["AccountWrites", "write"]
 
 _TERMS_NAMES = tuple(item.name for item in fields(Terms) if item.init)
 _RARELY = ("leg", "lots", "price_ticks", "hold_start")
@@ -115,12 +115,6 @@ def _account_row(account: BookAccount) -> list[Any]:
     return values
 
 
-def _order_row(account_id: str, place_made: int, order: RawOrder) -> list[Any]:
-    values: list[Any] = [account_id, order[0], place_made, *order[1:]]
-    values[STATE_END + 2] = " ".join(values[STATE_END + 2])
-    return values
-
-
 def _order_changes(account_id: str, order: RawOrder) -> list[Any]:
     """What may have changed of an order that is in the file, and its key."""
     values: list[Any] = [*[order[place] for place in _RARELY_AT], *order[STATE_AT:], account_id, order[0]]
@@ -145,167 +139,95 @@ def _answer_row(answer: Remembered) -> AnswerRow:
     return (fingerprint, at_us, None if packed is None else text_of(packed))
 
 
-class Writes:
-    """What the steps of one transaction write. Most of it is kept until `flush`: rows that many of them change, the
-    account's before all, are then written once, and of the others many at a time.
+class AccountWrites(Slate):
+    """What the steps of a transaction know of an account without asking the file, and what they write of it.
 
-    Whoever looks for a record by its key looks here first; whoever selects by anything else flushes before.
+    Most of it is kept until the end: rows that many of them change, the account's before all, are then written once,
+    and of the others many at a time. Whoever looks for a record by its key looks here first; whoever selects by
+    anything else flushes before. What a ladder needs and leaves, which most steps are, is in the base.
     """
 
-    __slots__ = (
-        "absent",
-        "accounts",
-        "connection",
-        "events",
-        "journal",
-        "orders",
-        "owners",
-        "requests",
-        "symbols",
-        "unused",
-    )
+    __slots__ = ("connection", "new_events")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, account_id: str, connection: Connection) -> None:  # noqa: ARG002 - the base has taken it
         self.connection = connection
-        self.clear()
+        self.new_events: dict[tuple[str, str], AnswerRow] = {}
 
-    def clear(self) -> None:
-        """Forget what is kept."""
-        self.journal: list[tuple[Any, ...]] = []
-        self.accounts: dict[str, tuple[BookAccount | None, BookAccount]] = {}
-        """What is in the file, and what is to be."""
-        self.symbols: dict[tuple[str, str, str], BookSymbol] = {}
-        self.orders: dict[tuple[str, str], tuple[int | None, RawOrder]] = {}
-        """The place of a new one; None: it is in the file, and has one."""
-        self.owners: dict[tuple[str, str], int] = {}
-        self.requests: dict[tuple[str, str], tuple[str | None, int, str | None, int | None]] = {}
-        """As `AnswerRow`, and None; or the version whose journal record has fingerprint and answer."""
-        self.events: dict[tuple[str, str, str], AnswerRow] = {}
-        self.absent: set[tuple[str, str]] = set()
-        """By account: ids that no order in the file has, nor is one known there by them."""
-        self.unused: set[tuple[str, str]] = set()
-        """By account: ids that no request in the file has used."""
+    def take(self, effect: Effect) -> None:
+        """Take over what a step leaves to be written."""
+        if effect.kept is None:
+            self._take_step(effect)
+        else:
+            self.take_ladder(effect)
+        if effect.outbox:
+            self._write_entries(effect)
+        if effect.rates is not None:
+            self._write_rates(effect.rates)
+        if effect.aliases or effect.lease is not None:
+            self._write_aside(effect)
+        if effect.upkeep is not None:
+            self.flush()
+            self._tidy(effect.upkeep)
 
-    def take(self, account_id: str, effect: Effect, before: BookAccount | None) -> None:
-        """Take over a step. `before` is the account as it was."""
-        if effect.kept is not None:
-            self._take_ladder(account_id, effect, effect.kept, before)
-            return
-        after, journal = effect.account, effect.journal
+    def flush(self) -> None:
+        """Write what is kept."""
+        write(self.connection, (self,))
+
+    def _take_step(self, effect: Effect) -> None:
+        """Take over a step that is no ladder."""
+        account_id, after, journal = self.account_id, effect.account, effect.journal
         if journal is not None:
-            self.journal.append(journal_row(account_id, journal))
+            self.new_journal.append(journal_row(account_id, journal))
         if after is not None:
-            kept = self.accounts.get(account_id)
-            self.accounts[account_id] = (before if kept is None else kept[0], after)
+            self.move_account(after)
         for totals in effect.symbols:
-            self.symbols[account_id, totals.symbol, totals.leg] = totals
+            self.totals[totals.symbol, totals.leg] = self.new_totals[totals.symbol, totals.leg] = totals
         if effect.orders:
             assert after is not None  # noqa: S101 - orders change with their account, and
             assert journal is not None  # noqa: S101 - in the journal
             changes = zip(effect.orders, journal[_JOURNAL_ORDERS], strict=True)
             for place, (order, (_, was, _)) in enumerate(changes, after.version << 32):
-                key = (account_id, order[0])
-                waits = self.orders.get(key)
+                waits = self.new_orders.get(order[0])
                 new = (place if was is None else None) if waits is None else waits[0]
-                self.orders[key] = (new, order)
-        for owner, held in effect.owners:
-            self.owners[account_id, owner] = held
+                self.new_orders[order[0]] = (new, order)
+        self.new_owners.update(effect.owners)
         if effect.request is not None:
             ident, answer = effect.request
-            self.requests[account_id, ident] = (*_answer_row(answer), None)
+            self.new_requests[ident] = (account_id, ident, *_answer_row(answer), None)
         if effect.event is not None:
             order_id, ident, answer = effect.event
-            self.events[account_id, order_id, ident] = _answer_row(answer)
-        if effect.aliases or effect.rates is not None or effect.outbox or effect.lease is not None:
-            self._write_aside(account_id, effect)
-        if effect.upkeep is not None:
-            self.flush()
-            self._tidy(account_id, effect.upkeep)
+            self.new_events[order_id, ident] = _answer_row(answer)
 
-    def _take_ladder(
-        self, account_id: str, effect: Effect, step: tuple[str, PackedStep], before: BookAccount | None
-    ) -> None:
-        """Take over a step that holds a ladder: what most steps are, and all of its orders are new."""
-        ident, (version, _, fingerprint, issued_us, packed) = step
-        _, after, symbols, orders, _, _, _, _, _, owners, rates, outbox, _, _ = effect
-        assert after is not None  # noqa: S101 - it holds more
-        row, text = step_columns(packed)
-        if text is None:
-            self.journal.append((account_id, *row, fingerprint))
-            self.requests[account_id, ident] = (None, issued_us, None, version)
-        else:
-            self.journal.append((account_id, *row, None))
-            self.requests[account_id, ident] = (fingerprint, issued_us, text, None)
-        kept = self.accounts.get(account_id)
-        self.accounts[account_id] = (before if kept is None else kept[0], after)
-        for totals in symbols:
-            self.symbols[account_id, totals[0], totals[1]] = totals
-        place = version << 32
-        for order in orders:
-            self.orders[account_id, order[0]] = (place, order)
-            place += 1
-        for owner, held in owners:
-            self.owners[account_id, owner] = held
-        for _, entry in outbox:
-            assert entry is not None  # noqa: S101 - it is new
-            self.connection.execute(_PUT_NEW_ENTRY, _entry_row(account_id, entry))
-        if rates is not None:
-            self._write_rates(account_id, rates)
-
-    def flush(self) -> None:
-        """Write what is kept, the journal first."""
-        put = self._put
-        put(_PUT_JOURNAL, self.journal)
-        for account_id, (before, after) in self.accounts.items():
-            if before is not None and _rare(after) == _rare(before):
-                put(_MOVE_ACCOUNT, [after[_MONEY:_MONEY_END] + after[_COUNTS:_COUNTS_END] + (account_id,)])
-            else:
-                put(_PUT_ACCOUNT, [_account_row(after)])
-        if self.symbols:
-            put(_PUT_SYMBOL, [(key[0], *row) for key, row in self.symbols.items()])
-        if self.orders:
-            orders = self.orders.items()
-            put(_PUT_ORDER, [_order_row(key[0], at, order) for key, (at, order) in orders if at is not None])
-            put(_MOVE_ORDER, [_order_changes(key[0], order) for key, (at, order) in orders if at is None])
-        if self.owners:
-            put(_PUT_OWNER, [(*key, held) for key, held in self.owners.items()])
-        if self.requests:
-            put(_PUT_REQUEST, [key + answer for key, answer in self.requests.items()])
-        if self.events:
-            put(_PUT_EVENT, [key + answer for key, answer in self.events.items()])
-        self.clear()
-
-    def _put(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        if len(rows) == 1:
-            self.connection.execute(sql, rows[0])
-        elif rows:
-            self.connection.executemany(sql, rows)
-
-    def _write_aside(self, account_id: str, effect: Effect) -> None:
-        """Write what no other table depends on."""
-        execute = self.connection.execute
-        for alias, order_id in effect.aliases:
-            self.absent.discard((account_id, alias))
-            execute("INSERT INTO aliases VALUES (?, ?, ?)", (account_id, alias, order_id))
-        if effect.rates is not None:
-            self._write_rates(account_id, effect.rates)
+    def _write_entries(self, effect: Effect) -> None:
+        """Write or delete entries of the outbox."""
+        execute, account_id = self.connection.execute, self.account_id
         for request_id, entry in effect.outbox:
             if entry is None:
                 execute("DELETE FROM outbox WHERE account_id = ? AND request_id = ?", (account_id, request_id))
             else:
-                execute(_PUT_ENTRY, _entry_row(account_id, entry))
-        if effect.lease is not None:
-            execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (account_id, *effect.lease))
+                self.unposted.discard(request_id)
+                execute(_PUT_ENTRY if effect.kept is None else _PUT_NEW_ENTRY, _entry_row(account_id, entry))
 
-    def _write_rates(self, account_id: str, rates: RateDeltas) -> None:
+    def _write_aside(self, effect: Effect) -> None:
+        """Write what no other table depends on."""
+        for alias, order_id in effect.aliases:
+            self.absent.discard(alias)
+            self.connection.execute("INSERT INTO aliases VALUES (?, ?, ?)", (self.account_id, alias, order_id))
+        if effect.lease is not None:
+            self.connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (self.account_id, *effect.lease)
+            )
+
+    def _write_rates(self, rates: RateDeltas) -> None:
         """Count the rates that orders rest at."""
+        account_id = self.account_id
         changes = [(account_id, *key, rate, n) for key, deltas in rates.items() for rate, n in deltas.items() if n]
         self.connection.executemany(_PUT_RATE, changes)
         self.connection.executemany(_DROP_RATE, [change[:5] for change in changes])
 
-    def _tidy(self, account_id: str, upkeep: Upkeep) -> None:
+    def _tidy(self, upkeep: Upkeep) -> None:
         """Let go of what is old, or make anew what is derived; everything else is in the file."""
-        connection, execute = self.connection, self.connection.execute
+        account_id, connection, execute = self.account_id, self.connection, self.connection.execute
         if upkeep.watermark_us is not None:
             execute("DELETE FROM requests WHERE account_id = ? AND issued_us <= ?", (account_id, upkeep.watermark_us))
             ids = text_of(upkeep.archived)
@@ -325,6 +247,46 @@ class Writes:
             _reindex(connection, account_id, upkeep.indexes)
         if upkeep.rebase:
             _rebase(connection, account_id)
+
+
+def write(connection: Connection, accounts: Collection[AccountWrites]) -> None:
+    """Write what is kept of these accounts, the journal first, and each table at once for all of them."""
+    kept = [account.unwritten() for account in accounts]
+    parts = kept[0] if len(kept) == 1 else [list(chain.from_iterable(part)) for part in zip(*kept, strict=True)]
+    journal, totals, orders, owners, requests, _ = parts
+    _put(connection, _PUT_JOURNAL, journal)
+    for account in accounts:
+        if account.changed:
+            _put_account(connection, account.before, account.held)
+    _put(connection, _PUT_SYMBOL, totals)
+    _put(connection, _PUT_ORDER, orders)
+    for account, (*_, moved) in zip(accounts, kept, strict=True):
+        if moved:
+            _put(connection, _MOVE_ORDER, [_order_changes(account.account_id, order) for order in moved])
+        if account.new_events:
+            events = account.new_events.items()
+            _put(connection, _PUT_EVENT, [(account.account_id, *key, *answer) for key, answer in events])
+            account.new_events.clear()
+    _put(connection, _PUT_OWNER, owners)
+    _put(connection, _PUT_REQUEST, requests)
+    for account in accounts:
+        account.wipe()
+
+
+def _put_account(connection: Connection, before: BookAccount | None, after: BookAccount | None) -> None:
+    assert after is not None  # noqa: S101 - no step takes an account away
+    if before is not None and _rare(after) == _rare(before):
+        moved = after[_MONEY:_MONEY_END] + after[_COUNTS:_COUNTS_END]
+        connection.execute(_MOVE_ACCOUNT, (*moved, after.account_id))
+    else:
+        connection.execute(_PUT_ACCOUNT, _account_row(after))
+
+
+def _put(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    if len(rows) == 1:
+        connection.execute(sql, rows[0])
+    elif rows:
+        connection.executemany(sql, rows)
 
 
 def _reindex(connection: Connection, account_id: str, indexes: Indexes) -> None:

@@ -203,10 +203,8 @@ pub(super) fn unpack<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<Bound<'py,
 const COLUMNS: usize = 6;
 
 /// What the SQLite store writes of a packed step: the journal's record, whose nested fields are JSON, and the answer to
-/// the id as JSON, None where there is none or the record tells it. Raises ValueError where the bytes are not a step of
-/// `pack`.
-#[pyfunction]
-pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bound<'py, PyTuple>, Option<String>)> {
+/// the id as JSON, None where there is none or the record tells it. An error where the bytes are not a step of `pack`.
+pub(super) fn columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Vec<Bound<'py, PyAny>>, Option<String>)> {
     let mut rest = Rest(packed);
     if (rest.byte()?, rest.items()?, rest.byte()?) != (TUPLE, 2, TUPLE) {
         return Err(cut());
@@ -229,5 +227,12 @@ pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bou
     if !rest.0.is_empty() {
         return Err(cut());
     }
+    Ok((row, answer))
+}
+
+/// The same as the tests look at it. Raises ValueError where the bytes are not a step of `pack`.
+#[pyfunction]
+pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bound<'py, PyTuple>, Option<String>)> {
+    let (row, answer) = columns(py, packed)?;
     Ok((PyTuple::new(py, row)?, answer))
 }
