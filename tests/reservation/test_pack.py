@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equipoise._rust import compact_json, pack, step_columns, unpack
+from equipoise._rust import Slate, compact_json, pack, unpack
 from equipoise.reservation import ReservationBook
 
 WHOLE = st.integers(-(2**63), 2**63 - 1)
@@ -79,6 +79,26 @@ def test_bytes_that_were_cut_are_refused(nested: tuple[Any, ...], data: st.DataO
 
 
 FIELDS = st.lists(ATOMS, min_size=6, max_size=6).map(tuple)
+
+
+def step_columns(packed: bytes) -> tuple[tuple[Any, ...], str | None]:
+    """What the SQLite store writes of a packed step: the journal record, and the answer where that does not tell it."""
+    slate = Slate("a")
+    kept = ("r", (1, 2, "content", 3, packed))
+    effect: Any = (None, ("a",), (), (), None, None, None, kept, (), (), None, (), None, None)
+    try:
+        slate.take_ladder(effect)
+    except ValueError:
+        assert not any((slate.new_journal, slate.new_requests, slate.changed))
+        raise
+    (account, *row, in_journal), (request,) = slate.new_journal[0], slate.new_requests.values()
+    answer = request[4]
+    assert account == "a"
+    if answer is None:
+        assert (in_journal, request) == ("content", ("a", "r", None, 3, None, 1))
+    else:
+        assert (in_journal, request) == (None, ("a", "r", "content", 3, answer, None))
+    return tuple(row), answer
 
 
 @given(FIELDS, TUPLES, st.one_of(st.none(), NESTED))

@@ -169,7 +169,7 @@ def _shelf(account: BookAccount | None, *, used: bool = False, posted: bool = Fa
 
 
 def _rows(account: BookAccount | None, *, used: bool = False, posted: bool = False) -> Rows:
-    """The same in a file."""
+    """What a transaction sees of an account in a file."""
     connection = open_engine(":memory:", through_apsw=False)
     run_script(connection, (Path(steps.__file__).parents[1] / "schema.sql").read_text())
     if account is not None:
@@ -184,7 +184,7 @@ def _rows(account: BookAccount | None, *, used: bool = False, posted: bool = Fal
 
 
 def _begun(account: BookAccount | None, *, used: bool = False, posted: bool = False, outbox: bool = True) -> Rows:
-    """The same whose ids have been looked up."""
+    """The same once the ids of the ladder have been looked up."""
     rows = _rows(account, used=used, posted=posted)
     rows.begin(replace(REQUEST, outbox=outbox))
     return rows
@@ -295,6 +295,24 @@ def test_what_a_file_is_to_have_of_an_account_can_be_read_while_it_is_taken_over
     rows.take(effect._replace(orders=(order,), owners=((Reads("desk"), 41),), kept=(Reads(ident), step)))
     assert read == [(account, False)] * 3
     assert (rows.held, rows.changed, rows.before) == (effect.account, True, account)
+
+
+def test_a_record_that_goes_may_read_the_account(account: BookAccount) -> None:
+    read: list[bool] = []
+
+    class Goes(BookAccount):
+        def __del__(self) -> None:
+            read.append(rows.changed)
+
+    rows = _rows(account)
+    for change in (rows.read_account, rows.move_account, rows.read_account):
+        change(Goes(*account))
+        change(account)
+    rows.wipe()
+    rows.read_account(Goes(*account))
+    rows.move_account(account)
+    rows.wipe()
+    assert read == [False, True, True, False]
 
 
 def test_what_is_taken_over_is_known_until_it_is_written_and_then_in_the_file(account: BookAccount) -> None:

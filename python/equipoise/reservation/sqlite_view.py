@@ -121,7 +121,7 @@ class Rows(AccountWrites):
         if not isinstance(request, Reserve):
             return
         asks, absent = request.asks, self.absent
-        # The first stands for all: they have been looked up together, or none of them has.
+        # The first stands for all: as a rule they have been looked up together. What is not known is asked for later.
         if (first := asks[0][0]) in absent:
             return
         if len(asks) > 1:
@@ -147,8 +147,7 @@ class Rows(AccountWrites):
         """The account, read once."""
         if not self.loaded:
             found = self._execute(GET_ACCOUNT, (self.account_id,)).fetchall()
-            self.held = account_of(found[0]) if found else None
-            self.loaded = True
+            self.read_account(account_of(found[0]) if found else None)
         return self.held
 
     def symbol(self, symbol: str, leg: str) -> BookSymbol | None:

@@ -1,4 +1,4 @@
-"""What steps write into the SQLite file."""
+"""What steps write into the SQLite file, and what they know of it until then."""
 
 from __future__ import annotations
 
@@ -147,11 +147,10 @@ class AccountWrites(Slate):
     anything else flushes before. What a ladder needs and leaves, which most steps are, is in the base.
     """
 
-    __slots__ = ("connection", "new_events")
+    __slots__ = ("connection",)
 
     def __init__(self, account_id: str, connection: Connection) -> None:  # noqa: ARG002 - the base has taken it
         self.connection = connection
-        self.new_events: dict[tuple[str, str], AnswerRow] = {}
 
     def take(self, effect: Effect) -> None:
         """Take over what a step leaves to be written."""
@@ -164,7 +163,7 @@ class AccountWrites(Slate):
         if effect.rates is not None:
             self._write_rates(effect.rates)
         if effect.aliases or effect.lease is not None:
-            self._write_aside(effect)
+            self._write_names(effect)
         if effect.upkeep is not None:
             self.flush()
             self._tidy(effect.upkeep)
@@ -208,8 +207,8 @@ class AccountWrites(Slate):
                 self.unposted.discard(request_id)
                 execute(_PUT_ENTRY if effect.kept is None else _PUT_NEW_ENTRY, _entry_row(account_id, entry))
 
-    def _write_aside(self, effect: Effect) -> None:
-        """Write what no other table depends on."""
+    def _write_names(self, effect: Effect) -> None:
+        """Write by which other ids orders are known, and who sweeps the account."""
         for alias, order_id in effect.aliases:
             self.absent.discard(alias)
             self.connection.execute("INSERT INTO aliases VALUES (?, ?, ?)", (self.account_id, alias, order_id))
@@ -250,7 +249,7 @@ class AccountWrites(Slate):
 
 
 def write(connection: Connection, accounts: Collection[AccountWrites]) -> None:
-    """Write what is kept of these accounts, the journal first, and each table at once for all of them."""
+    """Write what is kept of these accounts, the journal first, and at once for all of them what most steps leave."""
     kept = [account.unwritten() for account in accounts]
     parts = kept[0] if len(kept) == 1 else [list(chain.from_iterable(part)) for part in zip(*kept, strict=True)]
     journal, totals, orders, owners, requests, _ = parts
@@ -266,7 +265,6 @@ def write(connection: Connection, accounts: Collection[AccountWrites]) -> None:
         if account.new_events:
             events = account.new_events.items()
             _put(connection, _PUT_EVENT, [(account.account_id, *key, *answer) for key, answer in events])
-            account.new_events.clear()
     _put(connection, _PUT_OWNER, owners)
     _put(connection, _PUT_REQUEST, requests)
     for account in accounts:

@@ -1,6 +1,6 @@
 //! What is hot in a step of the reservation book: the step that holds a ladder (`ladder_step`, whose orders `ladder` judges)
 //! and the totals of a symbol (`rows`); and what a step costs beside the work itself, the Redis store's side of the wire and
-//! how the memory store (`shelf`, `pack`) and the SQLite store (`slate`) keep it.
+//! how the memory store (`shelf`) and the SQLite store (`slate`) keep it, a ladder packed (`pack`).
 
 mod answer;
 mod calls;
@@ -28,7 +28,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<slate::PySlate>()?;
     module.add_function(wrap_pyfunction!(json::compact_json, module)?)?;
     module.add_function(wrap_pyfunction!(pack::pack, module)?)?;
-    module.add_function(wrap_pyfunction!(pack::step_columns, module)?)?;
     module.add_function(wrap_pyfunction!(pack::unpack, module)?)?;
     for function in [
         wrap_pyfunction!(rows::requirement, module)?,

@@ -229,10 +229,3 @@ pub(super) fn columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Vec<Boun
     }
     Ok((row, answer))
 }
-
-/// The same as the tests look at it. Raises ValueError where the bytes are not a step of `pack`.
-#[pyfunction]
-pub(super) fn step_columns<'py>(py: Python<'py>, packed: &[u8]) -> PyResult<(Bound<'py, PyTuple>, Option<String>)> {
-    let (row, answer) = columns(py, packed)?;
-    Ok((PyTuple::new(py, row)?, answer))
-}

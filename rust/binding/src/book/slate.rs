@@ -16,16 +16,17 @@ type Waiting<'py> = (Bound<'py, PyAny>, (Bound<'py, PyAny>, Bound<'py, PyTuple>)
 
 /// What a transaction knows of an account and will write of it; its class in Python asks the file for the rest, and writes.
 ///
-/// What begins with `new` is not written yet. Rows are as the file has them, the account's id first.
+/// What begins with `new` is not written yet. Rows are as the file has them, the account's id first. Tables hold records and rows
+/// only: the garbage collector does not look into them for what leads back to the slate.
 #[pyclass(subclass, name = "Slate", module = "equipoise._rust")]
 pub(crate) struct PySlate {
     #[pyo3(get)]
     account_id: Py<PyString>,
     /// The account as the transaction leaves it; None: there is none, or it has not been read.
-    #[pyo3(get, set)]
+    #[pyo3(get)]
     held: Option<Py<PyTuple>>,
     /// Whether `held` has been read.
-    #[pyo3(get, set)]
+    #[pyo3(get)]
     loaded: bool,
     /// Totals by (symbol, leg) as the transaction leaves them, of those that were asked for.
     #[pyo3(get)]
@@ -58,6 +59,9 @@ pub(crate) struct PySlate {
     /// What each owner holds.
     #[pyo3(get)]
     new_owners: Py<PyDict>,
+    /// By (order id, event id), what the event was answered.
+    #[pyo3(get)]
+    new_events: Py<PyDict>,
 }
 
 #[pymethods]
@@ -83,26 +87,36 @@ impl PySlate {
             new_orders: table(),
             new_requests: table(),
             new_owners: table(),
+            new_events: table(),
         })
     }
 
     /// What was to be written is written: forget it, and which ids were not in the file. What was read stays known.
     fn wipe(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        // Not borrowed while tables are emptied: a collection may run, and with it whatever reads the account.
-        let (sets, tables, journal) = {
-            let mut slate = slf.try_borrow_mut()?;
-            (slate.changed, slate.before) = (false, None);
-            (
-                [&slate.absent, &slate.unused, &slate.unposted].map(|set| set.bind(py).clone()),
-                [&slate.new_totals, &slate.new_orders, &slate.new_requests, &slate.new_owners]
-                    .map(|table| table.bind(py).clone()),
-                slate.new_journal.bind(py).clone(),
-            )
-        };
+        let mut slate = slf.try_borrow_mut()?;
+        slate.changed = false;
+        let before = slate.before.take();
+        let sets = [&slate.absent, &slate.unused, &slate.unposted].map(|set| set.bind(py).clone());
+        let tables = [&slate.new_totals, &slate.new_orders, &slate.new_requests, &slate.new_owners, &slate.new_events]
+            .map(|table| table.bind(py).clone());
+        let journal = slate.new_journal.bind(py).clone();
+        // Not borrowed while records go: with one of them, or in a collection meanwhile, may go whatever reads the account.
+        drop(slate);
+        drop(before);
         sets.iter().for_each(PySetMethods::clear);
         tables.iter().for_each(PyDictMethods::clear);
         journal.del_slice(0, journal.len())
+    }
+
+    /// Note the account as the file has it; None: there is none.
+    fn read_account(slf: &Bound<'_, Self>, account: Option<Bound<'_, PyTuple>>) -> PyResult<()> {
+        let mut slate = slf.try_borrow_mut()?;
+        slate.loaded = true;
+        let gone = std::mem::replace(&mut slate.held, account.map(Bound::unbind));
+        drop(slate);
+        drop(gone);
+        Ok(())
     }
 
     /// Take over the account as a step leaves it.
@@ -114,7 +128,6 @@ impl PySlate {
             slate.changed = true;
             gone = std::mem::replace(&mut slate.before, gone);
         }
-        // Not while the slate is borrowed: what goes with a record may run code.
         drop(slate);
         drop(gone);
         Ok(())
@@ -123,6 +136,7 @@ impl PySlate {
     /// Take over the effect of a step that holds a ladder: all of its orders are new.
     fn take_ladder(slf: &Bound<'_, Self>, effect: &Bound<'_, PyTuple>) -> PyResult<()> {
         let py = slf.py();
+        // Not borrowed while tables are written: a collection may run, and with it whatever reads the account.
         let slate = slf.try_borrow()?;
         let account_id = slate.account_id.bind(py).clone().into_any();
         let [totals, new_totals, orders, requests, owners] =
@@ -200,31 +214,31 @@ impl PySlate {
     }
 }
 
-/// What is known without asking the file; no: the file has to be asked.
+/// What is known without the file. False and None say that it is not, and that the file has to be asked.
 impl PySlate {
-    /// The account, if there is one and it has been read.
+    /// The account, where it is known that there is one.
     pub(super) fn account<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         Ok(slf.try_borrow()?.held.as_ref().map(|held| held.bind(slf.py()).clone()))
     }
 
-    /// Whether no request has used this id.
+    /// Whether it is known that no request has used this id.
     pub(super) fn is_unused(slf: &Bound<'_, Self>, ident: &Bound<'_, PyAny>) -> PyResult<bool> {
         let slate = slf.try_borrow()?;
         Ok(slate.unused.bind(slf.py()).contains(ident)? && !slate.new_requests.bind(slf.py()).contains(ident)?)
     }
 
-    /// Whether there is no outbox entry under this id.
+    /// Whether it is known that there is no outbox entry under this id.
     pub(super) fn is_unposted(slf: &Bound<'_, Self>, ident: &Bound<'_, PyAny>) -> PyResult<bool> {
         slf.try_borrow()?.unposted.bind(slf.py()).contains(ident)
     }
 
-    /// Whether no order has this id or this alias.
+    /// Whether it is known that no order has this id or this alias.
     pub(super) fn is_absent(slf: &Bound<'_, Self>, order_id: &Bound<'_, PyAny>) -> PyResult<bool> {
         let slate = slf.try_borrow()?;
         Ok(slate.absent.bind(slf.py()).contains(order_id)? && !slate.new_orders.bind(slf.py()).contains(order_id)?)
     }
 
-    /// Totals of a symbol and leg, if they have been read.
+    /// Totals of a symbol and leg, where they are known.
     pub(super) fn symbol<'py>(
         slf: &Bound<'py, Self>,
         symbol: &Bound<'py, PyAny>,

@@ -7,13 +7,13 @@ use pyo3::types::PyTuple;
 use super::shelf::PyShelf;
 use super::slate::PySlate;
 
-/// A view, of which the compiled part's own are looked into without a call.
+/// A view as a step asks it; the tables of those that the compiled part has made are looked into without a call.
 pub(super) struct View<'a, 'py> {
     view: &'a Bound<'py, PyAny>,
-    kept: Kept<'a, 'py>,
+    known: Known<'a, 'py>,
 }
 
-enum Kept<'a, 'py> {
+enum Known<'a, 'py> {
     /// The memory store's, which has everything.
     Shelf(PyRef<'py, PyShelf>),
     /// The SQLite store's. What it does not have is asked for, which writes to it: so it is not borrowed.
@@ -23,14 +23,14 @@ enum Kept<'a, 'py> {
 
 impl<'a, 'py> View<'a, 'py> {
     pub(super) fn new(view: &'a Bound<'py, PyAny>) -> PyResult<Self> {
-        let kept = if let Ok(shelf) = view.cast::<PyShelf>() {
-            Kept::Shelf(shelf.try_borrow()?)
+        let known = if let Ok(shelf) = view.cast::<PyShelf>() {
+            Known::Shelf(shelf.try_borrow()?)
         } else if let Ok(slate) = view.cast::<PySlate>() {
-            Kept::Slate(slate)
+            Known::Slate(slate)
         } else {
-            Kept::Nothing
+            Known::Nothing
         };
-        Ok(Self { view, kept })
+        Ok(Self { view, known })
     }
 
     fn py(&self) -> Python<'py> {
@@ -39,40 +39,40 @@ impl<'a, 'py> View<'a, 'py> {
 
     /// The account, if it exists.
     pub(super) fn account(&self) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        match &self.kept {
-            Kept::Shelf(shelf) => return Ok(shelf.held.as_ref().map(|held| held.bind(shelf.py()).clone())),
-            Kept::Slate(slate) => {
+        match &self.known {
+            Known::Shelf(shelf) => return Ok(shelf.held.as_ref().map(|held| held.bind(shelf.py()).clone())),
+            Known::Slate(slate) => {
                 if let Some(held) = PySlate::account(slate)? {
                     return Ok(Some(held));
                 }
             }
-            Kept::Nothing => {}
+            Known::Nothing => {}
         }
         record_of(self.view.call_method0(intern!(self.py(), "account"))?)
     }
 
     /// Whether an account-level id has been used.
     pub(super) fn used(&self, ident: &Bound<'py, PyAny>) -> PyResult<bool> {
-        match &self.kept {
-            Kept::Shelf(shelf) => shelf.requests.bind(shelf.py()).contains(ident),
-            Kept::Slate(slate) if PySlate::is_unused(slate, ident)? => Ok(false),
+        match &self.known {
+            Known::Shelf(shelf) => shelf.requests.bind(shelf.py()).contains(ident),
+            Known::Slate(slate) if PySlate::is_unused(slate, ident)? => Ok(false),
             _ => Ok(!self.view.call_method1(intern!(self.py(), "request"), (ident,))?.is_none()),
         }
     }
 
     /// Whether a request has an outbox entry.
     pub(super) fn posted(&self, ident: &Bound<'py, PyAny>) -> PyResult<bool> {
-        match &self.kept {
-            Kept::Shelf(shelf) => shelf.outbox.bind(shelf.py()).contains(ident),
-            Kept::Slate(slate) if PySlate::is_unposted(slate, ident)? => Ok(false),
+        match &self.known {
+            Known::Shelf(shelf) => shelf.outbox.bind(shelf.py()).contains(ident),
+            Known::Slate(slate) if PySlate::is_unposted(slate, ident)? => Ok(false),
             _ => Ok(!self.view.call_method1(intern!(self.py(), "outbox_entry"), (ident,))?.is_none()),
         }
     }
 
     /// Whether an order has this id or this alias.
     pub(super) fn known(&self, order_id: &Bound<'py, PyAny>) -> PyResult<bool> {
-        match &self.kept {
-            Kept::Shelf(shelf) => {
+        match &self.known {
+            Known::Shelf(shelf) => {
                 let orders = shelf.orders.bind(shelf.py());
                 if orders.contains(order_id)? {
                     return Ok(true);
@@ -80,7 +80,7 @@ impl<'a, 'py> View<'a, 'py> {
                 let alias = shelf.aliases.bind(shelf.py()).get_item(order_id)?;
                 alias.map_or(Ok(false), |name| orders.contains(name))
             }
-            Kept::Slate(slate) if PySlate::is_absent(slate, order_id)? => Ok(false),
+            Known::Slate(slate) if PySlate::is_absent(slate, order_id)? => Ok(false),
             _ => Ok(!self.view.call_method1(intern!(self.py(), "order"), (order_id,))?.is_none()),
         }
     }
@@ -91,25 +91,25 @@ impl<'a, 'py> View<'a, 'py> {
         symbol: &Bound<'py, PyAny>,
         leg: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        match &self.kept {
-            Kept::Shelf(shelf) => {
+        match &self.known {
+            Known::Shelf(shelf) => {
                 let found = shelf.rows.bind(shelf.py()).get_item((symbol, leg))?;
                 return found.map(|row| Ok(row.cast_into()?)).transpose();
             }
-            Kept::Slate(slate) => {
+            Known::Slate(slate) => {
                 if let Some(row) = PySlate::symbol(slate, symbol, leg)? {
                     return Ok(Some(row));
                 }
             }
-            Kept::Nothing => {}
+            Known::Nothing => {}
         }
         record_of(self.view.call_method1(intern!(self.py(), "symbol"), (symbol, leg))?)
     }
 
     /// Sum of the holds of an owner's orders.
     pub(super) fn owned(&self, owner: &Bound<'py, PyAny>) -> PyResult<i128> {
-        match &self.kept {
-            Kept::Shelf(shelf) => {
+        match &self.known {
+            Known::Shelf(shelf) => {
                 shelf.owners.bind(shelf.py()).get_item(owner)?.map_or(Ok(0), |held| held.extract::<i128>())
             }
             _ => self.view.call_method1(intern!(self.py(), "owned"), (owner,))?.extract(),
