@@ -99,6 +99,8 @@ _PUT_JOURNAL = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _PUT_REQUEST = "INSERT INTO requests VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _PUT_OWNER = "INSERT OR REPLACE INTO owners VALUES (?, ?, ?)"
+_PUT_ALIAS = "INSERT INTO aliases VALUES (?, ?, ?)"
+_PUT_LEASE = "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)"
 _PUT_NEW_ENTRY = "INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?)"
 _PUT_ENTRY = _insert("outbox", ("account_id", *OutboxEntry._fields), ("account_id", "request_id"), ("open_orders",))
 
@@ -162,8 +164,11 @@ class AccountWrites(Slate):
             self._write_entries(effect)
         if effect.rates is not None:
             self._write_rates(effect.rates)
-        if effect.aliases or effect.lease is not None:
-            self._write_names(effect)
+        for alias, order_id in effect.aliases:
+            self.absent.discard(alias)
+            self.connection.execute(_PUT_ALIAS, (self.account_id, alias, order_id))
+        if effect.lease is not None:
+            self.connection.execute(_PUT_LEASE, (self.account_id, *effect.lease))
         if effect.upkeep is not None:
             self.flush()
             self._tidy(effect.upkeep)
@@ -206,16 +211,6 @@ class AccountWrites(Slate):
             else:
                 self.unposted.discard(request_id)
                 execute(_PUT_ENTRY if effect.kept is None else _PUT_NEW_ENTRY, _entry_row(account_id, entry))
-
-    def _write_names(self, effect: Effect) -> None:
-        """Write by which other ids orders are known, and who sweeps the account."""
-        for alias, order_id in effect.aliases:
-            self.absent.discard(alias)
-            self.connection.execute("INSERT INTO aliases VALUES (?, ?, ?)", (self.account_id, alias, order_id))
-        if effect.lease is not None:
-            self.connection.execute(
-                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (self.account_id, *effect.lease)
-            )
 
     def _write_rates(self, rates: RateDeltas) -> None:
         """Count the rates that orders rest at."""
